@@ -1,0 +1,83 @@
+# Shared by the scripts in this folder; sourced, never run.
+# shellcheck shell=bash
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+# fail MESSAGE [STATUS]: one line on stderr, exit STATUS (1).
+fail() {
+  echo "error: $1" >&2
+  exit "${2:-1}"
+}
+
+# usage LINE...: the usage of the calling script on stderr, exit 2.
+usage() {
+  printf '%s\n' "$@" >&2
+  exit 2
+}
+
+# absolute PATH: PATH as an absolute one, whether it exists or not.
+absolute() {
+  case "$1" in
+    /*) printf '%s\n' "$1" ;;
+    *) printf '%s/%s\n' "$PWD" "$1" ;;
+  esac
+}
+
+# find_python: the newest tested interpreter that works. A shim that names a missing version does not.
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3.12 python3.10 python3; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  fail "no Python 3.10, 3.11 or 3.12 was found; install one or name it: PYTHON=/path/to/python3.11 bash $0"
+}
+
+# need_package COMMAND PACKAGE: COMMAND must work; as root on Debian PACKAGE is installed for it, else it is named.
+need_package() {
+  if eval "$1" >/dev/null 2>&1; then
+    return
+  fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing the system package $2"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >/dev/null ||
+      fail "the system package $2 could not be installed"
+  else
+    fail "the system package $2 is missing; install it, for example: sudo apt-get install $2"
+  fi
+}
+
+# make_environment REQUIREMENTS_FILE: have $ROOT/.venv hold what the file asks for. Nothing is fetched when it does.
+make_environment() {
+  local python requirements="$ROOT/$1" stamp
+  # The stamp holds the text of the pinned files, so an edited pin is installed and an interrupted install is not trusted.
+  stamp="$ROOT/.venv/installed-$(cat "$ROOT"/requirements*.txt "$requirements" | cksum | cut -d' ' -f1)"
+  if [ -e "$stamp" ]; then
+    return
+  fi
+  python="$(find_python)" || exit 1
+  need_package "'$python' -c 'import ensurepip, venv'" python3-venv
+  (
+    flock 9 # two scripts may start at once
+    if [ -e "$stamp" ]; then
+      exit
+    fi
+    echo "making the environment $ROOT/.venv from $1 (about a minute)"
+    "$python" -m venv "$ROOT/.venv" || exit 1
+    "$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" || exit 1
+    : >"$stamp"
+  ) 9>"$ROOT/.venv.lock" || fail "the environment could not be made; see the messages above"
+}
+
+# use_python: sets PYTHON to the environment's interpreter, or to the caller's own when there is no environment.
+use_python() {
+  if [ -x "$ROOT/.venv/bin/python" ]; then
+    PYTHON="$ROOT/.venv/bin/python"
+  else
+    PYTHON="${PYTHON:-python}"
+    "$PYTHON" -c 'import mindspore' 2>/dev/null ||
+      fail "MindSpore was not found for $PYTHON; run bash scripts/quickstart.sh once, or pip install -r requirements.txt"
+  fi
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Evaluate a checkpoint, or a folder of them, on this machine's CPU, in the foreground; the exit status is eval.py's.
+#
+#   bash scripts/run_eval_cpu.sh NET DATASET DATA CKPT [FLAG VALUE]...
+#   bash scripts/run_eval_cpu.sh densenet100 cifar10 ~/cifar-10-batches-bin train/2026-01-31_time_12_00_00/best.ckpt
+#
+# DATA is the held-out data ("bundled" for digits); further flags go to eval.py. Results go to a new folder under ./eval/.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+[ $# -ge 4 ] || usage "usage: bash scripts/run_eval_cpu.sh NET DATASET DATA CKPT [FLAG VALUE]..."
+use_python
+net="$1" dataset="$2" data="$3" checkpoint="$(absolute "$4")"
+shift 4
+if [ "$dataset" != digits ]; then
+  data="$(absolute "$data")"
+fi
+
+command=("$PYTHON" "$ROOT/eval.py" --net "$net" --dataset "$dataset" --eval_data_dir "$data" --ckpt_files "$checkpoint"
+  --device_target CPU --is_distributed 0 --save_ckpt_path "$PWD/eval" "$@")
+printf 'running:'
+printf ' %q' "${command[@]}"
+printf '\n'
+exec "${command[@]}"

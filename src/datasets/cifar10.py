@@ -1,0 +1,89 @@
+"""CIFAR-10 in its binary version: records of one label byte and 3072 pixel bytes (channel, row, column).
+
+The layout is described at https://www.cs.toronto.edu/~kriz/cifar.html. MindSpore's Cifar10Dataset is not used: it
+refuses files of less than 10000 records, reads only the first 10000 of longer ones and does not check labels.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.datasets.image_files import printable
+from src.datasets.source import Source
+from src.utils.errors import ReportedError
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PATTERNS = {"train": "data_batch_*.bin", "eval": "test_batch.bin"}
+RECORD_BYTES = 1 + 3 * 32 * 32
+
+
+def open_cifar10(path: Path, split: str) -> Source:
+    """Open the training (data_batch_*.bin) or the test records (test_batch.bin) in `path` or its cifar-10-batches-bin.
+
+    Any number of records and, for training, of files. Raises ReportedError for a missing folder or file, a file that is
+    not whole records, a label above 9.
+    """
+    folder = _find_folder(path)
+    files = sorted(folder.glob(PATTERNS[split]))
+    if not files:
+        raise ReportedError(
+            f"{printable(folder)} holds no {PATTERNS[split]}; expected the binary version of CIFAR-10, unpacked from "
+            "cifar-10-binary.tar.gz"
+        )
+    parts = [_open_records(file) for file in files]
+    ends = np.cumsum([len(part) for part in parts])
+
+    def locate(i: int) -> tuple[int, int]:
+        part = int(np.searchsorted(ends, i, side="right"))
+        return part, int(i - ends[part] + len(parts[part]))
+
+    def read(i: int) -> np.ndarray:
+        part, record = locate(i)
+        return np.ascontiguousarray(parts[part][record, 1:].reshape(3, 32, 32).transpose(1, 2, 0))
+
+    def image_name(i: int) -> str:
+        part, record = locate(i)
+        return f"{files[part].name}[{record}]"
+
+    labels = np.concatenate([part[:, 0] for part in parts]).astype(np.int32)
+    return Source("cifar10", _read_class_names(folder), labels, False, read, image_name)
+
+
+def _find_folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ReportedError(
+            f"{printable(path)} is no folder; expected the one that holds data_batch_1.bin and test_batch.bin"
+        )
+    inner = path / "cifar-10-batches-bin"
+    return inner if inner.is_dir() else path
+
+
+def _open_records(file: Path) -> np.ndarray:
+    """Map a file into memory as uint8 (records, RECORD_BYTES), its labels checked."""
+    try:
+        size = file.stat().st_size
+        if size == 0 or size % RECORD_BYTES:
+            raise ReportedError(
+                f"{printable(file)} has {size} bytes, not whole records of {RECORD_BYTES} bytes; it is truncated "
+                "or not CIFAR-10"
+            )
+        records = np.memmap(file, np.uint8, mode="r").reshape(-1, RECORD_BYTES)
+    except OSError as error:
+        raise ReportedError(f"{printable(file)} cannot be read: {error.strerror}") from error
+    wrong = np.flatnonzero(records[:, 0] >= len(CLASS_NAMES))
+    if len(wrong):
+        raise ReportedError(
+            f"{printable(file)} has the label {records[wrong[0], 0]} in record {wrong[0]}; expected 0 to 9, so this is "
+            "not CIFAR-10"
+        )
+    return records
+
+
+def _read_class_names(folder: Path) -> tuple[str, ...]:
+    file = folder / "batches.meta.txt"
+    if not file.is_file():
+        return CLASS_NAMES
+    names = tuple(printable(line.strip()) for line in file.read_text("utf-8", "replace").splitlines() if line.strip())
+    if len(names) != len(CLASS_NAMES):
+        raise ReportedError(f"{printable(file)} should name {len(CLASS_NAMES)} classes, one a line, found {len(names)}")
+    return names

@@ -1,0 +1,144 @@
+"""Batches for image classification, as NumPy arrays: one fresh MindSpore pipeline for each pass over the data.
+
+A fresh pipeline with its own seed each epoch is what makes a resumed epoch continue bit for bit: MindSpore's random
+state cannot be saved, so the pipeline is started again and the batches already seen are skipped.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import mindspore.dataset as ds
+import numpy as np
+
+from src.datasets.preprocessing import Preprocessing, eval_transforms, train_transforms
+from src.datasets.sampler import augmentation_seed, epoch_order, evaluation_indices, training_indices
+from src.datasets.source import Source
+from src.utils.errors import ReportedError, UsageError
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images (B, 3, S, S) float32, labels (B,) int32, indices (B,) int32
+
+MAX_DEFAULT_WORKERS = 16
+
+
+def worker_count(requested: int = 0) -> int:
+    """Return how many threads to decode with: as many as this process may use, or the number asked for."""
+    if requested == 0:
+        return min(len(os.sched_getaffinity(0)), MAX_DEFAULT_WORKERS)
+    if not 1 <= requested <= os.cpu_count():
+        raise UsageError(
+            f"num_parallel_workers is {requested}; this machine allows 1 to {os.cpu_count()}, and 0 for automatic"
+        )
+    return requested
+
+
+def training_batches(
+    source: Source,
+    preprocessing: Preprocessing,
+    *,
+    augmentation: str,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+    first_batch: int = 0,
+) -> Iterator[Batch]:
+    """Yield this rank's batches of an epoch, all of batch_size, from `first_batch` on.
+
+    The bits of batch t depend on all arguments but first_batch; also on `workers`, as each has its own random stream.
+    augmentation 'auto' is 'full', but 'crop' for digits: a mirrored 2 is no 2.
+    """
+    if augmentation == "auto":
+        augmentation = "crop" if source.dataset == "digits" else "full"
+    indices = training_indices(epoch_order(len(source), seed, epoch), batch_size, rank, world_size)
+    transforms = train_transforms(preprocessing, source.encoded, augmentation)
+    ds.config.set_seed(augmentation_seed(seed, epoch, rank))
+    yield from _batches(source, indices, transforms, batch_size, workers, first_batch)
+
+
+def evaluation_batches(
+    source: Source, preprocessing: Preprocessing, *, batch_size: int, workers: int, rank: int = 0, world_size: int = 1
+) -> Iterator[Batch]:
+    """Yield this rank's images in order, each once; the last batch is as short as it has to be."""
+    indices = evaluation_indices(len(source), rank, world_size)
+    yield from _batches(source, indices, eval_transforms(preprocessing, source.encoded), batch_size, workers)
+
+
+def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]:
+    """Read every image once. Return the indices of the usable ones, int64, and one sentence for each of the others.
+
+    For `on_bad_image=skip`: done before training, so that order, sharding and step count stay exact. About 1 ms each.
+    """
+    if not source.encoded:
+        return np.arange(len(source)), []
+
+    def problem(i: int) -> str | None:
+        try:
+            source.read(i)
+        except ReportedError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        problems = list(pool.map(problem, range(len(source))))
+    good = np.array([i for i, sentence in enumerate(problems) if sentence is None], np.int64)
+    return good, [sentence for sentence in problems if sentence is not None]
+
+
+class _Rows:
+    """The chosen images one after another; files are read ahead by threads, as a network drive needs it."""
+
+    def __init__(self, source: Source, indices: np.ndarray, pool: ThreadPoolExecutor, ahead: int) -> None:
+        self._source = source
+        self._indices = indices.tolist()
+        self._pool = pool
+        self._ahead = ahead
+        self.error: ReportedError | None = None  # MindSpore passes on no exception object, only text
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.int32, np.int32]]:
+        try:
+            if self._source.encoded:
+                yield from self._read_ahead()
+            else:
+                yield from map(self._source.__getitem__, self._indices)
+        except ReportedError as error:
+            self.error = error
+            raise
+
+    def _read_ahead(self) -> Iterator[tuple[np.ndarray, np.int32, np.int32]]:
+        pending = deque()
+        for i in self._indices:
+            pending.append(self._pool.submit(self._source.__getitem__, i))
+            if len(pending) > self._ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _batches(
+    source: Source, indices: np.ndarray, transforms: list, batch_size: int, workers: int, first_batch: int = 0
+) -> Iterator[Batch]:
+    """Yield the images of `indices` in their order. Raises the ReportedError of the first one that cannot be read."""
+    if first_batch * batch_size >= len(indices):
+        return
+    with ThreadPoolExecutor(workers, "image reader") as pool:
+        rows = _Rows(source, indices, pool, ahead=4 * workers)
+        # python_multiprocessing: a worker process that dies takes the main process with it.
+        pipeline = ds.GeneratorDataset(
+            rows, ["image", "label", "index"], shuffle=False, num_parallel_workers=1, python_multiprocessing=False
+        )
+        pipeline = pipeline.map(transforms, "image", num_parallel_workers=workers)
+        pipeline = pipeline.batch(batch_size, num_parallel_workers=1).skip(first_batch)
+        iterator = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        try:
+            yield from map(tuple, iterator)
+        except RuntimeError as error:
+            if rows.error is None:
+                raise
+            raise rows.error from error
+        finally:
+            iterator.stop()
+            pool.shutdown(cancel_futures=True)

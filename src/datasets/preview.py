@@ -1,0 +1,36 @@
+"""A picture of what the network is shown: a sheet of one training batch after augmentation."""
+
+import os
+import warnings
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from src.datasets.preprocessing import Preprocessing
+
+MAX_IMAGES, COLUMNS = 32, 8
+
+
+def save_preview(
+    images: np.ndarray,
+    labels: np.ndarray,
+    preprocessing: Preprocessing,
+    class_names: tuple[str, ...],
+    path: str | os.PathLike,
+) -> None:
+    """Write the first 32 of `images`, float32 (B, 3, S, S) as the network gets them, and their class names as a PNG."""
+    shown = min(len(images), MAX_IMAGES)
+    rows, columns = -(-shown // COLUMNS), min(shown, COLUMNS)
+    figure = Figure(figsize=(1.4 * columns, 1.6 * rows), dpi=110, layout="tight")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, image, label in zip(axes, images[:shown], labels[:shown], strict=False):
+        pixels = image.transpose(1, 2, 0) * preprocessing.std + preprocessing.mean
+        axis.imshow(pixels.clip(0, 1), interpolation="nearest")
+        name = class_names[label]
+        axis.set_title(name if len(name) <= 18 else name[:17] + "…", fontsize=8, parse_math=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in Chinese is drawn as boxes
+        FigureCanvasAgg(figure).print_png(path)

@@ -1,0 +1,46 @@
+"""Opening a data set by name: everything that can be checked without decoding pictures is checked here, once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from src.datasets.cifar10 import open_cifar10
+from src.datasets.digits import open_digits
+from src.datasets.image_folder import open_folder
+from src.datasets.image_list import open_list
+from src.datasets.source import Source
+from src.utils.errors import ReportedError, UsageError
+
+DATASETS = ("cifar10", "imagenet", "folder", "list", "digits")
+SPLITS = ("train", "eval")
+
+
+def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequence[str] | None = None) -> Source:
+    """Open one of DATASETS; `split`, 'train' or 'eval', tells the parts of cifar10 and digits apart.
+
+    class_names: those of the network that will see the images (from its checkpoint). A folder's classes are then
+    matched by name; the other data sets have numbers, and only the count is compared. Raises ReportedError for what is
+    wrong on disk.
+    """
+    if dataset not in DATASETS or split not in SPLITS:
+        raise UsageError(f"there is no data set {dataset!r} with a part {split!r}; choose from {', '.join(DATASETS)}")
+    if dataset == "digits":
+        source = open_digits(split)
+    elif not str(path):
+        raise UsageError(f"the data set {dataset} needs a path; give it with --{split}_data_dir")
+    elif dataset == "cifar10":
+        source = open_cifar10(Path(path), split)
+    elif dataset == "list":
+        source = open_list(Path(path))
+    else:
+        return open_folder(dataset, Path(path), class_names)
+    return source if class_names is None else _with_class_names(source, tuple(class_names), path)
+
+
+def _with_class_names(source: Source, class_names: tuple[str, ...], path: str | Path) -> Source:
+    classes = len(source.class_names)  # for a list it is only the largest label that occurs in it
+    if classes > len(class_names) or (classes < len(class_names) and source.dataset != "list"):
+        raise ReportedError(
+            f"{path or source.dataset} has labels of {classes} classes, but the network knows {len(class_names)}"
+        )
+    return replace(source, class_names=class_names)

@@ -1,0 +1,133 @@
+"""Values that are fine alone and impossible together: one function for each, listed for the commands they concern.
+
+A function takes the configuration and returns the sentence that says what is wrong, or None.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from src.model_utils.values import show
+
+if TYPE_CHECKING:
+    from src.model_utils.config import Config
+
+BUNDLED = ("", "bundled")
+
+
+def resume_and_pretrained(config: Config) -> str | None:
+    """A resumed run has its weights already."""
+    if config.resume and config.train_pretrained:
+        return (
+            f"found both resume {show(config.resume)} and train_pretrained {show(config.train_pretrained)}, "
+            "expected one way to begin; leave one of them out"
+        )
+    return None
+
+
+def head_of_nothing(config: Config) -> str | None:
+    """Without pretrained weights the classifier is new anyway."""
+    if config.reset_head and not config.train_pretrained:
+        return "found reset_head true without train_pretrained, whose classifier it replaces; give --train_pretrained"
+    return None
+
+
+def smoothing_by_nothing(config: Config) -> str | None:
+    """Label smoothing by 0 is no label smoothing."""
+    if config.label_smooth and config.label_smooth_factor == 0:
+        return "found label_smooth true with label_smooth_factor 0, expected more than 0; give a factor such as 0.1"
+    return None
+
+
+def warmup_longer_than_training(config: Config) -> str | None:
+    """Then the learning rate would never be reached."""
+    if config.warmup_epochs > config.max_epoch:
+        return (
+            f"found warmup_epochs {config.warmup_epochs:g} with max_epoch {config.max_epoch}, "
+            "expected no more than max_epoch; shorten the warm-up"
+        )
+    return None
+
+
+def milestones_out_of_order(config: Config) -> str | None:
+    """Each milestone is a later epoch than the one before."""
+    if any(a >= b for a, b in zip(config.lr_epochs, config.lr_epochs[1:], strict=False)):
+        given = ",".join(map(str, config.lr_epochs))
+        return f"found lr_epochs {given}, expected epochs that increase; sort them and leave out repetitions"
+    return None
+
+
+def floor_above_start(config: Config) -> str | None:
+    """The learning rate falls from lr to eta_min."""
+    if config.eta_min > config.lr:
+        return f"found eta_min {config.eta_min:g} with lr {config.lr:g}, expected no more than lr; lower eta_min"
+    return None
+
+
+def rank_outside_group(config: Config) -> str | None:
+    """Ranks count from 0."""
+    if config.rank >= config.group_size:
+        return (
+            f"found rank {config.rank} with group_size {config.group_size}, "
+            "expected less than group_size, as ranks count from 0; correct one of them"
+        )
+    return None
+
+
+def no_training_data(config: Config) -> str | None:
+    """Only the digits come with the code."""
+    return missing_data("train_data_dir", config.train_data_dir, config.dataset)
+
+
+def no_evaluation_data(config: Config) -> str | None:
+    """Asked only about a data set that the user named: otherwise the checkpoint knows it, and it may be digits."""
+    if config.source("dataset") == "default":
+        return None
+    return missing_data("eval_data_dir", config.eval_data_dir, config.dataset)
+
+
+def folder_of_bundled_training_data(config: Config) -> str | None:
+    """The digits are read from scikit-learn."""
+    return _folder_of_bundled_data("train_data_dir", config.train_data_dir, config.dataset)
+
+
+def folder_of_bundled_evaluation_data(config: Config) -> str | None:
+    """The digits are read from scikit-learn."""
+    return _folder_of_bundled_data("eval_data_dir", config.eval_data_dir, config.dataset)
+
+
+def no_checkpoint(config: Config) -> str | None:
+    """There is nothing to evaluate."""
+    if not config.ckpt_files:
+        return "found no ckpt_files, expected a checkpoint or a folder of checkpoints; give --ckpt_files"
+    return None
+
+
+def missing_data(key: str, value: str, dataset: str) -> str | None:
+    """The sentence for a data set whose folder (`key`, now `value`) has to be given and was not."""
+    if not value and dataset != "digits":
+        return f"found no {key}, expected the folder or file of the {dataset} data; give --{key}, or --dataset digits"
+    return None
+
+
+def _folder_of_bundled_data(key: str, value: str, dataset: str) -> str | None:
+    if dataset == "digits" and value not in BUNDLED:
+        return f"found {key} {show(value)} with dataset digits, which is bundled; leave it out or write `bundled`"
+    return None
+
+
+COMBINATIONS = {
+    "train": (
+        resume_and_pretrained,
+        head_of_nothing,
+        smoothing_by_nothing,
+        warmup_longer_than_training,
+        milestones_out_of_order,
+        floor_above_start,
+        rank_outside_group,
+        no_training_data,
+        folder_of_bundled_training_data,
+        folder_of_bundled_evaluation_data,
+    ),
+    "eval": (rank_outside_group, no_checkpoint, no_evaluation_data, folder_of_bundled_evaluation_data),
+}

@@ -1,0 +1,145 @@
+"""One read-only configuration from the schema, a YAML file and the flags; nothing is read until `parse` is called.
+
+The last of these that gives a key wins: the schema's default, the network's own YAML file (or the one of
+`--config_path`, instead of it), the flag.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from src.model_utils.combinations import COMBINATIONS
+from src.model_utils.options import BY_NAME, INTS, OPTIONS, Value, network_yaml, usual_dataset
+from src.model_utils.usage import help_text
+from src.model_utils.values import expected, nearest, parse_value, show
+from src.model_utils.yaml_file import read_yaml, write_yaml
+from src.utils.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+_FROM_DATASET = ("num_classes", "image_size")
+
+
+class Config:
+    """The resolved keys as attributes (`config.lr`). Read-only; `replace` makes another one.
+
+    `command` is the command it was parsed for, `ignored` the keys given as flags that this command does not use.
+    """
+
+    command: str
+    ignored: tuple[str, ...]
+
+    def __init__(self, command: str, values: Mapping[str, Value], sources: Mapping[str, str]) -> None:
+        given = [key for key, source in sources.items() if source == "flag"]
+        ignored = tuple(key for key in given if command not in BY_NAME[key].commands)
+        vars(self).update(values, command=command, ignored=ignored, _sources=dict(sources))
+        for combination in COMBINATIONS[command]:
+            if problem := combination(self):
+                raise UsageError(problem)
+
+    def source(self, key: str) -> str:
+        """Who chose the value: 'flag', 'yaml' (the file of --config_path) or 'default' (all else)."""
+        return self._sources.get(BY_NAME[key].name, "default")
+
+    def as_dict(self) -> dict[str, Value]:
+        """Every key and its value, in the schema's order."""
+        return {option.name: getattr(self, option.name) for option in OPTIONS}
+
+    def replace(self, **changes: object) -> "Config":
+        """A copy with some values changed, checked as if given by flag; `source` keeps saying who chose before."""
+        values = self.as_dict()
+        for key, value in changes.items():
+            if not isinstance(value, str | int | float | tuple | list | Path):
+                raise TypeError(f"{key} cannot become {value!r}")
+            text = [str(item) for item in value] if BY_NAME[key].type == INTS else str(value)
+            values[key] = parse_value(BY_NAME[key], text, key)
+        return Config(self.command, values, self._sources)
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write a file that gives the same values back when it is passed as `--config_path`.
+
+        Leaves out config_path, resume and debug, which belong to one call. Raises ReportedError.
+        """
+        write_yaml(path, self.as_dict(), f"Resolved configuration; use it again: {self.command}.py --config_path FILE")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Config is read-only: use replace({name}={value!r})")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Config is read-only: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and vars(self) == vars(other)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return f"Config({self.command!r}, {self.as_dict()})"
+
+
+def parse(command: str, argv: Sequence[str], description: str = "") -> Config:
+    """The configuration of `command` ('train', 'eval') for the command line `argv`, without the program's name.
+
+    Raises UsageError for anything that cannot be meant. `-h` or `--help` prints the keys, then raises SystemExit(0).
+    """
+    if any(argument in ("-h", "--help") for argument in argv):
+        print(_help(command, argv, description))
+        raise SystemExit(0)
+    flags = read_flags(argv)
+    config_path = flags.get("config_path")
+    base, from_file = _below_flags(flags.get("net"), config_path)
+    values = base | flags
+    sources = dict.fromkeys(from_file if config_path else (), "yaml") | dict.fromkeys(flags, "flag")
+    if values["dataset"] != from_file.get("dataset", values["dataset"]):  # these in the file are another data set's
+        for key in _FROM_DATASET:
+            if key not in flags:
+                values[key] = 0
+                sources.pop(key, None)
+    return Config(command, values, sources)
+
+
+def read_flags(argv: Sequence[str]) -> dict[str, Value]:
+    """The typed values of `--key value`, `--key=value` and, for true or false, `--key`; of a repeated key the last.
+
+    Names are exact. No key takes an argument that begins with two dashes, except after `=`.
+    """
+    flags: dict[str, Value] = {}
+    arguments = list(argv)
+    while arguments:
+        argument = arguments.pop(0)
+        key, equals, text = argument.removeprefix("--").partition("=")
+        has_value = bool(equals)
+        if not has_value and arguments and not arguments[0].startswith("--"):
+            text, has_value = arguments.pop(0), True
+        if not argument.startswith("-"):
+            advice = f"did you mean --{key}?" if key in BY_NAME else "--help lists the flags"
+            raise UsageError(f"found {show(argument)} where a flag was expected, such as --lr 0.1; {advice}")
+        if not argument.startswith("--") or key not in BY_NAME:
+            near = nearest(key.lstrip("-"), BY_NAME)
+            advice = f"did you mean --{near}?" if near else "--help lists the flags"
+            value = f" with value {show(text)}" if has_value else ""
+            raise UsageError(f"found unknown flag {show(argument.partition('=')[0])}{value}; {advice}")
+        option = BY_NAME[key]
+        if not has_value:
+            if option.type is not bool:
+                raise UsageError(f"--{key}: found no value, expected {expected(option)}; write --{key}=VALUE")
+            text = "true"
+        flags[key] = parse_value(option, text, f"--{key}")
+    return flags
+
+
+def _below_flags(net: str | None, config_path: Value | None) -> tuple[dict[str, Value], dict[str, Value]]:
+    """All values before the flags, and those of them that a YAML file gave; `net` is the flag's."""
+    usual_net = BY_NAME["net"].default
+    from_file = read_yaml(config_path or ROOT / network_yaml(net or usual_net))
+    schema = {option.name: option.default for option in OPTIONS}
+    schema["dataset"] = usual_dataset(net or from_file.get("net", usual_net))
+    return schema | from_file, from_file
+
+
+def _help(command: str, argv: Sequence[str], description: str) -> str:
+    """The help for the network that `argv` names, however wrong the rest of it is."""
+    try:
+        flags = read_flags([argument for argument in argv if argument not in ("-h", "--help")])
+    except UsageError:
+        flags = {}
+    net = flags.get("net", BY_NAME["net"].default)
+    return help_text(command, description, _below_flags(net, None)[0] | {"net": net}, network_yaml(net))

@@ -1,0 +1,143 @@
+"""The typed schema: every configuration key of every command, once, with its type, default, bounds and meaning.
+
+A key is a flag (`--lr 0.1`), a YAML key (`lr: 0.1`) and an attribute (`config.lr`) of the same name. `config.py` says
+which of several values wins, `values.py` how text becomes a value, `combinations.py` which values exclude each other.
+To add a key, add one `Option` here; the flag, the YAML key, the check and the line in `--help` follow from it.
+"""
+
+from dataclasses import dataclass
+
+INTS = tuple[int, ...]
+Value = str | int | float | bool | tuple[int, ...]
+
+COMMANDS = ("train", "eval")
+NETWORKS = ("densenet100", "densenet121", "densenet161", "densenet169", "densenet201")
+DATASETS = ("cifar10", "imagenet", "folder", "list", "digits")
+INT_MAX = 2**31 - 1  # what MindSpore's int32 arguments hold
+
+
+@dataclass(frozen=True)
+class Option:
+    """One configuration key.
+
+    `type` is str, int, float, bool or INTS; bounds hold for numbers, and for each item of INTS. `commands` are those
+    that use the key (the others accept and report it). `saved` keys are written to the resolved configuration; keys
+    that are not `in_yaml` can only be flags.
+    """
+
+    name: str
+    type: type
+    default: Value
+    group: str
+    help: str
+    choices: tuple[str, ...] | tuple[int, ...] = ()
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    commands: tuple[str, ...] = COMMANDS
+    saved: bool = True
+    in_yaml: bool = True
+
+
+_TRAIN, _EVAL = ("train",), ("eval",)
+
+OPTIONS: tuple[Option, ...] = (
+    Option("net", str, "densenet121", "network", "the network; it also picks the YAML file", NETWORKS),
+    Option("dataset", str, "imagenet", "network",
+           "kind of data set: CIFAR-10's binary version, class folders (imagenet with its recipe, folder with any "
+           "classes), a text list of `path label` lines, or scikit-learn's bundled digits", DATASETS),
+    Option("num_classes", int, 0, "network", "number of classes; 0: as many as the data set has", ge=0),
+    Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0),
+    Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0),
+    Option("block_config", INTS, (), "network", "dense layers in each block; empty: the network's own", ge=1),
+    Option("stem_features", int, 0, "network", "feature maps of the first convolution; 0: the network's own", ge=0),
+    Option("bn_size", int, 0, "network", "bottleneck width in growth rates; 0: the network's own", ge=0),
+    Option("compression", float, 0.0, "network",
+           "share of the feature maps a transition keeps; 0: the network's own", ge=0, le=1),
+    Option("drop_rate", float, 0.0, "network", "dropout after each dense layer", ge=0, lt=1, commands=_TRAIN),
+    Option("transition_pool", str, "avg", "network",
+           "pooling in the transitions; max for checkpoints of the MindSpore model zoo", ("avg", "max")),
+    Option("stem_pool", str, "pad", "network",
+           "padding of the stem's max pooling; same for checkpoints of the MindSpore model zoo", ("pad", "same")),
+    Option("recompute", bool, False, "network",
+           "recompute the bottlenecks in the backward pass: less memory, more time", commands=_TRAIN),
+    Option("train_data_dir", str, "", "data",
+           "training data: a folder, or the file for --dataset list; not needed for digits", commands=_TRAIN),
+    Option("eval_data_dir", str, "", "data",
+           "held-out data; train evaluates on it when it is given (bundled: the digits' own)"),
+    Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1),
+    Option("augmentation", str, "auto", "data",
+           "of training images; full: crop, flip and colours, auto: full, but crop for digits",
+           ("auto", "full", "crop", "none"), commands=_TRAIN),
+    Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
+           ("error", "skip")),
+    Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),
+    Option("lr_scheduler", str, "cosine_annealing", "schedule", "how the learning rate falls",
+           ("exponential", "cosine_annealing"), commands=_TRAIN),
+    Option("lr", float, 0.1, "schedule", "initial learning rate", gt=0, commands=_TRAIN),
+    Option("lr_epochs", INTS, (), "schedule", "exponential: the epochs at which the rate is multiplied by lr_gamma",
+           ge=1, commands=_TRAIN),
+    Option("lr_gamma", float, 0.1, "schedule", "exponential: the factor at each of lr_epochs", gt=0, commands=_TRAIN),
+    Option("eta_min", float, 0.0, "schedule", "cosine_annealing: the lowest rate", ge=0, commands=_TRAIN),
+    Option("T_max", int, 0, "schedule", "cosine_annealing: the epoch that reaches eta_min; 0: max_epoch", ge=0,
+           commands=_TRAIN),
+    Option("max_epoch", int, 120, "schedule", "epochs to train", ge=1, commands=_TRAIN),
+    Option("warmup_epochs", float, 0.0, "schedule", "epochs of linear warm-up, fractions allowed", ge=0,
+           commands=_TRAIN),
+    Option("momentum", float, 0.9, "optimizer", "momentum of SGD", ge=0, lt=1, commands=_TRAIN),
+    Option("nesterov", bool, False, "optimizer", "Nesterov's momentum", commands=_TRAIN),
+    Option("weight_decay", float, 1e-4, "optimizer", "weight decay (L2 penalty)", ge=0, commands=_TRAIN),
+    Option("decay_norm_and_bias", bool, False, "optimizer", "decay batch normalisation's parameters and biases too",
+           commands=_TRAIN),
+    Option("label_smooth", bool, False, "optimizer", "smooth the labels in the cross entropy", commands=_TRAIN),
+    Option("label_smooth_factor", float, 0.1, "optimizer", "label_smooth: the share spread over all classes",
+           ge=0, lt=1, commands=_TRAIN),
+    Option("grad_clip_norm", float, 0.0, "optimizer", "largest global norm of the gradient; 0: no clipping", ge=0,
+           commands=_TRAIN),
+    Option("grad_accumulation_steps", int, 1, "optimizer", "batches whose gradients make one update", ge=1,
+           commands=_TRAIN),
+    Option("amp_level", str, "auto", "optimizer", "mixed precision; auto: O3 on Ascend, O0 elsewhere",
+           ("auto", "O0", "O2", "O3"), commands=_TRAIN),
+    Option("loss_scale_type", str, "auto", "optimizer", "loss scaling; auto: none for O0, else dynamic",
+           ("auto", "none", "fixed", "dynamic"), commands=_TRAIN),
+    Option("loss_scale", float, 1024.0, "optimizer", "the fixed loss scale, or the first dynamic one", gt=0,
+           commands=_TRAIN),
+    Option("device_target", str, "auto", "run", "where to run; auto: the best this MindSpore supports",
+           ("auto", "Ascend", "GPU", "CPU")),
+    Option("device_id", int, 0, "run", "which of the machine's devices", ge=0),
+    Option("is_distributed", int, 1, "run", "1: join the launcher's group if a launcher started this process; "
+           "0: run alone", (0, 1)),
+    Option("rank", int, 0, "run", "this process's number in its group", ge=0),
+    Option("group_size", int, 1, "run", "processes in the group", ge=1),
+    Option("seed", int, 1, "run", "seed of everything random", ge=0, commands=_TRAIN),
+    Option("deterministic", bool, True, "run", "the same seed gives the same bits", commands=_TRAIN),
+    Option("log_interval", int, 100, "run", "steps between log lines", ge=1, commands=_TRAIN),
+    Option("save_ckpt_path", str, "output", "run", "folder in which each run makes its own, named after the time"),
+    Option("ckpt_interval", int, 0, "run", "steps between checkpoints besides the one at each epoch's end; 0: none",
+           ge=0, commands=_TRAIN),
+    Option("keep_checkpoint_max", int, 5, "run", "how many of the newest checkpoints to keep", ge=1, commands=_TRAIN),
+    Option("is_save_on_master", bool, True, "run", "save on rank 0 only, not on every rank", commands=_TRAIN),
+    Option("eval_interval", int, 1, "run", "epochs between evaluations", ge=1, commands=_TRAIN),
+    Option("train_pretrained", str, "", "start", "checkpoint whose weights to begin with", commands=_TRAIN),
+    Option("reset_head", bool, False, "start", "train_pretrained: begin with a new classifier", commands=_TRAIN),
+    Option("resume", str, "", "start", "run folder or checkpoint to go on from; auto: the newest valid one",
+           commands=_TRAIN, saved=False),
+    Option("config_path", str, "", "start", "YAML file to use instead of the network's", saved=False, in_yaml=False),
+    Option("debug", bool, False, "start", "show the traceback of an error", saved=False, in_yaml=False),
+    Option("ckpt_files", str, "", "evaluation", "checkpoint to evaluate, or a folder: all in it, newest first",
+           commands=_EVAL),
+    Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to", commands=_EVAL),
+)  # fmt: skip
+
+BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
+
+
+def network_yaml(net: str) -> str:
+    """Name of the network's own YAML file, at the top of the repository."""
+    return "densenet100_config.yaml" if net == "densenet100" else "densenet121_config.yaml"
+
+
+def usual_dataset(net: str) -> str:
+    """The data set a network is trained on when nothing says otherwise."""
+    return "cifar10" if net == "densenet100" else "imagenet"

@@ -1,0 +1,128 @@
+"""The description of a DenseNet: everything that shapes it, in a form that goes into checkpoints. No MindSpore here."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from src.utils.errors import ReportedError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A DenseNet-BC (Huang et al. 2017, arXiv:1608.06993).
+
+    net: the named network it started from; num_classes: width of the logits; growth_rate: k, the features a dense
+    layer adds; block_config: dense layers in each block; stem: 'conv7x7' (stride 2 and a max pool) or 'conv3x3'
+    (stride 1, no pool); stem_features: channels behind the stem; bn_size: width of a bottleneck in multiples of k;
+    compression: theta, the share of channels a transition keeps; drop_rate: dropout behind each dense layer;
+    transition_pool: 'avg' as in the paper or 'max'; stem_pool: 'pad' pads the stem's max pool by one pixel on each
+    side as in the paper's code, 'same' at the bottom and the right only. 'max' and 'same' are what the MindSpore
+    model zoo's checkpoints were trained with.
+
+    Raises ReportedError, naming the field, for a value of the wrong type or out of range.
+    """
+
+    net: str
+    num_classes: int
+    growth_rate: int
+    block_config: tuple[int, ...]
+    stem: str
+    stem_features: int
+    bn_size: int = 4
+    compression: float = 0.5
+    drop_rate: float = 0.0
+    transition_pool: str = "avg"
+    stem_pool: str = "pad"
+
+    def __post_init__(self) -> None:
+        for name, accepts, expected in _FIELD_CHECKS:
+            value = getattr(self, name)
+            if not accepts(value):
+                raise ReportedError(f"network architecture: {name} is {value!r:.60}, expected {expected}")
+
+    def to_dict(self) -> dict:
+        """The fields as plain values that survive JSON."""
+        return dataclasses.asdict(self) | {"block_config": list(self.block_config)}
+
+    @classmethod
+    def from_dict(cls, fields: object) -> "Architecture":
+        """The inverse of `to_dict` for values from a file that nobody vouches for.
+
+        Raises ReportedError for anything but a mapping of exactly this class's fields, of their types and ranges.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(fields, dict):
+            raise ReportedError(f"network architecture: found {type(fields).__name__}, expected a mapping of fields")
+        missing = [name for name in names if name not in fields]
+        unknown = [f"{name!r:.60}" for name in fields if name not in names]
+        if missing or unknown:
+            raise ReportedError(
+                f"network architecture: missing fields {missing}, unknown fields [{', '.join(unknown[:5])}]; "
+                "was it written by another version of this project?"
+            )
+        if isinstance(fields["block_config"], list):  # JSON knows no tuples
+            fields = fields | {"block_config": tuple(fields["block_config"])}
+        return cls(**fields)
+
+    def feature_size(self, image_size: int) -> int:
+        """Height and width of the last feature map for square images of this height and width.
+
+        Raises ReportedError when nothing would be left of the image.
+        """
+        size = image_size
+        if self.stem == "conv7x7":
+            size = math.ceil(math.ceil(size / 2) / 2)
+        size >>= len(self.block_config) - 1
+        if size < 1:
+            raise ReportedError(
+                f"image_size is {image_size}: the pools of {self.net} with {len(self.block_config)} dense blocks "
+                "leave no pixel of it; use larger images or fewer blocks"
+            )
+        return size
+
+
+# Upper limits are far above any trained DenseNet; they keep a damaged checkpoint from asking for all memory.
+def _is_int(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _is_float(value: object, low: float, high: float) -> bool:
+    return type(value) in (int, float) and low <= value <= high
+
+
+def _is_block_config(value: object) -> bool:
+    return isinstance(value, tuple) and 1 <= len(value) <= 8 and all(_is_int(layers, 1, 256) for layers in value)
+
+
+_NAMED = {
+    "densenet100": {"growth_rate": 12, "block_config": (16, 16, 16), "stem": "conv3x3", "stem_features": 24},
+    "densenet121": {"growth_rate": 32, "block_config": (6, 12, 24, 16), "stem": "conv7x7", "stem_features": 64},
+    "densenet161": {"growth_rate": 48, "block_config": (6, 12, 36, 24), "stem": "conv7x7", "stem_features": 96},
+    "densenet169": {"growth_rate": 32, "block_config": (6, 12, 32, 32), "stem": "conv7x7", "stem_features": 64},
+    "densenet201": {"growth_rate": 32, "block_config": (6, 12, 48, 32), "stem": "conv7x7", "stem_features": 64},
+}
+NETWORKS = tuple(_NAMED)
+
+_FIELD_CHECKS = (
+    ("net", lambda v: isinstance(v, str) and v in _NAMED, f"one of {', '.join(NETWORKS)}"),
+    ("num_classes", lambda v: _is_int(v, 1, 1_000_000), "an integer from 1 to 1000000"),
+    ("growth_rate", lambda v: _is_int(v, 1, 512), "an integer from 1 to 512"),
+    ("block_config", _is_block_config, "1 to 8 integers from 1 to 256"),
+    ("stem", lambda v: v in ("conv7x7", "conv3x3"), "conv7x7 or conv3x3"),
+    ("stem_features", lambda v: _is_int(v, 1, 4096), "an integer from 1 to 4096"),
+    ("bn_size", lambda v: _is_int(v, 1, 64), "an integer from 1 to 64"),
+    ("compression", lambda v: _is_float(v, 1e-3, 1), "a number from 0.001 to 1"),
+    ("drop_rate", lambda v: _is_float(v, 0, 0.99), "a number from 0 to 0.99"),
+    ("transition_pool", lambda v: v in ("avg", "max"), "avg or max"),
+    ("stem_pool", lambda v: v in ("pad", "same"), "pad or same"),
+)
+
+
+def architecture(net: str, num_classes: int, **overrides: object) -> Architecture:
+    """The network called `net` with `num_classes` outputs; `overrides` replace fields of `Architecture`.
+
+    Raises ReportedError for an unknown network or a field's value that is out of range.
+    """
+    if net not in _NAMED:
+        raise ReportedError(f"net is {net!r:.60}, expected one of {', '.join(NETWORKS)}")
+    return Architecture(**({"net": net, "num_classes": num_classes} | _NAMED[net] | overrides))

@@ -1,0 +1,158 @@
+"""DenseNet-BC (Huang et al. 2017, arXiv:1608.06993), with the parameter names of the MindSpore model zoo.
+
+    conv0 norm0 relu [max pool] - denseblock1 - transition1 - ... - denseblockN - norm5 relu - global mean - head.fc
+
+A dense layer is BN-ReLU-conv1x1 (to bn_size * k channels), BN-ReLU-conv3x3 (to k channels); its input is everything
+the block has made so far. A transition is BN-ReLU-conv1x1 (to compression * channels) and a 2x2 pool.
+"""
+
+from collections import OrderedDict
+
+import mindspore as ms
+from mindspore import nn, ops
+
+from src.network.architecture import NETWORKS, Architecture, architecture
+from src.utils.var_init import initialise
+
+__all__ = ["NETWORKS", "Architecture", "DenseNet", "architecture"]
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
+    padding = kernel_size // 2
+    pad_mode = "pad" if padding else "valid"
+    # Zeros cost nothing; `initialise` fills every weight once the network stands.
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, pad_mode, padding, has_bias=False, weight_init="zeros"
+    )
+
+
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
+
+
+class _DenseLayer(nn.Cell):
+    """`channels` features in, `growth_rate` new ones out: (N, channels, H, W) -> (N, growth_rate, H, W)."""
+
+    def __init__(self, channels: int, arch: Architecture) -> None:
+        super().__init__()
+        width = arch.bn_size * arch.growth_rate
+        self.norm1 = _batch_norm(channels)
+        self.conv1 = _conv(channels, width, 1)
+        self.norm2 = _batch_norm(width)
+        self.conv2 = _conv(width, arch.growth_rate, 3)
+
+    def construct(self, x):
+        x = self.conv1(ops.relu(self.norm1(x)))
+        return self.conv2(ops.relu(self.norm2(x)))
+
+
+class _DenseBlock(nn.Cell):
+    """(N, channels, H, W) -> (N, channels + layers * growth_rate, H, W)."""
+
+    def __init__(self, layers: int, channels: int, arch: Architecture) -> None:
+        super().__init__()
+        self.cell_list = nn.CellList([_DenseLayer(channels + i * arch.growth_rate, arch) for i in range(layers)])
+
+    def construct(self, x):
+        for layer in self.cell_list:
+            x = ops.concat((x, layer(x)), 1)
+        return x
+
+
+class _StemPool(nn.Cell):
+    """3x3 max pool of stride 2: (N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2)), behind a ReLU."""
+
+    def __init__(self, padding: str) -> None:
+        super().__init__()
+        self.pads_both_sides = padding == "pad"
+        self.pool = nn.MaxPool2d(3, stride=2, pad_mode="valid" if self.pads_both_sides else "same")
+
+    def construct(self, x):
+        if self.pads_both_sides:
+            # A ReLU's output is never below zero, so zeros pad as -inf would. nn.MaxPool2d's own padding cannot be
+            # exported to ONNX, and ops.Pad alone takes ten times as long as the pool on a CPU.
+            zeros = x[:, :, :1] * 0.0
+            x = ops.concat((zeros, x, zeros), 2)
+            zeros = x[:, :, :, :1] * 0.0
+            x = ops.concat((zeros, x, zeros), 3)
+        return self.pool(x)
+
+
+class _Transition(nn.Cell):
+    """Fewer channels and half the height and width, rounded down."""
+
+    def __init__(self, channels: int, out_channels: int, pool: str) -> None:
+        super().__init__()
+        pool_type = nn.AvgPool2d if pool == "avg" else nn.MaxPool2d
+        self.features = nn.SequentialCell(
+            OrderedDict(
+                norm=_batch_norm(channels),
+                relu=nn.ReLU(),
+                conv=_conv(channels, out_channels, 1),
+                pool=pool_type(kernel_size=2, stride=2),
+            )
+        )
+
+    def construct(self, x):
+        return self.features(x)
+
+
+class _Backbone(nn.Cell):
+    """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        channels = arch.stem_features
+        features = OrderedDict()
+        if arch.stem == "conv7x7":
+            features["conv0"] = _conv(3, channels, 7, stride=2)
+        else:
+            features["conv0"] = _conv(3, channels, 3)
+        features["norm0"] = _batch_norm(channels)
+        features["relu0"] = nn.ReLU()
+        if arch.stem == "conv7x7":
+            features["pool0"] = _StemPool(arch.stem_pool)
+        for number, layers in enumerate(arch.block_config, start=1):
+            features[f"denseblock{number}"] = _DenseBlock(layers, channels, arch)
+            channels += layers * arch.growth_rate
+            if number < len(arch.block_config):
+                out_channels = max(1, int(channels * arch.compression))
+                features[f"transition{number}"] = _Transition(channels, out_channels, arch.transition_pool)
+                channels = out_channels
+        features["norm5"] = _batch_norm(channels)
+        features["relu5"] = nn.ReLU()
+        self.features = nn.SequentialCell(features)
+        self.out_channels = channels
+
+    def construct(self, images):
+        return self.features(images)
+
+
+class _Head(nn.Cell):
+    """Global average pooling and the classifier: (N, C, h, w) -> logits (N, num_classes) float32."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Dense(channels, num_classes, weight_init="zeros", bias_init="zeros")
+
+    def construct(self, features):
+        return self.fc(features.mean((2, 3)))
+
+
+class DenseNet(nn.Cell):
+    """Images (N, 3, H, W) -> logits (N, num_classes) float32, or with include_top=False the last feature maps.
+
+    recompute: trade time for memory, see `_DenseLayer`. seed: of the initial weights (`src/utils/var_init.py`).
+    """
+
+    def __init__(
+        self, architecture: Architecture, include_top: bool = True, recompute: bool = False, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = _Backbone(architecture)
+        self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
+        initialise(self, seed)
+
+    def construct(self, images):
+        return self.head(self.backbone(images))

@@ -1,0 +1,61 @@
+"""Exact evaluation: every image once, on any number of ranks and for any batch size."""
+
+from collections.abc import Callable, Iterable
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from src.model_utils.device_adapter import Group
+from src.utils.accuracy import Accuracy
+
+
+class PredictStep(nn.Cell):
+    """The network in inference mode: images (B, 3, H, W) float32 -> logits (B, num_classes) float32."""
+
+    def __init__(self, network: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.set_train(False)
+
+    def construct(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return self.network(images).astype(ms.float32)
+
+
+def predict(
+    predict_step: Callable[[Tensor], Tensor], batches: Iterable[tuple[np.ndarray, ...]], batch_size: int
+) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (logits (B, C), labels (B,), indices (B,)) for each batch of (images, labels, indices).
+
+    A short last batch is padded with zeros for the network, so that it compiles once, and cut again before it is
+    yielded: padding is never seen by the caller.
+    """
+    for images, labels, indices in batches:
+        count = len(labels)
+        if count < batch_size:
+            images = np.concatenate([images, np.zeros((batch_size - count, *images.shape[1:]), images.dtype)])
+        logits = predict_step(Tensor(images)).asnumpy()[:count]
+        yield logits, labels, indices
+
+
+def evaluate(
+    predict_step: Callable[[Tensor], Tensor],
+    batches: Iterable[tuple[np.ndarray, ...]],
+    *,
+    batch_size: int,
+    num_classes: int,
+    group: Group = Group(),
+    on_batch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
+) -> Accuracy:
+    """Count this rank's `batches` and sum over the ranks.
+
+    `on_batch(logits, labels, indices)` is called for each batch of real images, for predictions and progress.
+    """
+    accuracy = Accuracy(num_classes)
+    for logits, labels, indices in predict(predict_step, batches, batch_size):
+        accuracy.update(logits, labels)
+        if on_batch:
+            on_batch(logits, labels, indices)
+    accuracy.set_counts(group.sum_counts(accuracy.counts()))
+    return accuracy

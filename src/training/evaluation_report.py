@@ -1,0 +1,82 @@
+"""What an evaluation leaves for its reader: per-class accuracy, confusion matrix, predictions."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.utils.accuracy import Accuracy
+from src.utils.files import write_atomically, write_text_atomically
+
+MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
+
+
+def write_report(accuracy: Accuracy, class_names: Sequence[str], folder: Path) -> None:
+    """Write per_class_accuracy.csv, confusion_matrix.csv and confusion_matrix.png into `folder`.
+
+    A row of the matrix is a true class, a column a predicted one. Raises ReportedError when the disk refuses.
+    """
+    rows = accuracy.per_class(class_names)
+    write_text_atomically(folder / "per_class_accuracy.csv", _table([list(rows[0]), *(row.values() for row in rows)]))
+    matrix = [["true \\ predicted", *class_names]]
+    matrix += [[name, *counts] for name, counts in zip(class_names, accuracy.confusion.tolist(), strict=True)]
+    write_text_atomically(folder / "confusion_matrix.csv", _table(matrix))
+    write_atomically(folder / "confusion_matrix.png", lambda path: draw_confusion(accuracy, class_names, path))
+
+
+def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -> None:
+    """The confusion matrix as a PNG: colour is the share of the true class, the numbers are images."""
+    from matplotlib.figure import Figure
+
+    counts = accuracy.confusion
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    named = len(class_names) <= MAX_NAMED_CLASSES
+    side = 2.5 + 0.45 * len(class_names) if named else 10
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046)
+    title = f"{accuracy.top1_correct} of {accuracy.seen} right: top-1 {100 * accuracy.top1:.2f} %"
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    if named:
+        ticks = range(len(class_names))
+        axes.set_xticks(ticks, class_names, rotation=90)
+        axes.set_yticks(ticks, class_names)
+        for true, predicted in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if share[true, predicted] > 0.5 else "black"
+            axes.text(predicted, true, counts[true, predicted], ha="center", va="center", color=colour, fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+class Predictions:
+    """Collects one row an image: name, label, and the five most probable classes with their probabilities."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = class_names
+        self._best = min(5, len(class_names))
+        ranks = range(1, self._best + 1)
+        self._rows = [["image", "label", *(f"top{r}" for r in ranks), *(f"probability{r}" for r in ranks)]]
+
+    def add(self, names: Sequence[str], labels: np.ndarray, logits: np.ndarray) -> None:
+        """Take in a batch: names and labels of N images, logits (N, num_classes)."""
+        exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(1, keepdims=True)
+        order = np.argsort(-logits, axis=1, kind="stable")[:, : self._best]
+        for i, name in enumerate(names):
+            best = order[i]
+            self._rows.append(
+                [name, self.class_names[labels[i]], *(self.class_names[c] for c in best)]
+                + [f"{p:.6f}" for p in probabilities[i, best]]
+            )
+
+    def write(self, path: Path) -> None:
+        """Write all rows as CSV. Raises ReportedError when the disk refuses."""
+        write_text_atomically(path, _table(self._rows))
+
+
+def _table(rows: Sequence) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,75 @@
+"""Where a training run stands: everything besides the parameters that a resumed run needs to go on bit for bit."""
+
+from dataclasses import asdict, dataclass, field
+
+from src.utils.errors import ReportedError
+
+
+@dataclass
+class Mean:
+    """A running mean."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        """Take one more value in."""
+        self.total += value
+        self.count += 1
+
+    @property
+    def value(self) -> float:
+        """The mean so far; nan before the first value."""
+        return self.total / self.count if self.count else float("nan")
+
+
+@dataclass
+class Progress:
+    """The position, the running means and the results so far.
+
+    epoch          the epoch in training, from 0
+    images         images of it that all ranks together have trained on
+    epoch_loss     mean loss of the epoch so far
+    window_loss    mean loss since the last log line
+    best_top1      best top-1 accuracy (fraction) of an evaluation so far, -1 before the first
+    history        one row a finished epoch, the rows of metrics.csv
+    """
+
+    epoch: int = 0
+    images: int = 0
+    epoch_loss: Mean = field(default_factory=Mean)
+    window_loss: Mean = field(default_factory=Mean)
+    best_top1: float = -1.0
+    history: list[dict] = field(default_factory=list)
+
+    def to_dict(self) -> dict:
+        """As JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: object) -> "Progress":
+        """The reverse of `to_dict`. Raises ReportedError when a checkpoint holds anything else."""
+        try:
+            progress = cls(**values)
+            progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
+            numbers = [progress.epoch, progress.images, progress.epoch_loss.count, progress.window_loss.count]
+            floats = [progress.best_top1, progress.epoch_loss.total, progress.window_loss.total]
+            rows_are_flat = isinstance(progress.history, list) and all(isinstance(row, dict) for row in progress.history)
+            valid = rows_are_flat and all(type(n) is int and n >= 0 for n in numbers) and all(type(x) is float for x in floats)
+        except (TypeError, AttributeError):
+            valid = False
+        if not valid:
+            raise ReportedError("the checkpoint's progress entry is not what train.py writes; resume from another checkpoint")
+        return progress
+
+    def step(self, images_per_step: int) -> int:
+        """Optimizer steps done in this epoch, when one takes `images_per_step` images of all ranks.
+
+        Raises ReportedError when the position lies inside such a step.
+        """
+        if self.images % images_per_step:
+            raise ReportedError(
+                f"the checkpoint lies after {self.images} images of epoch {self.epoch + 1}, which is no multiple of the "
+                f"{images_per_step} images that a step takes now (batch x ranks x accumulation); choose them to divide it"
+            )
+        return self.images // images_per_step

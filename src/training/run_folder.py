@@ -1,0 +1,117 @@
+"""The folder of one run: `<save_ckpt_path>/YYYY-MM-DD_time_HH_MM_SS/`, its lock, and finding where to resume."""
+
+import fcntl
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from src.utils.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, remove_leftovers
+from src.utils.errors import ReportedError
+from src.utils.logging import get_logger
+
+CONFIG_NAME = "config.yaml"
+LOCK_NAME = ".lock"
+
+
+def time_stamp(now: datetime | None = None) -> str:
+    """The name of a run that starts now: `YYYY-MM-DD_time_HH_MM_SS`."""
+    return (now or datetime.now()).strftime("%Y-%m-%d_time_%H_%M_%S")
+
+
+def create_run_folder(root: Path, stamp: str) -> Path:
+    """Make the new folder `root/stamp`; `_1`, `_2`, ... is added when another run took it.
+
+    Raises ReportedError when the folder cannot be made.
+    """
+    attempt = 0
+    while True:
+        folder = root / (f"{stamp}_{attempt}" if attempt else stamp)
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not root.is_dir():
+                raise ReportedError(f"save_ckpt_path {root} is a file, a folder was expected; choose another path") from None
+            attempt += 1
+        except OSError as error:
+            raise ReportedError(
+                f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path"
+            ) from error
+
+
+@contextmanager
+def locked(folder: Path):
+    """Hold the folder's lock. Raises ReportedError when another process trains in it or the folder is not writable."""
+    try:
+        lock = (folder / LOCK_NAME).open("w")
+    except OSError as error:
+        raise ReportedError(f"cannot write in {folder}: {error.strerror}; choose another --save_ckpt_path") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ReportedError(f"another process is training in {folder}; wait for it or stop it first") from None
+        remove_leftovers(folder)
+        yield
+
+
+def find_checkpoint(resume: str, root: Path, rank: int) -> Checkpoint | None:
+    """The checkpoint that `--resume` means.
+
+    A file: that one. A run folder: its newest valid one. `auto`: the newest valid one of all run folders under `root`,
+    newest run first, or None when there is none yet. Damaged files are passed over with a warning.
+    Raises ReportedError when a named file or folder holds no checkpoint that can be resumed from.
+    """
+    if resume == "auto":
+        folders = sorted((p.parent for p in root.glob(f"*/{CONFIG_NAME}")), key=_age, reverse=True)
+        return next((found for folder in folders if (found := _newest_valid(folder, rank))), None)
+    path = Path(resume)
+    if not path.is_dir():
+        checkpoint = load_checkpoint(path)
+    elif not (checkpoint := _newest_valid(path, rank)):
+        raise ReportedError(
+            f"{path} holds no valid checkpoint {rank}-EPOCH_STEP.ckpt to resume from; give a run folder, a checkpoint or auto"
+        )
+    checkpoint.require("progress")
+    return checkpoint
+
+
+def folder_to_continue(checkpoint: Checkpoint, rank: int) -> Path | None:
+    """The run folder that `checkpoint` lies in, when going on in it overwrites nothing that is newer; else None."""
+    folder = checkpoint.path.parent
+    newest = list_checkpoints(folder, rank)
+    is_newest = bool(newest) and _valid(newest[0]) is not None and newest[0].samefile(checkpoint.path)
+    newer_are_damaged = checkpoint.path in newest and all(not _valid(p) for p in newest[: newest.index(checkpoint.path)])
+    return folder if (folder / CONFIG_NAME).is_file() and (is_newest or newer_are_damaged) else None
+
+
+def set_damaged_aside(folder: Path, checkpoint: Checkpoint, rank: int) -> None:
+    """Rename the damaged checkpoints that are newer than `checkpoint` to `*.damaged`, so that they are kept but never chosen."""
+    for path in list_checkpoints(folder, rank):
+        if path == checkpoint.path:
+            return
+        target = path.with_name(path.name + ".damaged")
+        path.replace(target)
+        get_logger().warning("%s is damaged and was set aside as %s", path.name, target.name)
+
+
+def _newest_valid(folder: Path, rank: int) -> Checkpoint | None:
+    for path in list_checkpoints(folder, rank):
+        checkpoint = _valid(path)
+        if checkpoint:
+            return checkpoint
+        get_logger().warning("passing over %s: it is damaged", path)
+    return None
+
+
+def _valid(path: Path) -> Checkpoint | None:
+    try:
+        checkpoint = load_checkpoint(path)
+    except ReportedError:
+        return None
+    return checkpoint if "progress" in checkpoint.metadata else None
+
+
+def _age(folder: Path) -> float:
+    newest = max((p.stat().st_mtime for p in folder.glob("*.ckpt")), default=0.0)
+    return newest or folder.stat().st_mtime

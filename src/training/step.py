@@ -1,0 +1,141 @@
+"""One training step as a single graph: forward, loss, gradients, scaling, clipping, optimizer; the same on every device."""
+
+from dataclasses import dataclass
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+
+SCALE_WINDOW = 1000  # steps without overflow after which a dynamic loss scale doubles (the usual 1000 to 2000)
+
+
+@dataclass(frozen=True)
+class LossScaling:
+    """How the loss is scaled before the backward pass: kind is none, fixed or dynamic; value is the (first) factor."""
+
+    kind: str = "none"
+    value: float = 1024.0
+
+
+class TrainStep(nn.Cell):
+    """Trains on one micro-batch; after `accumulation_steps` of them the weights are updated once.
+
+    construct(images (B, 3, H, W) float32, labels (B,) int32, learning_rate () float32, is_last () bool)
+        -> (loss () float32 of this micro-batch, mean over the ranks, finite () bool: False when an overflow made the update be skipped)
+
+    The gradient of an update is the mean over its micro-batches and over the ranks. `max_norm` > 0 scales it so that
+    its global L2 norm is at most that. With scaling fixed or dynamic, an update whose gradient is not finite is
+    skipped and counted in `skipped_steps`; dynamic then halves the scale, and doubles it after SCALE_WINDOW good steps
+    (Micikevicius et al. 2018, section 3.2).
+    """
+
+    def __init__(
+        self,
+        network: nn.Cell,
+        loss: nn.Cell,
+        optimizer: nn.Cell,
+        *,
+        scaling: LossScaling = LossScaling(),
+        max_norm: float = 0.0,
+        accumulation_steps: int = 1,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.network.set_grad()
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scaling = scaling.kind
+        self.max_norm = max_norm
+        self.accumulation_steps = accumulation_steps
+        weights = ms.ParameterTuple(network.trainable_params())
+        if scaling.kind != "none":
+            self.loss_scale = _state("loss_scale", scaling.value, ms.float32)
+            self.good_steps = _state("good_steps", 0, ms.int32)
+            self.skipped_steps = _state("skipped_steps", 0, ms.int32)
+        if accumulation_steps > 1:
+            self.sums = weights.clone("gradient_sums", init="zeros")
+        self.world_size = world_size
+        if world_size > 1:
+            self.reduce = nn.DistributedGradReducer(weights, mean=True, degree=world_size)
+            self.sum_over_ranks = ops.AllReduce(ops.ReduceOp.SUM)
+        self.loss_and_gradients = ms.value_and_grad(self._scaled_loss, None, weights)
+        self.set_train()
+
+    def saved_parameters(self) -> list[Parameter]:
+        """All state that survives a restart. Gradient sums do not: they are zero between two updates."""
+        return [p for p in self.get_parameters() if not p.name.startswith("gradient_sums.")]
+
+    def construct(self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        scale = ops.ones((), ms.float32)
+        if self.scaling != "none":
+            scale = self.loss_scale.value()
+        loss, gradients = self.loss_and_gradients(images, labels, scale)
+        loss = loss / scale
+        if self.world_size > 1:
+            loss = self.sum_over_ranks(loss) / self.world_size
+        finite = ops.logical_or(is_last, True)
+        if self.accumulation_steps == 1:
+            updated, finite = self._update(gradients, scale, learning_rate)
+            return ops.depend(loss, updated), finite
+        sums = ()
+        for i in range(len(self.sums)):
+            sums += (ops.assign_add(self.sums[i], gradients[i]),)
+        if is_last:
+            updated, finite = self._update(sums, scale * self.accumulation_steps, learning_rate)
+            cleared = ()
+            for i in range(len(self.sums)):
+                cleared += (ops.assign(self.sums[i], ops.depend(ops.zeros_like(sums[i]), updated)),)
+            loss = ops.depend(loss, cleared)
+        else:
+            loss = ops.depend(loss, sums)
+        return loss, finite
+
+    def _scaled_loss(self, images: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
+        return self.loss(self.network(images), labels) * scale
+
+    def _update(self, gradients: tuple, divisor: Tensor, learning_rate: Tensor) -> tuple:
+        """Apply gradients / divisor; returns (something to depend on, whether they were finite)."""
+        if self.world_size > 1:
+            gradients = self.reduce(gradients)
+        if self.scaling == "none":
+            if self.accumulation_steps > 1:
+                gradients = _divide(gradients, divisor)
+            return self._apply(gradients, learning_rate), ops.ones((), ms.bool_)
+        finite = ms.amp.all_finite(gradients)
+        if finite:
+            updated = self._apply(_divide(gradients, divisor), learning_rate)
+        else:
+            updated = self._skip()
+        if self.scaling == "dynamic":
+            updated = self._adjust_scale(finite, updated)
+        return updated, finite
+
+    def _apply(self, gradients: tuple, learning_rate: Tensor) -> Tensor:
+        if self.max_norm > 0:
+            gradients = ops.clip_by_global_norm(gradients, self.max_norm)
+        return ops.depend(ops.ones((), ms.bool_), self.optimizer(gradients, learning_rate))
+
+    def _skip(self) -> Tensor:
+        return ops.depend(ops.ones((), ms.bool_), ops.assign_add(self.skipped_steps, Tensor(1, ms.int32)))
+
+    def _adjust_scale(self, finite: Tensor, updated: Tensor) -> Tensor:
+        good = ops.select(finite, self.good_steps.value() + 1, ops.zeros((), ms.int32))
+        grow = good >= SCALE_WINDOW
+        scale = self.loss_scale.value()
+        scale = ops.select(finite, ops.select(grow, scale * 2.0, scale), ops.maximum(scale * 0.5, Tensor(1.0, ms.float32)))
+        good = ops.select(grow, ops.zeros((), ms.int32), good)
+        written = (ops.assign(self.loss_scale, ops.depend(scale, updated)), ops.assign(self.good_steps, good))
+        return ops.depend(updated, written)
+
+
+def _divide(gradients: tuple, divisor: Tensor) -> tuple:
+    inverse = 1.0 / divisor
+    scaled = ()
+    for gradient in gradients:
+        scaled += (gradient * inverse,)
+    return scaled
+
+
+def _state(name: str, value: float, dtype: ms.dtype) -> Parameter:
+    return Parameter(Tensor(value, dtype), name=name, requires_grad=False)

@@ -1,0 +1,284 @@
+"""The training loop: epochs of steps, log lines, checkpoints, evaluation; able to stop and go on at any step."""
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+from tqdm import tqdm
+
+from src.model_utils.device_adapter import Group
+from src.training.progress import Progress
+from src.training.recorder import Recorder
+from src.training.step import TrainStep
+from src.utils.accuracy import TOP5_MIN_CLASSES, Accuracy
+from src.utils.checkpoint import BEST_NAME, checkpoint_name, list_checkpoints, save_checkpoint
+from src.utils.errors import Interrupted, ReportedError
+from src.utils.logging import get_logger
+from src.utils.signals import StopRequest
+
+MAX_SKIPS_IN_A_ROW = 50  # a dynamic scale of 2**15 reaches 1 after 15; beyond, nothing is learnt any more
+
+Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a run. A step is one update of the weights: `accumulation_steps` batches on each rank."""
+
+    max_epoch: int
+    steps_per_epoch: int
+    batch_size: int
+    accumulation_steps: int = 1
+    log_interval: int = 100
+    eval_interval: int = 1
+    ckpt_interval: int = 0
+    keep_checkpoint_max: int = 5
+
+
+class Saver:
+    """Writes this rank's checkpoints into `folder` and keeps the newest `keep` of them, plus the best."""
+
+    def __init__(self, folder: Path, train_step: TrainStep, metadata: dict, *, rank: int, keep: int, active: bool) -> None:
+        self.folder, self.train_step, self.metadata = folder, train_step, metadata
+        self.rank, self.keep, self.active = rank, keep, active
+
+    def save(self, progress: Progress, step: int) -> None:
+        """Write `RANK-EPOCH_STEP.ckpt`. Raises ReportedError when a weight is not finite or the disk refuses."""
+        self._write(checkpoint_name(self.rank, progress.epoch + 1, step), progress)
+        for path in list_checkpoints(self.folder, self.rank)[self.keep :] if self.active else ():
+            path.unlink(missing_ok=True)
+
+    def save_best(self, progress: Progress) -> None:
+        """Write `best.ckpt` with the same content."""
+        self._write(BEST_NAME, progress)
+
+    def newest(self) -> str:
+        """The name of the newest checkpoint, for messages."""
+        found = list_checkpoints(self.folder, self.rank)
+        return str(found[0]) if found else "none yet"
+
+    def _write(self, name: str, progress: Progress) -> None:
+        if not self.active:
+            return
+        parameters = self.train_step.saved_parameters()
+        for parameter in parameters:
+            if parameter.dtype == ms.float32 and not np.isfinite(parameter.asnumpy()).all():
+                raise ReportedError(
+                    f"{parameter.name} is not finite any more, so no checkpoint is written; the last good one is "
+                    f"{self.newest()}; lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
+                )
+        save_checkpoint(self.folder / name, parameters, {**self.metadata, "progress": progress.to_dict()})
+
+
+class Trainer:
+    """Runs `plan` from `progress` on.
+
+    Args:
+        train_step: the graph of one micro-batch.
+        epoch_batches: (epoch, first_batch) -> this rank's batches of that epoch from there on.
+        schedule: step since the start of training -> learning rate.
+        evaluate: (on_batch) -> Accuracy on the held-out data, or None when there are none.
+    """
+
+    def __init__(
+        self,
+        train_step: TrainStep,
+        epoch_batches: Callable[[int, int], Batches],
+        schedule: Callable[[int], float],
+        plan: Plan,
+        progress: Progress,
+        saver: Saver,
+        recorder: Recorder,
+        *,
+        evaluate: Callable[[Callable | None], Accuracy] | None = None,
+        group: Group = Group(),
+    ) -> None:
+        self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
+        self.progress, self.saver, self.recorder = progress, saver, recorder
+        self.evaluate, self.group = evaluate, group
+        self.images_per_step = plan.batch_size * plan.accumulation_steps * group.world_size
+        self._compiled = False
+        self._skips_in_a_row = 0
+
+    def run(self) -> Progress:
+        """Train to the last epoch.
+
+        Raises Interrupted after SIGINT or SIGTERM, with a checkpoint saved, and ReportedError when the loss is not
+        finite any more: the last good checkpoint then stays the newest.
+        """
+        try:
+            with StopRequest() as self._stop:
+                while self.progress.epoch < self.plan.max_epoch:
+                    clock = self._train_epoch()
+                    self._finish_epoch(clock)
+        finally:
+            self.recorder.close(self.progress.history)
+        return self.progress
+
+    def _train_epoch(self) -> "_Clock":
+        """Train the rest of the current epoch and save its end."""
+        plan, progress = self.plan, self.progress
+        first = progress.step(self.images_per_step)
+        epoch_clock, window_clock = _Clock(), _Clock()
+        if first >= plan.steps_per_epoch:
+            return epoch_clock
+        batches = iter(self.epoch_batches(progress.epoch, first * plan.accumulation_steps))
+        bar = tqdm(
+            total=plan.steps_per_epoch,
+            initial=first,
+            desc=f"epoch {progress.epoch + 1}/{plan.max_epoch}",
+            unit="step",
+            leave=False,
+            disable=not (self.group.is_master and sys.stderr.isatty()),
+        )
+        with bar:
+            for step in range(first, plan.steps_per_epoch):
+                global_step = progress.epoch * plan.steps_per_epoch + step
+                rate = self.schedule(global_step)
+                self._one_step(batches, rate, global_step, (epoch_clock, window_clock))
+                progress.images += self.images_per_step
+                is_last = step + 1 == plan.steps_per_epoch
+                bar.update()
+                bar.set_postfix(loss=f"{progress.window_loss.value:.3f}", lr=f"{rate:.3g}")
+                if (global_step + 1) % plan.log_interval == 0 and not is_last:
+                    self._log_window(global_step, rate, window_clock)
+                    window_clock = _Clock()
+                if is_last:
+                    self._log_epoch(global_step, rate, epoch_clock)
+                stop_signal = self.group.any(self._stop.signal_number)
+                if is_last or stop_signal or (plan.ckpt_interval and (global_step + 1) % plan.ckpt_interval == 0):
+                    self.saver.save(progress, step + 1)
+                self._stop_if(stop_signal)
+        return epoch_clock
+
+    def _one_step(self, batches: Iterator, rate: float, global_step: int, clocks: tuple) -> None:
+        plan = self.plan
+        start, waited, losses = time.perf_counter(), 0.0, []
+        self.train_step.set_train(True)
+        for i in range(plan.accumulation_steps):
+            before = time.perf_counter()
+            images, labels, _ = next(batches)
+            waited += time.perf_counter() - before
+            is_last = Tensor(i + 1 == plan.accumulation_steps, ms.bool_)
+            loss, finite = self.train_step(Tensor(images), Tensor(labels), Tensor(rate, ms.float32), is_last)
+            losses.append(float(loss.asnumpy()))
+        seconds = time.perf_counter() - start
+        if self._compiled:  # the first step of a process compiles: it would drown the speed
+            for clock in clocks:
+                clock.add(seconds, waited, self.images_per_step)
+        self._compiled = True
+        self._take_loss(sum(losses) / len(losses), bool(finite.asnumpy()), rate, global_step)
+
+    def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
+        epoch, step = divmod(global_step, self.plan.steps_per_epoch)
+        where = f"at epoch {epoch + 1}, step {step + 1} (iter {global_step}), learning rate {rate:g}"
+        advice = f"the last good checkpoint is {self.saver.newest()}; lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
+        self._skips_in_a_row = 0 if updated else self._skips_in_a_row + 1
+        if self._skips_in_a_row >= MAX_SKIPS_IN_A_ROW:
+            raise ReportedError(f"{self._skips_in_a_row} updates in a row overflowed {where}; {advice}")
+        if not updated:
+            get_logger().warning("gradient overflow %s: update skipped (%d so far)", where, self._skipped_steps())
+        elif not math.isfinite(loss):
+            raise ReportedError(f"the loss is {loss} {where}; {advice}")
+        if math.isfinite(loss):
+            self.progress.epoch_loss.add(loss)
+            self.progress.window_loss.add(loss)
+
+    def _log_window(self, global_step: int, rate: float, clock: "_Clock") -> None:
+        loss = self.progress.window_loss.value
+        if self.group.is_master:
+            get_logger().info(
+                "epoch[%d], iter[%d], loss:%.3f, mean_fps:%.2f imgs/sec, lr:%.6g",
+                self.progress.epoch, global_step, loss, clock.images_per_second, rate,
+            )  # fmt: skip
+        self.recorder.log_step(
+            global_step + 1, loss=loss, learning_rate=rate, images_per_second=clock.images_per_second
+        )
+        self.progress.window_loss = type(self.progress.window_loss)()
+
+    def _log_epoch(self, global_step: int, rate: float, clock: "_Clock") -> None:
+        progress = self.progress
+        if self.group.is_master:
+            get_logger().info(
+                "epoch[%d], iter[%d], loss:%.3f, mean_fps:%.2f imgs/sec",
+                progress.epoch, global_step, progress.epoch_loss.value, clock.images_per_second,
+            )  # fmt: skip
+        self.recorder.log_step(
+            global_step + 1, loss=progress.window_loss.value, learning_rate=rate, images_per_second=clock.images_per_second
+        )
+        progress.window_loss = type(progress.window_loss)()
+
+    def _finish_epoch(self, clock: "_Clock") -> None:
+        """Evaluate when due, record the epoch's row, keep the best, and move to the next epoch."""
+        plan, progress = self.plan, self.progress
+        end = (progress.epoch + 1) * plan.steps_per_epoch
+        row = {
+            "epoch": progress.epoch + 1,
+            "step": end,
+            "loss": progress.epoch_loss.value,
+            "learning_rate": self.schedule(end - 1),
+            "images_per_second": round(clock.images_per_second, 2) or "",
+            "data_wait_percent": round(clock.wait_percent, 2) if clock.seconds else "",
+            "skipped_steps": self._skipped_steps(),
+            "top1": "",
+            "top5": "",
+        }
+        due = (progress.epoch + 1) % plan.eval_interval == 0 or progress.epoch + 1 == plan.max_epoch
+        if self.evaluate and due:
+            accuracy = self.evaluate(self._stop_evaluation if self.group.world_size == 1 else None)
+            row["top1"] = accuracy.top1
+            row["top5"] = accuracy.top5 if accuracy.num_classes >= TOP5_MIN_CLASSES else ""
+            if self.group.is_master:
+                for line in accuracy.lines():
+                    get_logger().info(line)
+        # best.ckpt and a run killed right here carry this epoch's row already: it is written once.
+        progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
+        if row["top1"] != "" and row["top1"] > progress.best_top1:
+            progress.best_top1 = row["top1"]
+            self.saver.save_best(progress)
+        self.recorder.log_epoch(progress.history)
+        progress.epoch, progress.images, progress.epoch_loss = progress.epoch + 1, 0, type(progress.epoch_loss)()
+
+    def _stop_evaluation(self, *_: object) -> None:
+        """Between two batches of an evaluation; the epoch's end has been saved before it."""
+        self._stop_if(self._stop.signal_number)
+
+    def _stop_if(self, signal_number: int) -> None:
+        """Raise when a signal came in; the position has been saved."""
+        if signal_number:
+            name = signal.Signals(signal_number).name
+            raise Interrupted(
+                signal_number, f"stopped by {name} (saved: {self.saver.newest()}); go on with --resume {self.saver.folder}"
+            )
+
+    def _skipped_steps(self) -> int:
+        return int(self.train_step.skipped_steps.asnumpy()) if self.train_step.scaling != "none" else 0
+
+
+@dataclass
+class _Clock:
+    """Time spent training, of that waiting for data, and the images done in it."""
+
+    seconds: float = 0.0
+    waited: float = 0.0
+    images: int = 0
+
+    def add(self, seconds: float, waited: float, images: int) -> None:
+        self.seconds += seconds
+        self.waited += waited
+        self.images += images
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    @property
+    def wait_percent(self) -> float:
+        return 100 * self.waited / self.seconds if self.seconds else 0.0

@@ -1,0 +1,225 @@
+"""Checkpoints: written whole or not at all, checked when read, and carrying what they need to be used without flags.
+
+A file is MindSpore's own `.ckpt` (protobuf, CRC at its end) with one more entry, a JSON text named METADATA_KEY:
+
+    architecture    the network (see src.network.densenet.Architecture)
+    preprocessing   how an image becomes its input (see src.datasets.preprocessing.Preprocessing)
+    class_names     one name a class, in the order of the logits
+    recipe          the resolved configuration of the run
+    progress        where training stands and what it needs to go on (see src.training.progress.Progress)
+    versions        of MindSpore, NumPy and Python
+
+A file without it is foreign (the model zoo's): it holds weights and nothing else. Nothing here unpickles.
+"""
+
+import json
+import logging
+import platform
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+
+from src.utils.errors import ReportedError
+from src.utils.files import TEMPORARY_PREFIX, write_atomically
+
+METADATA_KEY = "densenet_metadata"
+FORMAT_VERSION = 1
+BEST_NAME = "best.ckpt"
+_NAME = re.compile(r"(?P<rank>\d+)-(?P<epoch>\d+)_(?P<step>\d+)\.ckpt")
+_CRC_MARK = b"crc_num"  # MindSpore ends a checked file with 17 bytes that begin so
+
+# What a training run saves besides the network: velocities and loss scaling here, the optimizer's own in the model zoo.
+_TRAINING_ONLY = re.compile(
+    r"moments\..*|loss_scale|good_steps|skipped_steps|learning_rate|momentum|global_step|epoch_num|step_num"
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds. `metadata` is empty for a foreign file."""
+
+    path: Path
+    arrays: Mapping[str, np.ndarray]
+    metadata: Mapping[str, object]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The network's parameters and running statistics, without the training state."""
+        return {name: value for name, value in self.arrays.items() if not _TRAINING_ONLY.fullmatch(name)}
+
+    def require(self, key: str) -> object:
+        """The metadata entry `key`. Raises ReportedError when this file does not carry it."""
+        if key not in self.metadata:
+            raise ReportedError(
+                f"{self.path} carries no {key}: it was not written by this project's train.py; "
+                "use it with --train_pretrained or name the network and data set by flags"
+            )
+        return self.metadata[key]
+
+
+def checkpoint_name(rank: int, epoch: int, step: int) -> str:
+    """`RANK-EPOCH_STEP.ckpt`: the epoch counts from 1, the step within it is the number of steps done."""
+    return f"{rank}-{epoch}_{step}.ckpt"
+
+
+def save_checkpoint(path: Path, parameters: Iterable[ms.Parameter], metadata: Mapping[str, object]) -> None:
+    """Write `parameters` and `metadata` to `path` in one step (see `write_atomically`).
+
+    Raises ReportedError when the disk refuses; a file that was there before is then intact.
+    """
+    text = json.dumps({"format": FORMAT_VERSION, "versions": _versions(), **metadata}, allow_nan=True)
+    entries = [{"name": parameter.name, "data": parameter} for parameter in parameters]
+
+    def write(temporary: Path) -> None:
+        with _quiet_mindspore():
+            try:
+                ms.save_checkpoint(entries, str(temporary), append_dict={METADATA_KEY: text}, crc_check=True)
+            except RuntimeError as error:  # MindSpore wraps the OSError of a full disk
+                raise OSError(str(error)) from error
+
+    write_atomically(path, write)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of this project or of the MindSpore model zoo.
+
+    Raises ReportedError when the file is missing, no checkpoint, truncated or damaged, or from a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise ReportedError(f"checkpoint {path} {found}; give a .ckpt file")
+    try:
+        with path.open("rb") as file:
+            has_crc = _ends_with_crc(file)
+        with _quiet_mindspore():
+            loaded = ms.load_checkpoint(str(path), crc_check=has_crc)
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        raise ReportedError(
+            f"{path} cannot be read as a MindSpore checkpoint: it is no .ckpt file, is truncated or is damaged; "
+            "use another copy or an earlier checkpoint"
+        ) from error
+    text = loaded.pop(METADATA_KEY, None)
+    arrays = {name: value.asnumpy() for name, value in loaded.items() if isinstance(value, ms.Tensor)}
+    if text is None:
+        return Checkpoint(path, arrays, {})
+    if not has_crc:
+        raise ReportedError(f"{path} has lost the checksum at its end: it is truncated; use an earlier checkpoint")
+    try:
+        metadata = json.loads(text)
+        version = metadata["format"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ReportedError(f"{path} carries metadata that is not this project's JSON; use another copy") from error
+    if version != FORMAT_VERSION:
+        raise ReportedError(f"{path} has format {version!r}, this release reads format {FORMAT_VERSION}; update the code")
+    return Checkpoint(path, arrays, metadata)
+
+
+def list_checkpoints(folder: Path, rank: int = 0) -> list[Path]:
+    """The checkpoints `RANK-EPOCH_STEP.ckpt` of one rank directly in `folder`, newest position first."""
+    found = []
+    for path in folder.glob("*.ckpt"):
+        name = _NAME.fullmatch(path.name)
+        if name and int(name["rank"]) == rank and path.is_file():
+            found.append((int(name["epoch"]), int(name["step"]), path))
+    return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that a killed writer left in `folder`."""
+    for path in folder.glob(TEMPORARY_PREFIX + "*"):
+        path.unlink(missing_ok=True)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, in one step."""
+    write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def load_weights(network: ms.nn.Cell, checkpoint: Checkpoint, *, reset_head: bool = False) -> None:
+    """Set every parameter of `network` from `checkpoint`; the training state in it is left out.
+
+    With `reset_head` the classifier (`head.*`) keeps the network's own values, whatever the checkpoint holds.
+    Raises ReportedError that lists by name whatever is missing, left over or of another shape; the network is then
+    as it was.
+    """
+    wanted = {parameter.name: parameter for parameter in network.get_parameters()}
+    given = checkpoint.weights()
+    if reset_head:
+        wanted = {name: value for name, value in wanted.items() if not name.startswith("head.")}
+        given = {name: value for name, value in given.items() if not name.startswith("head.")}
+    _set_all(wanted, given, checkpoint.path, hint=_weights_hint(wanted, given))
+
+
+def load_training_state(parameters: Iterable[ms.Parameter], checkpoint: Checkpoint) -> None:
+    """Set all `parameters` of a training step (weights, statistics, velocities, loss scale) from `checkpoint`.
+
+    Raises ReportedError, with nothing changed, when a name or shape does not fit.
+    """
+    wanted = {parameter.name: parameter for parameter in parameters}
+    _set_all(wanted, checkpoint.arrays, checkpoint.path, hint="resume with the configuration that the run was started with")
+
+
+def _set_all(wanted: dict[str, ms.Parameter], given: Mapping[str, np.ndarray], path: Path, *, hint: str) -> None:
+    missing = [name for name in wanted if name not in given]
+    left_over = [name for name in given if name not in wanted]
+    misfit = [
+        f"{name} is {given[name].shape} in the file and {tuple(wanted[name].shape)} in the network"
+        for name in wanted
+        if name in given and given[name].shape != tuple(wanted[name].shape)
+    ]
+    problems = [
+        f"{what}: {_shorten(names)}"
+        for what, names in (("missing from it", missing), ("not in the network", left_over), ("of another shape", misfit))
+        if names
+    ]
+    if problems:
+        raise ReportedError(f"{path} does not fit the network; {'; '.join(problems)}; {hint}")
+    for name, parameter in wanted.items():
+        value = given[name].astype(ms.dtype_to_nptype(parameter.dtype), copy=False)
+        parameter.set_data(ms.Tensor(value, parameter.dtype))
+
+
+def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Mapping[str, np.ndarray]) -> str:
+    bodies_agree = all(
+        name in given and given[name].shape == tuple(value.shape)
+        for name, value in wanted.items()
+        if not name.startswith("head.")
+    )
+    if bodies_agree and "head.fc.weight" in given:
+        return "the class counts differ: to fine-tune with a new classifier set --reset_head true"
+    return "choose the --net (and growth_rate, block_config, ...) that the checkpoint was made with"
+
+
+def _shorten(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _ends_with_crc(file) -> bool:
+    file.seek(0, 2)
+    file.seek(max(0, file.tell() - 17))
+    return file.read(7) == _CRC_MARK
+
+
+def _versions() -> dict[str, str]:
+    return {"mindspore": ms.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
+@contextmanager
+def _quiet_mindspore():
+    """Keep MindSpore from logging its own version of an error that we report."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.split(".")[0] == "ME"]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,56 @@
+"""Errors that the user can act on, and the one place where they become a line on stderr and an exit status.
+
+A `ReportedError` is one sentence: what was found, what was expected, what to do. Anything else that escapes a command
+is a bug of ours and keeps its traceback.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+
+class ReportedError(Exception):
+    """The command cannot go on for a reason outside the code: a file, an image, a device, the disk. Exit status 1."""
+
+    exit_status = 1
+
+
+class UsageError(ReportedError):
+    """The command was asked for something it cannot mean: a flag, a key, a combination. Exit status 2."""
+
+    exit_status = 2
+
+
+class Interrupted(ReportedError):
+    """A signal asked the command to stop; what had to be saved has been. Exit status 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
+
+
+def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = None) -> int:
+    """Call `main(argv)` as a command does and return its exit status.
+
+    0: done. 2: bad usage. 1: a failure that is not our bug. 130/143: stopped by SIGINT/SIGTERM. A ReportedError is
+    printed as one `error: ...` line; with `--debug` among the arguments its traceback comes first. Other exceptions
+    pass through with their traceback.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        main(argv)
+        return 0
+    except ReportedError as error:
+        if "--debug" in argv:
+            traceback.print_exc()
+        sys.stdout.flush()
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("error: interrupted before there was anything to save", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output (head, less) has gone: not an error of the command
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE

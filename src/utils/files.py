@@ -1,0 +1,43 @@
+"""Writing files so that a reader, or a crash, never finds half of one."""
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from src.utils.errors import ReportedError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a temporary file beside `path`, flush it to the disk, and move it over `path` in one step.
+
+    Killed at any instant, `path` is either what it was or the whole new file. The temporary name keeps the suffix of
+    `path` and starts with `.tmp-`. Raises ReportedError when the disk refuses (full, read-only, a missing folder);
+    `path` is then as it was.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{path.suffix}")
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise ReportedError(f"cannot write {path}: {error.strerror or error}; free the disk or choose another folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """`write_atomically` for a UTF-8 text."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,55 @@
+"""The log of a run: `2020-08-22 16:58:56,617:INFO:message` on stdout and in the run's log file."""
+
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from src.utils.errors import ReportedError
+
+_FORMAT = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
+
+
+class _StdoutHandler(logging.Handler):
+    """Writes through tqdm, so that a line does not tear a progress bar, and to whatever sys.stdout is now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def get_logger() -> logging.Logger:
+    """The one logger of the project, writing to stdout."""
+    logger = logging.getLogger("densenet")
+    if not logger.handlers:
+        handler = _StdoutHandler()
+        handler.setFormatter(_FORMAT)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
+
+
+@contextmanager
+def log_file(path: Path):
+    """Append what is logged inside the `with`, and the error that ends it, to `path` as well.
+
+    Raises ReportedError when the file cannot be opened.
+    """
+    try:
+        handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    except OSError as error:
+        raise ReportedError(f"cannot write the log {path}: {error.strerror}; choose another --save_ckpt_path") from error
+    handler.setFormatter(_FORMAT)
+    logger = get_logger()
+    logger.addHandler(handler)
+    try:
+        yield
+    except ReportedError as error:  # stderr gets it from errors.run
+        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, str(error), (), None))
+        raise
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

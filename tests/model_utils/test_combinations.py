@@ -1,0 +1,104 @@
+"""Values that are fine alone: each impossible combination, its sentence, and the possible one next to it."""
+
+import pytest
+
+from src.model_utils.combinations import COMBINATIONS
+from src.model_utils.config import parse
+from src.utils.errors import UsageError
+
+TRAIN = {
+    "resume_and_pretrained": (
+        "--dataset digits --resume auto --train_pretrained a.ckpt",
+        "found both resume 'auto' and train_pretrained 'a.ckpt', expected one way to begin; leave one of them out",
+        "--dataset digits --resume auto",
+    ),
+    "head_of_nothing": (
+        "--dataset digits --reset_head",
+        "found reset_head true without train_pretrained, whose classifier it replaces; give --train_pretrained",
+        "--dataset digits --reset_head --train_pretrained a.ckpt",
+    ),
+    "smoothing_by_nothing": (
+        "--dataset digits --label_smooth --label_smooth_factor 0",
+        "found label_smooth true with label_smooth_factor 0, expected more than 0; give a factor such as 0.1",
+        "--dataset digits --label_smooth_factor 0",
+    ),
+    "warmup_longer_than_training": (
+        "--dataset digits --warmup_epochs 5.5 --max_epoch 5",
+        "found warmup_epochs 5.5 with max_epoch 5, expected no more than max_epoch; shorten the warm-up",
+        "--dataset digits --warmup_epochs 5 --max_epoch 5",
+    ),
+    "milestones_out_of_order": (
+        "--dataset digits --lr_epochs 30,60,60",
+        "found lr_epochs 30,60,60, expected epochs that increase; sort them and leave out repetitions",
+        "--dataset digits --lr_epochs 30,60,61",
+    ),
+    "floor_above_start": (
+        "--dataset digits --eta_min 0.2",
+        "found eta_min 0.2 with lr 0.1, expected no more than lr; lower eta_min",
+        "--dataset digits --eta_min 0.1",
+    ),
+    "rank_outside_group": (
+        "--dataset digits --rank 2 --group_size 2",
+        "found rank 2 with group_size 2, expected less than group_size, as ranks count from 0; correct one of them",
+        "--dataset digits --rank 1 --group_size 2",
+    ),
+    "no_training_data": (
+        "",
+        "found no train_data_dir, expected the folder or file of the imagenet data; give --train_data_dir, or "
+        "--dataset digits",
+        "--train_data_dir d",
+    ),
+    "folder_of_bundled_training_data": (
+        "--dataset digits --train_data_dir d",
+        "found train_data_dir 'd' with dataset digits, which is bundled; leave it out or write `bundled`",
+        "--dataset digits --train_data_dir bundled",
+    ),
+    "folder_of_bundled_evaluation_data": (
+        "--dataset digits --eval_data_dir d",
+        "found eval_data_dir 'd' with dataset digits, which is bundled; leave it out or write `bundled`",
+        "--dataset digits --eval_data_dir bundled",
+    ),
+}
+EVAL = {
+    "rank_outside_group": (
+        "--ckpt_files a --rank 1",
+        "found rank 1 with group_size 1, expected less than group_size, as ranks count from 0; correct one of them",
+        "--ckpt_files a --rank 1 --group_size 2",
+    ),
+    "no_checkpoint": (
+        "",
+        "found no ckpt_files, expected a checkpoint or a folder of checkpoints; give --ckpt_files",
+        "--ckpt_files a",
+    ),
+    "no_evaluation_data": (
+        "--ckpt_files a --dataset folder",
+        "found no eval_data_dir, expected the folder or file of the folder data; give --eval_data_dir, or "
+        "--dataset digits",
+        "--ckpt_files a --dataset digits",
+    ),
+    "folder_of_bundled_evaluation_data": (
+        "--ckpt_files a --dataset digits --eval_data_dir d",
+        "found eval_data_dir 'd' with dataset digits, which is bundled; leave it out or write `bundled`",
+        "--ckpt_files a --dataset digits --eval_data_dir bundled",
+    ),
+}
+CASES = [("train", name, *case) for name, case in TRAIN.items()] + [
+    ("eval", name, *case) for name, case in EVAL.items()
+]
+
+
+@pytest.mark.parametrize(("command", "impossible", "message", "possible"), [(c[0], *c[2:]) for c in CASES], ids=str)
+def test_combination(command, impossible, message, possible):
+    parse(command, possible.split())
+    with pytest.raises(UsageError) as error:
+        parse(command, impossible.split())
+    assert str(error.value) == message
+
+
+def test_every_combination_is_tested():
+    listed = {(command, function.__name__) for command, functions in COMBINATIONS.items() for function in functions}
+    assert listed == {case[:2] for case in CASES}
+
+
+def test_values_that_the_command_does_not_use_are_not_compared():
+    assert parse("eval", ["--ckpt_files", "a", "--eta_min", "1"]).eta_min == 1
