@@ -60,16 +60,13 @@ def _find_folder(path: Path) -> Path:
 
 def _open_records(file: Path) -> np.ndarray:
     """Map a file into memory as uint8 (records, RECORD_BYTES), its labels checked."""
-    try:
-        size = file.stat().st_size
-        if size == 0 or size % RECORD_BYTES:
-            raise ReportedError(
-                f"{printable(file)} has {size} bytes, not whole records of {RECORD_BYTES} bytes; it is truncated "
-                "or not CIFAR-10"
-            )
-        records = np.memmap(file, np.uint8, mode="r").reshape(-1, RECORD_BYTES)
-    except OSError as error:
-        raise ReportedError(f"{printable(file)} cannot be read: {error.strerror}") from error
+    size = file.stat().st_size
+    if size == 0 or size % RECORD_BYTES:
+        raise ReportedError(
+            f"{printable(file)} has {size} bytes, not whole records of {RECORD_BYTES} bytes; it is truncated or not "
+            "CIFAR-10"
+        )
+    records = np.memmap(file, np.uint8, mode="r").reshape(-1, RECORD_BYTES)
     wrong = np.flatnonzero(records[:, 0] >= len(CLASS_NAMES))
     if len(wrong):
         raise ReportedError(

@@ -15,16 +15,12 @@ def open_folder(dataset: str, path: Path, class_names: Sequence[str] | None) -> 
     """Open `path`; classes and, within a class, files are in the order of their names. Hidden files are left out.
 
     Without `class_names` every class folder is a class, also an empty one. With them (the network's), a folder that is
-    not among them is an error and one that is missing has no images. Raises ReportedError.
+    not among them is an error and one that is missing has no images. Raises ReportedError, or OSError for what
+    cannot be listed.
     """
-    try:
-        with os.scandir(path) as entries:
-            folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-        classes = [(printable(folder), _image_files(path / folder)) for folder in folders]
-    except OSError as error:
-        raise ReportedError(
-            f"{printable(error.filename or path)} cannot be read: {error.strerror}; expected a folder of class folders"
-        ) from error
+    with os.scandir(path) as entries:
+        folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    classes = [(printable(folder), _image_files(path / folder)) for folder in folders]
     if not classes:
         raise ReportedError(f"{printable(path)} has no class folders; expected one folder of pictures for each class")
     names = tuple(name for name, _ in classes) if class_names is None else tuple(class_names)

@@ -1,5 +1,6 @@
 """A text file of `path label` lines."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,9 @@ def open_list(path: Path) -> Source:
     if not path.is_file():
         raise ReportedError(f"{printable(path)} is no file; expected a text file of `path label` lines")
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")  # splitlines would also split at U+2028 and the like
     except UnicodeDecodeError as error:
         raise ReportedError(f"{printable(path)} is not UTF-8 text; expected `path label` lines") from error
-    except OSError as error:
-        raise ReportedError(f"{printable(path)} cannot be read: {error.strerror}") from error
     entries = [_parse(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not entries:
         raise ReportedError(f"{printable(path)} is empty; expected `path label` lines")
@@ -44,6 +43,6 @@ def _parse(path: Path, number: int, line: str) -> tuple[str, int]:
         raise ReportedError(
             f"{where}: the label should be an integer from 0 to {MAX_CLASSES - 1}, found {printable(label)[:80]!r}"
         )
-    if not (path.parent / image).is_file():
+    if not os.path.isfile(path.parent / image):  # noqa: PTH113, Path.is_file raises for a name that is too long
         raise ReportedError(f"{where}: there is no file {printable(path.parent / image)[-300:]}")
     return image, int(label)

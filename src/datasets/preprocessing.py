@@ -7,7 +7,7 @@ into MindSpore's C++ operators. A Python operator among them would cost most of 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from reprlib import repr as short_repr
+from reprlib import repr as repr_of_some
 
 from mindspore.dataset import vision
 
@@ -44,12 +44,12 @@ class Preprocessing:
         """Read what `to_dict` wrote. `values` comes from a file nobody vouches for: anything odd is a ReportedError."""
         names = [field.name for field in fields(cls)]
         if not isinstance(values, Mapping) or sorted(values, key=str) != sorted(names):
-            raise ReportedError(f"the preprocessing should hold {', '.join(names)}, found {short_repr(values)}")
+            raise ReportedError(f"the preprocessing should hold {', '.join(names)}, found {_shown(values)}")
         for name, smallest in (("image_size", 1), ("resize", 0)):
             if type(values[name]) is not int or not smallest <= values[name] <= 8192:
                 raise ReportedError(
                     f"the preprocessing's {name} should be an integer from {smallest} to 8192, "
-                    f"found {short_repr(values[name])}"
+                    f"found {_shown(values[name])}"
                 )
         if 0 < values["resize"] < values["image_size"]:
             raise ReportedError(
@@ -59,10 +59,13 @@ class Preprocessing:
         for name in ("mean", "std"):
             if not _is_channel_triple(values[name]) or (name == "std" and min(values[name]) <= 0):
                 raise ReportedError(
-                    f"the preprocessing's {name} should be three numbers between 0 and 1, "
-                    f"found {short_repr(values[name])}"
+                    f"the preprocessing's {name} should be three numbers between 0 and 1, found {_shown(values[name])}"
                 )
         return cls(values["image_size"], values["resize"], tuple(values["mean"]), tuple(values["std"]))
+
+
+def _shown(value: object) -> str:
+    return repr_of_some(value)[:100]
 
 
 def _is_channel_triple(value: object) -> bool:

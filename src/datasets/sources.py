@@ -6,12 +6,19 @@ from pathlib import Path
 
 from src.datasets.cifar10 import open_cifar10
 from src.datasets.digits import open_digits
+from src.datasets.image_files import printable
 from src.datasets.image_folder import open_folder
 from src.datasets.image_list import open_list
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
 
-DATASETS = ("cifar10", "imagenet", "folder", "list", "digits")
+LAYOUTS = {
+    "cifar10": "the folder of CIFAR-10's binary version",
+    "imagenet": "a folder of class folders",
+    "folder": "a folder of class folders",
+    "list": "a text file of `path label` lines",
+}
+DATASETS = (*LAYOUTS, "digits")
 SPLITS = ("train", "eval")
 
 
@@ -28,19 +35,27 @@ def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequ
         source = open_digits(split)
     elif not str(path):
         raise UsageError(f"the data set {dataset} needs a path; give it with --{split}_data_dir")
-    elif dataset == "cifar10":
-        source = open_cifar10(Path(path), split)
-    elif dataset == "list":
-        source = open_list(Path(path))
     else:
-        return open_folder(dataset, Path(path), class_names)
-    return source if class_names is None else _with_class_names(source, tuple(class_names), path)
+        try:
+            source = _open_on_disk(dataset, Path(path), split, class_names)
+        except OSError as error:
+            where = printable(error.filename or path)
+            raise ReportedError(f"{where} cannot be read: {error.strerror}; expected {LAYOUTS[dataset]}") from error
+    return source if class_names is None else _with_class_names(source, tuple(class_names))
 
 
-def _with_class_names(source: Source, class_names: tuple[str, ...], path: str | Path) -> Source:
+def _open_on_disk(dataset: str, path: Path, split: str, class_names: Sequence[str] | None) -> Source:
+    if dataset == "cifar10":
+        return open_cifar10(path, split)
+    if dataset == "list":
+        return open_list(path)
+    return open_folder(dataset, path, class_names)
+
+
+def _with_class_names(source: Source, class_names: tuple[str, ...]) -> Source:
     classes = len(source.class_names)  # for a list it is only the largest label that occurs in it
     if classes > len(class_names) or (classes < len(class_names) and source.dataset != "list"):
         raise ReportedError(
-            f"{path or source.dataset} has labels of {classes} classes, but the network knows {len(class_names)}"
+            f"the data set {source.dataset} has labels of {classes} classes, but the network knows {len(class_names)}"
         )
     return replace(source, class_names=class_names)

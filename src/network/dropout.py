@@ -28,12 +28,13 @@ class CountedDropout(nn.Cell):
         # Two short constants: their sum, the index of each element, would be a constant as large as x.
         rows = ms.Tensor(np.arange(samples).reshape(-1, 1) * elements, ms.int32)
         columns = ms.Tensor(np.arange(elements).reshape(1, -1), ms.int32)
-        kept = _mix(_mix(rows + columns) + call_hash) >= self.lowest_kept
+        kept = _mix(_mix(ops.bitwise_xor(_mix(rows + columns), call_hash))) >= self.lowest_kept
         kept = ops.depend(kept, ops.assign_add(self.random_state, ms.Tensor([0, 1], ms.int32)))
         return x * kept.reshape(x.shape).astype(x.dtype) * self.scale
 
 
 def _mix(x):
-    """A cheap hash of int32 to int32: multiply (which wraps around) and fold the high bits, which it mixes best, down."""
+    """A cheap hash of int32 to int32: a multiplication, which wraps around and mixes the high bits best, folded down."""
     x = x * ms.Tensor(0x7FEB352D, ms.int32)
-    return ops.bitwise_xor(x, ops.bitwise_right_shift(x, ms.Tensor(15, ms.int32)))
+    high_bits = ops.bitwise_and(ops.bitwise_right_shift(x, ms.Tensor(15, ms.int32)), ms.Tensor(0x1FFFF, ms.int32))
+    return ops.bitwise_xor(x, high_bits)

@@ -16,7 +16,7 @@ def photographs() -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory, photographs) -> Path:
-    """Class folders 'flower' (6 JPEG) and 'temple 塔' (5 PNG) with pictures of different sizes; 'empty' holds a text file."""
+    """Class folders 'flower' (6 JPEG), 'temple 塔' (5 PNG) and 'empty' (a text file), pictures of different sizes."""
     root = tmp_path_factory.mktemp("photo folder")
     for name, photograph, suffix, count in (
         ("temple 塔", photographs[0], "png", 5),
@@ -35,7 +35,7 @@ def photo_folder(tmp_path_factory, photographs) -> Path:
 
 @pytest.fixture(scope="session")
 def cifar_records() -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 (60, 32, 32, 3) and labels (60,): digits enlarged four times, red, green and blue unlike each other."""
+    """Pictures uint8 (60, 32, 32, 3) and labels (60,): enlarged digits, each channel of its own brightness."""
     digits = load_digits()
     grey = np.kron(digits.images[:60], np.ones((1, 4, 4)))[..., None] * 15.9375
     return (grey * [1.0, 0.5, 0.25]).astype(np.uint8), digits.target[:60]

@@ -76,9 +76,10 @@ def test_augmentation_differs_between_epochs_for_one_and_the_same_image(data):
 @pytest.mark.parametrize("workers", range(1, WORKERS + 1))
 def test_a_resumed_epoch_is_the_tail_of_the_uninterrupted_one_bit_for_bit(data, first_batch, workers):
     source, preprocessing = data
-    whole = train(source, preprocessing, epoch=5, workers=workers)
-    train(source, preprocessing, epoch=4, workers=workers)  # whatever ran before leaves no trace
-    assert_same(train(source, preprocessing, epoch=5, workers=workers, first_batch=first_batch), whole[first_batch:])
+    options = {"batch_size": 3, "workers": workers}
+    whole = train(source, preprocessing, epoch=5, **options)
+    train(source, preprocessing, epoch=4, **options)  # whatever ran before leaves no trace
+    assert_same(train(source, preprocessing, epoch=5, first_batch=first_batch, **options), whole[first_batch:])
 
 
 def test_evaluation_during_an_epoch_does_not_disturb_it(data):
@@ -108,8 +109,7 @@ def test_ranks_see_the_images_of_one_process_with_a_larger_batch_and_augment_on_
 
 
 def test_auto_augmentation_only_shifts_digits():
-    for source, meaning in ((DIGITS, "crop"), (DIGITS.subset(np.arange(50)), "crop")):
-        assert_same(train(source, SMALL, augmentation="auto"), train(source, SMALL, augmentation=meaning))
+    assert_same(train(DIGITS, SMALL, augmentation="auto"), train(DIGITS, SMALL, augmentation="crop"))
 
 
 def test_auto_augmentation_is_full_for_everything_else(cifar_folder):
@@ -200,8 +200,8 @@ def test_three_hundred_epochs_leak_neither_threads_nor_memory(photo_folder):
 
     def one_epoch(epoch):
         train(DIGITS, SMALL, epoch=epoch)
-        next(training_batches(files, default_preprocessing("folder", 32), augmentation="full", batch_size=4, seed=1,
-                              epoch=epoch, workers=WORKERS))  # and one that is left before its end  # fmt: skip
+        options = {"augmentation": "full", "batch_size": 4, "seed": 1, "epoch": epoch, "workers": WORKERS}
+        next(training_batches(files, default_preprocessing("folder", 32), **options))  # left before its end
 
     for epoch in range(20):
         one_epoch(epoch)

@@ -28,7 +28,7 @@ def test_pictures_are_the_bundled_ones_enlarged_and_scaled_to_0_to_255():
         assert source.labels[i] == digits.target[original]
         assert (pixels == pixels[..., :1]).all()
         shrunk = pixels[..., 0].reshape(8, 4, 8, 4).mean((1, 3)) * 16 / 255
-        assert np.corrcoef(shrunk.ravel(), digits.images[original].ravel())[0, 1] > 0.97
+        assert np.corrcoef(shrunk.ravel(), digits.images[original].ravel())[0, 1] > 0.95
         assert abs(shrunk.mean() - digits.images[original].mean()) < 0.25
 
 

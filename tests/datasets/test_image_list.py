@@ -10,15 +10,17 @@ from src.utils.errors import ReportedError
 
 
 def test_paths_may_hold_spaces_and_be_relative_or_absolute(photo_folder, tmp_path):
-    (tmp_path / "flowers").symlink_to(photo_folder / "flower")
+    (tmp_path / "flowers\u2028").symlink_to(photo_folder / "flower")  # a line separator to str.splitlines
     absolute = photo_folder / "temple 塔" / "temple 塔 1.png"
     file = tmp_path / "list.txt"
-    file.write_text(f"\ufeffflowers/flower 0.jpg 2\r\n\n{absolute}\t0\n  flowers/flower 3.jpg   02  \n", "utf-8")
+    file.write_text(
+        f"\ufeffflowers\u2028/flower 0.jpg 2\r\n\n{absolute}\t0\n  flowers\u2028/flower 3.jpg   02  \n", "utf-8"
+    )
     source = open_source("list", file, split="train")
     assert source.labels.tolist() == [2, 0, 2]
     assert source.labels.dtype == np.int32
     assert source.class_names == ("0", "1", "2")
-    assert source.image_name(0) == f"{tmp_path}/flowers/flower 0.jpg"
+    assert source.image_name(0) == f"{tmp_path}/flowers?/flower 0.jpg"
     assert source.image_name(1) == str(absolute)
     assert source.read(2).tobytes() == (photo_folder / "flower" / "flower 3.jpg").read_bytes()
 
@@ -59,3 +61,5 @@ def test_what_is_no_list(photo_folder, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ReportedError, match="pipe is no file"):
         open_source("list", tmp_path / "pipe", split="train")
+    with pytest.raises(ReportedError, match="cannot be read: File name too long; expected a text file of `path label`"):
+        open_source("list", "x" * 300, split="train")

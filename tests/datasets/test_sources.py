@@ -21,9 +21,9 @@ def test_unknown_names_and_missing_paths_are_usage_errors():
 def test_numbered_classes_take_the_network_s_names():
     names = tuple("abcdefghij")
     assert open_source("digits", "", split="eval", class_names=names).class_names == names
-    with pytest.raises(ReportedError, match="digits has labels of 10 classes, but the network knows 9"):
+    with pytest.raises(ReportedError, match="the data set digits has labels of 10 classes, but the network knows 9"):
         open_source("digits", "", split="eval", class_names=names[:9])
-    with pytest.raises(ReportedError, match="digits has labels of 10 classes, but the network knows 11"):
+    with pytest.raises(ReportedError, match="the data set digits has labels of 10 classes, but the network knows 11"):
         open_source("digits", "", split="eval", class_names=(*names, "k"))
 
 
@@ -31,7 +31,7 @@ def test_a_list_may_lack_the_network_s_last_classes(photo_folder, tmp_path):
     file = tmp_path / "list.txt"
     file.write_text(f"{photo_folder}/flower/flower 0.jpg 1\n")
     assert open_source("list", file, split="eval", class_names=("a", "b", "c")).class_names == ("a", "b", "c")
-    with pytest.raises(ReportedError, match=r"list\.txt has labels of 2 classes, but the network knows 1"):
+    with pytest.raises(ReportedError, match="the data set list has labels of 2 classes, but the network knows 1"):
         open_source("list", file, split="eval", class_names=("a",))
 
 
