@@ -1,55 +1,165 @@
 """Train a DenseNet on Ascend, GPU or CPU.
 
-  python train.py --net densenet100 --dataset digits --eval_data_dir bundled --max_epoch 8
-  python train.py --net densenet100 --dataset cifar10 --train_data_dir DIR --eval_data_dir DIR
-  python train.py --net densenet121 --dataset imagenet --train_data_dir DIR/train --eval_data_dir DIR/val
-  python train.py --resume output/2026-01-31_time_12_00_00
-  msrun --worker_num=8 --local_worker_num=8 --join=True train.py --net densenet121 --train_data_dir DIR/train
+python train.py --net densenet100 --dataset digits --eval_data_dir bundled --max_epoch 8
+python train.py --net densenet100 --dataset cifar10 --train_data_dir DIR --eval_data_dir DIR
+python train.py --net densenet121 --dataset imagenet --train_data_dir DIR/train --eval_data_dir DIR/val
+python train.py --resume output/2026-01-31_time_12_00_00
 """
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from src.datasets import open_for_evaluation, open_for_training, save_preview
-from src.datasets.classification import evaluation_batches, training_batches
+from src.datasets.classification import evaluation_batches, training_batches, worker_count
+from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preview import save_preview
 from src.datasets.sampler import steps_per_epoch
+from src.datasets.usable import fill_class_names, open_usable
 from src.losses.crossentropy import CrossEntropy
 from src.lr_scheduler.lr_scheduler import build_schedule
-from src.model_utils.config import Config, architecture_overrides, parse
+from src.model_utils.config import Config, architecture_overrides, parse, save_config
 from src.model_utils.device_adapter import Group, join_group, set_up_device
 from src.network.densenet import DenseNet, architecture
 from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep, evaluate
-from src.training.mixed_precision import apply_amp_level, resolve_amp_level
+from src.training.mixed_precision import apply_amp_level, resolve_amp_level, resolve_loss_scaling
 from src.training.progress import Progress
 from src.training.recorder import Recorder
 from src.training.run_folder import find_checkpoint, log_name, open_run_folder
-from src.training.step import LossScaling, TrainStep
+from src.training.step import TrainStep
 from src.training.trainer import Plan, Saver, Trainer
 from src.utils.checkpoint import Checkpoint, load_checkpoint, load_training_state, load_weights
 from src.utils.errors import run
+from src.utils.files import write_atomically, write_text_atomically
 from src.utils.logging import get_logger, log_file
 
 
 def main(argv: Sequence[str]) -> Progress:
-    """Train as the command line `argv` says and return where training ended."""
+    """Train as the command line `argv` says; return where training ended."""
     config = parse("train", argv, __doc__)
     root = Path(config.save_ckpt_path)
     checkpoint = find_checkpoint(config.resume, root, config.rank) if config.resume else None
     if checkpoint:
         config = config.on_top_of(checkpoint.require("recipe"), str(checkpoint.path))
+    # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
+    config = config.replace(num_parallel_workers=worker_count(config.num_parallel_workers))
     device = set_up_device(config.device_target, config.device_id, deterministic=config.deterministic)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
     with open_run_folder(root, group, checkpoint) as folder, log_file(folder / log_name("train", group.rank)):
-        log = get_logger()
-        log.info(joined)
+        get_logger().info("run folder %s, device %s; %s", folder, device, joined)
         for key in config.ignored:
-            log.warning("train.py does not use --%s", key)
+            get_logger().warning("train.py does not use --%s", key)
+        if group.is_master:
+            save_config(config, folder)
         return train(config, device, group, folder, checkpoint)
 
 
 def train(config: Config, device: str, group: Group, folder: Path, checkpoint: Checkpoint | None) -> Progress:
     """The recipe: data, network, step, schedule, loop."""
-    log = get_logger()
-    data = open_for_training(config...)
+    workers, seed, batch_size = config.num_parallel_workers, config.seed, config.per_batch_size
+    open_data = partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder)
+    source = open_data(config.train_data_dir, split="train")
+    class_names = fill_class_names(source.class_names, config.num_classes)
+    preprocessing = default_preprocessing(config.dataset, config.image_size)
+
+    arch = architecture(config.net, len(class_names), **architecture_overrides(config))
+    arch.feature_size(preprocessing.image_size)  # raises when the image is too small for the network
+    network = DenseNet(arch, recompute=config.recompute, seed=seed)
+    if config.train_pretrained:
+        load_weights(network, load_checkpoint(config.train_pretrained), reset_head=config.reset_head)
+    amp_level = resolve_amp_level(config.amp_level, device)
+    apply_amp_level(network, amp_level)
+    optimizer = SGD(
+        network.trainable_params(),
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+        decay_norm_and_bias=config.decay_norm_and_bias,
+    )
+    train_step = TrainStep(
+        network,
+        CrossEntropy(config.label_smooth_factor if config.label_smooth else 0.0),
+        optimizer,
+        scaling=resolve_loss_scaling(config.loss_scale_type, config.loss_scale, amp_level),
+        max_norm=config.grad_clip_norm,
+        accumulation_steps=config.grad_accumulation_steps,
+        world_size=group.world_size,
+    )
+
+    steps = steps_per_epoch(len(source), batch_size * config.grad_accumulation_steps, group.world_size)
+    schedule = build_schedule(
+        config.lr_scheduler,
+        lr=config.lr,
+        steps_per_epoch=steps,
+        max_epoch=config.max_epoch,
+        warmup_epochs=config.warmup_epochs,
+        milestones=config.lr_epochs,
+        gamma=config.lr_gamma,
+        eta_min=config.eta_min,
+        t_max=config.T_max,
+    )
+    shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
+    train_batches = partial(
+        training_batches, source, preprocessing, augmentation=config.augmentation, seed=seed, **shard
+    )
+    evaluate_now = None
+    if config.eval_data_dir:
+        held_out = open_data(config.eval_data_dir, split="eval", class_names=source.class_names)
+        predict_step = PredictStep(network)
+
+        def evaluate_now(on_batch):
+            batches = evaluation_batches(held_out, preprocessing, **shard)
+            counting = {"batch_size": batch_size, "num_classes": len(class_names), "group": group}
+            return evaluate(predict_step.set_train(False), batches, **counting, on_batch=on_batch)
+
+    progress = Progress()
+    if checkpoint:
+        load_training_state(train_step.saved_parameters(), checkpoint)
+        progress = Progress.from_dict(checkpoint.require("progress"))
+        get_logger().info("resumed from %s", checkpoint.path)
+    elif group.is_master:
+        write_text_atomically(folder / "class_names.txt", "\n".join(class_names) + "\n")
+        images, labels, _ = next(iter(train_batches(epoch=0)))
+        write_atomically(
+            folder / "preview.png", lambda path: save_preview(images, labels, preprocessing, class_names, path)
+        )
+    get_logger().info(
+        "%s (%s parameters) on %d images of %s, %d steps an epoch",
+        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(source), config.dataset, steps,
+    )  # fmt: skip
+
+    metadata = {
+        "architecture": arch.to_dict(),
+        "preprocessing": preprocessing.to_dict(),
+        "class_names": class_names,
+        "recipe": config.recipe(),
+    }
+    plan = Plan(
+        max_epoch=config.max_epoch,
+        steps_per_epoch=steps,
+        batch_size=batch_size,
+        accumulation_steps=config.grad_accumulation_steps,
+        log_interval=config.log_interval,
+        eval_interval=config.eval_interval,
+        ckpt_interval=config.ckpt_interval,
+    )
+    saves = group.is_master or not config.is_save_on_master
+    saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
+    first_step = progress.epoch * steps + progress.step(batch_size * plan.accumulation_steps * group.world_size)
+    recorder = Recorder(folder, progress.history, global_step=first_step, active=group.is_master)
+    return Trainer(
+        train_step,
+        lambda epoch, first_batch: train_batches(epoch=epoch, first_batch=first_batch),
+        schedule,
+        plan,
+        progress,
+        saver,
+        recorder,
+        evaluate=evaluate_now,
+        group=group,
+    ).run()
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

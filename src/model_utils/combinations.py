@@ -75,7 +75,9 @@ def rank_outside_group(config: Config) -> str | None:
 
 
 def no_training_data(config: Config) -> str | None:
-    """Only the digits come with the code."""
+    """Only the digits come with the code; a run that goes on has its data set in its checkpoint."""
+    if config.resume:
+        return None
     return missing_data("train_data_dir", config.train_data_dir, config.dataset)
 
 

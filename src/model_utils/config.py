@@ -12,10 +12,12 @@ from src.model_utils.options import BY_NAME, INTS, OPTIONS, Value, network_yaml,
 from src.model_utils.usage import help_text
 from src.model_utils.values import expected, nearest, parse_value, show
 from src.model_utils.yaml_file import read_yaml, write_yaml
-from src.utils.errors import UsageError
+from src.utils.errors import ReportedError, UsageError
 
+CONFIG_NAME = "config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 _FROM_DATASET = ("num_classes", "image_size")
+_ARCHITECTURE = ("growth_rate", "block_config", "stem_features", "bn_size", "compression")
 
 
 class Config:
@@ -52,6 +54,31 @@ class Config:
             text = [str(item) for item in value] if BY_NAME[key].type == INTS else str(value)
             values[key] = parse_value(BY_NAME[key], text, key)
         return Config(self.command, values, self._sources)
+
+    def on_top_of(self, recipe: object, where: str) -> "Config":
+        """A copy in which every key that no flag and no --config_path gave is as in `recipe`, the dictionary of an
+        earlier run's checkpoint `where`, of which nothing is trusted.
+
+        Raises ReportedError for a key or a value that the schema does not know.
+        """
+        if not isinstance(recipe, Mapping):
+            raise ReportedError(f"{where} carries no recipe that can be read; use a checkpoint of train.py")
+        values = self.as_dict()
+        for key, value in recipe.items():
+            option = BY_NAME.get(key)
+            if option is None or not option.saved:
+                raise ReportedError(f"{where} carries the unknown key {show(str(key))}; update the code")
+            if self.source(key) == "default":
+                text = [str(item) for item in value] if isinstance(value, list | tuple) else str(value)
+                try:
+                    values[key] = parse_value(option, text, f"{where}: {key}")
+                except UsageError as error:
+                    raise ReportedError(str(error)) from error
+        return Config(self.command, values, self._sources)
+
+    def recipe(self) -> dict[str, Value]:
+        """What a checkpoint keeps of the configuration: all keys that do not belong to one call only."""
+        return {option.name: getattr(self, option.name) for option in OPTIONS if option.saved}
 
     def to_yaml(self, path: str | Path) -> None:
         """Write a file that gives the same values back when it is passed as `--config_path`.
@@ -94,6 +121,25 @@ def parse(command: str, argv: Sequence[str], description: str = "") -> Config:
                 values[key] = 0
                 sources.pop(key, None)
     return Config(command, values, sources)
+
+
+def save_config(config: Config, folder: Path) -> None:
+    """Write the resolved configuration as config.yaml, or beside it as config_resumed_N.yaml when a flag changed it."""
+    path = folder / CONFIG_NAME
+    number = 0
+    while path.exists():
+        number += 1
+        path = folder / f"config_resumed_{number}.yaml"
+    config.to_yaml(path)
+    if any(path.read_bytes() == other.read_bytes() for other in folder.glob("config*.yaml") if other != path):
+        path.unlink()
+
+
+def architecture_overrides(config: Config) -> dict[str, Value]:
+    """The fields of the named network's architecture that the configuration replaces, for `architecture()`."""
+    chosen = {key: getattr(config, key) for key in _ARCHITECTURE if getattr(config, key)}
+    always = {key: getattr(config, key) for key in ("drop_rate", "transition_pool", "stem_pool")}
+    return chosen | always
 
 
 def read_flags(argv: Sequence[str]) -> dict[str, Value]:

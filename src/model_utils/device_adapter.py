@@ -102,6 +102,9 @@ class Group:
         return int(np.flatnonzero(self.sum_counts(one_hot)).max())
 
 
+ALONE = Group()
+
+
 def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, str]:
     """Join the launcher's group and return it with one sentence for the log.
 
@@ -122,7 +125,7 @@ def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, 
             )
         sentence = f"joined the launcher's group as rank {group.rank} of {group.world_size}"
     else:
-        group = Group()
+        group = ALONE
         sentence = "running stand-alone: " + (
             "is_distributed is 0" if not is_distributed else "no launcher started this process"
         )

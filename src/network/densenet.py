@@ -8,7 +8,6 @@ the block has made so far. A transition is BN-ReLU-conv1x1 (to compression * cha
 
 from collections import OrderedDict
 
-import mindspore as ms
 from mindspore import nn, ops
 
 from src.network.architecture import NETWORKS, Architecture, architecture
@@ -83,15 +82,14 @@ class _Transition(nn.Cell):
 
     def __init__(self, channels: int, out_channels: int, pool: str) -> None:
         super().__init__()
-        pool_type = nn.AvgPool2d if pool == "avg" else nn.MaxPool2d
-        self.features = nn.SequentialCell(
-            OrderedDict(
-                norm=_batch_norm(channels),
-                relu=nn.ReLU(),
-                conv=_conv(channels, out_channels, 1),
-                pool=pool_type(kernel_size=2, stride=2),
-            )
-        )
+        features = OrderedDict(norm=_batch_norm(channels), relu=nn.ReLU())
+        if pool == "avg":
+            # An average and a 1x1 convolution are both linear, so their order does not matter; a quarter of the work.
+            features["pool"] = nn.AvgPool2d(kernel_size=2, stride=2)
+        features["conv"] = _conv(channels, out_channels, 1)
+        if pool == "max":
+            features["pool"] = nn.MaxPool2d(kernel_size=2, stride=2)
+        self.features = nn.SequentialCell(features)
 
     def construct(self, x):
         return self.features(x)

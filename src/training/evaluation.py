@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from src.model_utils.device_adapter import Group
+from src.model_utils.device_adapter import ALONE, Group
 from src.utils.accuracy import Accuracy
 
 
@@ -45,7 +45,7 @@ def evaluate(
     *,
     batch_size: int,
     num_classes: int,
-    group: Group = Group(),
+    group: Group = ALONE,
     on_batch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
 ) -> Accuracy:
     """Count this rank's `batches` and sum over the ranks.

@@ -54,12 +54,18 @@ class Progress:
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
             numbers = [progress.epoch, progress.images, progress.epoch_loss.count, progress.window_loss.count]
             floats = [progress.best_top1, progress.epoch_loss.total, progress.window_loss.total]
-            rows_are_flat = isinstance(progress.history, list) and all(isinstance(row, dict) for row in progress.history)
-            valid = rows_are_flat and all(type(n) is int and n >= 0 for n in numbers) and all(type(x) is float for x in floats)
+            rows_are_flat = isinstance(progress.history, list) and all(
+                isinstance(row, dict) for row in progress.history
+            )
+            valid = (
+                rows_are_flat
+                and all(type(n) is int and n >= 0 for n in numbers)
+                and all(type(x) is float for x in floats)
+            )
         except (TypeError, AttributeError):
             valid = False
         if not valid:
-            raise ReportedError("the checkpoint's progress entry is not what train.py writes; resume from another checkpoint")
+            raise ReportedError("the checkpoint's progress entry is not what train.py writes; resume from another one")
         return progress
 
     def step(self, images_per_step: int) -> int:

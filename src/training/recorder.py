@@ -85,7 +85,9 @@ def draw_curves(history: list[dict], path: Path) -> None:
         if rows:
             best = max(100 * row[key] for row in rows)
             label = f"{key.replace('top', 'top-')}, best {best:.2f} %"
-            right.plot([row["epoch"] for row in rows], [100 * row[key] for row in rows], style, markersize=3, label=label)
+            right.plot(
+                [row["epoch"] for row in rows], [100 * row[key] for row in rows], style, markersize=3, label=label
+            )
     if evaluated:
         right.legend(loc="lower right")
     else:

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from src.model_utils.config import CONFIG_NAME
+from src.model_utils.device_adapter import Group
 from src.utils.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, remove_leftovers
 from src.utils.errors import ReportedError
 from src.utils.logging import get_logger
 
-CONFIG_NAME = "config.yaml"
 LOCK_NAME = ".lock"
 
 
@@ -31,12 +32,36 @@ def create_run_folder(root: Path, stamp: str) -> Path:
             return folder
         except FileExistsError:
             if not root.is_dir():
-                raise ReportedError(f"save_ckpt_path {root} is a file, a folder was expected; choose another path") from None
+                raise ReportedError(
+                    f"save_ckpt_path {root} is a file, a folder was expected; choose another path"
+                ) from None
             attempt += 1
         except OSError as error:
-            raise ReportedError(
-                f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path"
-            ) from error
+            raise ReportedError(f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path") from error
+
+
+def log_name(command: str, rank: int) -> str:
+    """The run's log file: train.log, and train_rank1.log, ... for the other ranks."""
+    return f"{command}.log" if rank == 0 else f"{command}_rank{rank}.log"
+
+
+@contextmanager
+def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = None):
+    """Enter the folder of this run, locked: a new one under `root`, or that of the `checkpoint` to resume from.
+
+    A checkpoint that is not the newest of its folder starts a new one, so that nothing newer is overwritten. All ranks
+    get the master's folder. Raises ReportedError when it cannot be made, written to or locked.
+    """
+    folder = folder_to_continue(checkpoint, group.rank) if checkpoint else None
+    if folder is None:
+        folder = root / group.share_text(create_run_folder(root, time_stamp()).name if group.is_master else "")
+    elif group.is_master:
+        set_damaged_aside(folder, checkpoint, group.rank)
+    if not group.is_master:
+        yield folder
+        return
+    with locked(folder):
+        yield folder
 
 
 @contextmanager
@@ -81,7 +106,9 @@ def folder_to_continue(checkpoint: Checkpoint, rank: int) -> Path | None:
     folder = checkpoint.path.parent
     newest = list_checkpoints(folder, rank)
     is_newest = bool(newest) and _valid(newest[0]) is not None and newest[0].samefile(checkpoint.path)
-    newer_are_damaged = checkpoint.path in newest and all(not _valid(p) for p in newest[: newest.index(checkpoint.path)])
+    newer_are_damaged = checkpoint.path in newest and all(
+        not _valid(p) for p in newest[: newest.index(checkpoint.path)]
+    )
     return folder if (folder / CONFIG_NAME).is_file() and (is_newest or newer_are_damaged) else None
 
 

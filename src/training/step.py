@@ -1,4 +1,4 @@
-"""One training step as a single graph: forward, loss, gradients, scaling, clipping, optimizer; the same on every device."""
+"""One training step as a single graph, the same on every device: forward, loss, gradients, scaling, optimizer."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,15 @@ class LossScaling:
     value: float = 1024.0
 
 
+NO_SCALING = LossScaling()
+
+
 class TrainStep(nn.Cell):
     """Trains on one micro-batch; after `accumulation_steps` of them the weights are updated once.
 
     construct(images (B, 3, H, W) float32, labels (B,) int32, learning_rate () float32, is_last () bool)
-        -> (loss () float32 of this micro-batch, mean over the ranks, finite () bool: False when an overflow made the update be skipped)
+        -> (loss () float32 of this micro-batch, mean over the ranks,
+            finite () bool: False when an overflow made the update be skipped)
 
     The gradient of an update is the mean over its micro-batches and over the ranks. `max_norm` > 0 scales it so that
     its global L2 norm is at most that. With scaling fixed or dynamic, an update whose gradient is not finite is
@@ -34,7 +38,7 @@ class TrainStep(nn.Cell):
         loss: nn.Cell,
         optimizer: nn.Cell,
         *,
-        scaling: LossScaling = LossScaling(),
+        scaling: LossScaling = NO_SCALING,
         max_norm: float = 0.0,
         accumulation_steps: int = 1,
         world_size: int = 1,
@@ -65,7 +69,9 @@ class TrainStep(nn.Cell):
         """All state that survives a restart. Gradient sums do not: they are zero between two updates."""
         return [p for p in self.get_parameters() if not p.name.startswith("gradient_sums.")]
 
-    def construct(self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor) -> tuple[Tensor, Tensor]:
+    def construct(
+        self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """See the class."""
         scale = ops.ones((), ms.float32)
         if self.scaling != "none":
@@ -123,7 +129,9 @@ class TrainStep(nn.Cell):
         good = ops.select(finite, self.good_steps.value() + 1, ops.zeros((), ms.int32))
         grow = good >= SCALE_WINDOW
         scale = self.loss_scale.value()
-        scale = ops.select(finite, ops.select(grow, scale * 2.0, scale), ops.maximum(scale * 0.5, Tensor(1.0, ms.float32)))
+        scale = ops.select(
+            finite, ops.select(grow, scale * 2.0, scale), ops.maximum(scale * 0.5, Tensor(1.0, ms.float32))
+        )
         good = ops.select(grow, ops.zeros((), ms.int32), good)
         written = (ops.assign(self.loss_scale, ops.depend(scale, updated)), ops.assign(self.good_steps, good))
         return ops.depend(updated, written)

@@ -13,17 +13,18 @@ import numpy as np
 from mindspore import Tensor
 from tqdm import tqdm
 
-from src.model_utils.device_adapter import Group
+from src.model_utils.device_adapter import ALONE, Group
 from src.training.progress import Progress
 from src.training.recorder import Recorder
 from src.training.step import TrainStep
 from src.utils.accuracy import TOP5_MIN_CLASSES, Accuracy
 from src.utils.checkpoint import BEST_NAME, checkpoint_name, list_checkpoints, save_checkpoint
-from src.utils.errors import Interrupted, ReportedError
+from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
 from src.utils.signals import StopRequest
 
 MAX_SKIPS_IN_A_ROW = 50  # a dynamic scale of 2**15 reaches 1 after 15; beyond, nothing is learnt any more
+ADVICE = "lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -39,13 +40,14 @@ class Plan:
     log_interval: int = 100
     eval_interval: int = 1
     ckpt_interval: int = 0
-    keep_checkpoint_max: int = 5
 
 
 class Saver:
     """Writes this rank's checkpoints into `folder` and keeps the newest `keep` of them, plus the best."""
 
-    def __init__(self, folder: Path, train_step: TrainStep, metadata: dict, *, rank: int, keep: int, active: bool) -> None:
+    def __init__(
+        self, folder: Path, train_step: TrainStep, metadata: dict, *, rank: int, keep: int, active: bool
+    ) -> None:
         self.folder, self.train_step, self.metadata = folder, train_step, metadata
         self.rank, self.keep, self.active = rank, keep, active
 
@@ -72,7 +74,7 @@ class Saver:
             if parameter.dtype == ms.float32 and not np.isfinite(parameter.asnumpy()).all():
                 raise ReportedError(
                     f"{parameter.name} is not finite any more, so no checkpoint is written; the last good one is "
-                    f"{self.newest()}; lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
+                    f"{self.newest()}; {ADVICE}"
                 )
         save_checkpoint(self.folder / name, parameters, {**self.metadata, "progress": progress.to_dict()})
 
@@ -98,7 +100,7 @@ class Trainer:
         recorder: Recorder,
         *,
         evaluate: Callable[[Callable | None], Accuracy] | None = None,
-        group: Group = Group(),
+        group: Group = ALONE,
     ) -> None:
         self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
         self.progress, self.saver, self.recorder = progress, saver, recorder
@@ -110,7 +112,7 @@ class Trainer:
     def run(self) -> Progress:
         """Train to the last epoch.
 
-        Raises Interrupted after SIGINT or SIGTERM, with a checkpoint saved, and ReportedError when the loss is not
+        Raises StopError after SIGINT or SIGTERM, with a checkpoint saved, and ReportedError when the loss is not
         finite any more: the last good checkpoint then stays the newest.
         """
         try:
@@ -179,7 +181,7 @@ class Trainer:
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
         epoch, step = divmod(global_step, self.plan.steps_per_epoch)
         where = f"at epoch {epoch + 1}, step {step + 1} (iter {global_step}), learning rate {rate:g}"
-        advice = f"the last good checkpoint is {self.saver.newest()}; lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
+        advice = f"the last good checkpoint is {self.saver.newest()}; {ADVICE}"
         self._skips_in_a_row = 0 if updated else self._skips_in_a_row + 1
         if self._skips_in_a_row >= MAX_SKIPS_IN_A_ROW:
             raise ReportedError(f"{self._skips_in_a_row} updates in a row overflowed {where}; {advice}")
@@ -211,7 +213,10 @@ class Trainer:
                 progress.epoch, global_step, progress.epoch_loss.value, clock.images_per_second,
             )  # fmt: skip
         self.recorder.log_step(
-            global_step + 1, loss=progress.window_loss.value, learning_rate=rate, images_per_second=clock.images_per_second
+            global_step + 1,
+            loss=progress.window_loss.value,
+            learning_rate=rate,
+            images_per_second=clock.images_per_second,
         )
         progress.window_loss = type(progress.window_loss)()
 
@@ -254,8 +259,9 @@ class Trainer:
         """Raise when a signal came in; the position has been saved."""
         if signal_number:
             name = signal.Signals(signal_number).name
-            raise Interrupted(
-                signal_number, f"stopped by {name} (saved: {self.saver.newest()}); go on with --resume {self.saver.folder}"
+            raise StopError(
+                signal_number,
+                f"stopped by {name} (saved: {self.saver.newest()}); go on with --resume {self.saver.folder}",
             )
 
     def _skipped_steps(self) -> int:

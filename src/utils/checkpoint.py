@@ -116,7 +116,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ReportedError(f"{path} carries metadata that is not this project's JSON; use another copy") from error
     if version != FORMAT_VERSION:
-        raise ReportedError(f"{path} has format {version!r}, this release reads format {FORMAT_VERSION}; update the code")
+        raise ReportedError(
+            f"{path} has format {version!r}, this release reads format {FORMAT_VERSION}; update the code"
+        )
     return Checkpoint(path, arrays, metadata)
 
 
@@ -128,6 +130,21 @@ def list_checkpoints(folder: Path, rank: int = 0) -> list[Path]:
         if name and int(name["rank"]) == rank and path.is_file():
             found.append((int(name["epoch"]), int(name["step"]), path))
     return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def checkpoints_to_evaluate(path: Path) -> list[Path]:
+    """`path` itself, or all checkpoints in the folder `path`: by position, newest first, then the others by name.
+
+    best.ckpt is left out when the checkpoint of the same position is there. Raises ReportedError when there is none.
+    """
+    if not path.is_dir():
+        return [path]
+    named = [found for rank in _ranks(path) for found in list_checkpoints(path, rank)]
+    others = sorted(p for p in path.glob("*.ckpt") if p not in named and not p.name.startswith(TEMPORARY_PREFIX))
+    if not named and not others:
+        raise ReportedError(f"{path} holds no .ckpt file; give a checkpoint or a folder of checkpoints")
+    positions = {_position(load_checkpoint(p)) for p in named if path / BEST_NAME in others}
+    return named + [p for p in others if p.name != BEST_NAME or _position(load_checkpoint(p)) not in positions]
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -162,7 +179,18 @@ def load_training_state(parameters: Iterable[ms.Parameter], checkpoint: Checkpoi
     Raises ReportedError, with nothing changed, when a name or shape does not fit.
     """
     wanted = {parameter.name: parameter for parameter in parameters}
-    _set_all(wanted, checkpoint.arrays, checkpoint.path, hint="resume with the configuration that the run was started with")
+    _set_all(
+        wanted, checkpoint.arrays, checkpoint.path, hint="resume with the configuration that the run was started with"
+    )
+
+
+def _ranks(folder: Path) -> list[int]:
+    return sorted({int(name["rank"]) for p in folder.glob("*.ckpt") if (name := _NAME.fullmatch(p.name))})
+
+
+def _position(checkpoint: Checkpoint) -> tuple:
+    progress = checkpoint.metadata.get("progress")
+    return (progress.get("epoch"), progress.get("images")) if isinstance(progress, dict) else (checkpoint.path,)
 
 
 def _set_all(wanted: dict[str, ms.Parameter], given: Mapping[str, np.ndarray], path: Path, *, hint: str) -> None:
@@ -175,13 +203,17 @@ def _set_all(wanted: dict[str, ms.Parameter], given: Mapping[str, np.ndarray], p
     ]
     problems = [
         f"{what}: {_shorten(names)}"
-        for what, names in (("missing from it", missing), ("not in the network", left_over), ("of another shape", misfit))
+        for what, names in (
+            ("missing from it", missing),
+            ("not in the network", left_over),
+            ("of another shape", misfit),
+        )
         if names
     ]
     if problems:
         raise ReportedError(f"{path} does not fit the network; {'; '.join(problems)}; {hint}")
     for name, parameter in wanted.items():
-        value = given[name].astype(ms.dtype_to_nptype(parameter.dtype), copy=False)
+        value = given[name].astype(parameter.asnumpy().dtype, copy=False)
         parameter.set_data(ms.Tensor(value, parameter.dtype))
 
 

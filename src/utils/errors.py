@@ -23,7 +23,7 @@ class UsageError(ReportedError):
     exit_status = 2
 
 
-class Interrupted(ReportedError):
+class StopError(ReportedError):
     """A signal asked the command to stop; what had to be saved has been. Exit status 128 + the signal's number."""
 
     def __init__(self, signal_number: int, message: str) -> None:
@@ -39,11 +39,12 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     pass through with their traceback.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    debug = any(word.lower() in ("--debug", "--debug=true", "--debug=1") for word in argv)
     try:
         main(argv)
         return 0
     except ReportedError as error:
-        if "--debug" in argv:
+        if debug:
             traceback.print_exc()
         sys.stdout.flush()
         print("error: " + " ".join(str(error).split()), file=sys.stderr)

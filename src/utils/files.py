@@ -25,7 +25,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise ReportedError(f"cannot write {path}: {error.strerror or error}; free the disk or choose another folder") from error
+        raise ReportedError(
+            f"cannot write {path}: {error.strerror or error}; free the disk or choose another folder"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

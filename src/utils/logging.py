@@ -41,7 +41,9 @@ def log_file(path: Path):
     try:
         handler = logging.FileHandler(path, mode="a", encoding="utf-8")
     except OSError as error:
-        raise ReportedError(f"cannot write the log {path}: {error.strerror}; choose another --save_ckpt_path") from error
+        raise ReportedError(
+            f"cannot write the log {path}: {error.strerror}; choose another --save_ckpt_path"
+        ) from error
     handler.setFormatter(_FORMAT)
     logger = get_logger()
     logger.addHandler(handler)

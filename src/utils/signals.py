@@ -5,7 +5,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM only notes its number in `signal_number`; a second one ends at once."""
+    """While entered, the first SIGINT or SIGTERM only notes its number in `signal_number`; a second ends at once."""
 
     def __init__(self) -> None:
         self.signal_number = 0
