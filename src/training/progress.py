@@ -5,6 +5,20 @@ from dataclasses import asdict, dataclass, field
 from src.utils.errors import ReportedError
 
 
+# The rows of `Progress.history`, which are those of metrics.csv.
+COLUMNS = (
+    "epoch",  # from 1
+    "step",  # optimizer steps since the start of training
+    "loss",  # mean training loss of the epoch
+    "learning_rate",  # of the epoch's last step
+    "images_per_second",  # all ranks, without compilation, evaluation and saving
+    "data_wait_percent",  # share of that time spent waiting for the data pipeline
+    "skipped_steps",  # updates skipped because a gradient overflowed, since the start
+    "top1",  # of the evaluation, as fractions; empty where none was made
+    "top5",
+)
+
+
 @dataclass
 class Mean:
     """A running mean."""
@@ -52,15 +66,13 @@ class Progress:
         try:
             progress = cls(**values)
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
-            numbers = [progress.epoch, progress.images, progress.epoch_loss.count, progress.window_loss.count]
+            integers = [progress.epoch, progress.images, progress.epoch_loss.count, progress.window_loss.count]
             floats = [progress.best_top1, progress.epoch_loss.total, progress.window_loss.total]
-            rows_are_flat = isinstance(progress.history, list) and all(
-                isinstance(row, dict) for row in progress.history
-            )
             valid = (
-                rows_are_flat
-                and all(type(n) is int and n >= 0 for n in numbers)
-                and all(type(x) is float for x in floats)
+                all(type(number) is int and number >= 0 for number in integers)
+                and all(type(number) is float for number in floats)
+                and isinstance(progress.history, list)
+                and all(isinstance(row, dict) and set(row) == set(COLUMNS) for row in progress.history)
             )
         except (TypeError, AttributeError):
             valid = False

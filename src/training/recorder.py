@@ -6,19 +6,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from src.training.progress import COLUMNS
 from src.utils.files import write_atomically, write_text_atomically
-
-COLUMNS = (
-    "epoch",  # from 1
-    "step",  # optimizer steps since the start of training
-    "loss",  # mean training loss of the epoch
-    "learning_rate",  # of the epoch's last step
-    "images_per_second",  # all ranks, without compilation, evaluation and saving
-    "data_wait_percent",  # share of that time spent waiting for the data pipeline
-    "skipped_steps",  # updates skipped because a gradient overflowed, since the start
-    "top1",  # of the evaluation, as fractions; empty where none was made
-    "top5",
-)
 
 
 class Recorder:
@@ -59,7 +48,7 @@ class Recorder:
 
     def _write_table(self, history: list[dict]) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="", extrasaction="ignore")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         write_text_atomically(self.folder / "metrics.csv", text.getvalue())

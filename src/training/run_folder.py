@@ -95,7 +95,8 @@ def find_checkpoint(resume: str, root: Path, rank: int) -> Checkpoint | None:
         checkpoint = load_checkpoint(path)
     elif not (checkpoint := _newest_valid(path, rank)):
         raise ReportedError(
-            f"{path} holds no valid checkpoint {rank}-EPOCH_STEP.ckpt to resume from; give a run folder, a checkpoint or auto"
+            f"{path} holds no valid checkpoint {rank}-EPOCH_STEP.ckpt to resume from; "
+            "give a run folder, a checkpoint or auto"
         )
     checkpoint.require("progress")
     return checkpoint
@@ -103,17 +104,15 @@ def find_checkpoint(resume: str, root: Path, rank: int) -> Checkpoint | None:
 
 def folder_to_continue(checkpoint: Checkpoint, rank: int) -> Path | None:
     """The run folder that `checkpoint` lies in, when going on in it overwrites nothing that is newer; else None."""
-    folder = checkpoint.path.parent
-    newest = list_checkpoints(folder, rank)
-    is_newest = bool(newest) and _valid(newest[0]) is not None and newest[0].samefile(checkpoint.path)
-    newer_are_damaged = checkpoint.path in newest and all(
-        not _valid(p) for p in newest[: newest.index(checkpoint.path)]
-    )
-    return folder if (folder / CONFIG_NAME).is_file() and (is_newest or newer_are_damaged) else None
+    folder, found = checkpoint.path.parent, list_checkpoints(checkpoint.path.parent, rank)
+    if checkpoint.path not in found or not (folder / CONFIG_NAME).is_file():
+        return None
+    newer = found[: found.index(checkpoint.path)]
+    return None if any(_valid(path) for path in newer) else folder
 
 
 def set_damaged_aside(folder: Path, checkpoint: Checkpoint, rank: int) -> None:
-    """Rename the damaged checkpoints that are newer than `checkpoint` to `*.damaged`, so that they are kept but never chosen."""
+    """Rename the damaged checkpoints that are newer than `checkpoint` to `*.damaged`: kept, but never chosen."""
     for path in list_checkpoints(folder, rank):
         if path == checkpoint.path:
             return

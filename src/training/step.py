@@ -109,7 +109,7 @@ class TrainStep(nn.Cell):
                 gradients = _divide(gradients, divisor)
             return self._apply(gradients, learning_rate), ops.ones((), ms.bool_)
         finite = ms.amp.all_finite(gradients)
-        if finite:
+        if finite:  # noqa: SIM108 - a tensor: this is control flow in the graph, and only one side runs
             updated = self._apply(_divide(gradients, divisor), learning_rate)
         else:
             updated = self._skip()
