@@ -47,7 +47,7 @@ def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -
         for true, predicted in zip(*np.nonzero(counts), strict=True):
             colour = "white" if share[true, predicted] > 0.5 else "black"
             axes.text(predicted, true, counts[true, predicted], ha="center", va="center", color=colour, fontsize=8)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 class Predictions:

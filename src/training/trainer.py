@@ -172,10 +172,12 @@ class Trainer:
             loss, finite = self.train_step(Tensor(images), Tensor(labels), Tensor(rate, ms.float32), is_last)
             losses.append(float(loss.asnumpy()))
         seconds = time.perf_counter() - start
-        if self._compiled:  # the first step of a process compiles: it would drown the speed
+        if self._compiled:
             for clock in clocks:
                 clock.add(seconds, waited, self.images_per_step)
-        self._compiled = True
+        else:  # the first step of a process compiles: it would drown the speed
+            get_logger().info("the first step, with compilation, took %.1f s", seconds)
+            self._compiled = True
         self._take_loss(sum(losses) / len(losses), bool(finite.asnumpy()), rate, global_step)
 
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:

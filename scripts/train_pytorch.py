@@ -1,0 +1,165 @@
+"""The recipe of train.py in PyTorch, for comparison: same initial weights, same batches, same schedule, eager float32.
+
+  pip install torch
+  python scripts/train_pytorch.py --net densenet100 --dataset digits --eval_data_dir bundled --max_epoch 8
+
+Takes train.py's flags and prints its log lines. Batches come from this project's own pipeline and the first weights
+from its network, so what differs is the framework: operators, gradients, optimizer. Mixed precision, clipping,
+accumulation, dropout, smoothing and resuming are not repeated here; flags that ask for them are an error.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from src.datasets.classification import evaluation_batches, training_batches, worker_count
+from src.datasets.preprocessing import default_preprocessing
+from src.datasets.sampler import steps_per_epoch
+from src.datasets.sources import open_source
+from src.lr_scheduler.lr_scheduler import build_schedule
+from src.model_utils.config import architecture_overrides, parse
+from src.model_utils.device_adapter import set_up_device
+from src.network.densenet import Architecture, DenseNet, architecture
+from src.utils.accuracy import Accuracy
+from src.utils.errors import UsageError, run
+from src.utils.logging import get_logger
+
+PLAIN = {
+    "grad_clip_norm": 0,
+    "grad_accumulation_steps": 1,
+    "label_smooth": False,
+    "drop_rate": 0,
+    "resume": "",
+    "train_pretrained": "",
+    "transition_pool": "avg",
+}
+
+
+class TorchDenseNet(nn.Module):
+    """`src.network.densenet.DenseNet` in PyTorch, average pooling only; its modules are looked up by our names."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.layers = nn.ModuleDict()
+        channels, growth = arch.stem_features, arch.growth_rate
+        is_large = arch.stem == "conv7x7"
+        stem = nn.Conv2d(3, channels, 7, 2, 3, bias=False) if is_large else nn.Conv2d(3, channels, 3, 1, 1, bias=False)
+        self._add("conv0", stem)
+        self._add("norm0", nn.BatchNorm2d(channels))
+        for block, count in enumerate(arch.block_config, 1):
+            for i in range(count):
+                name = f"denseblock{block}.cell_list.{i}"
+                self._add(f"{name}.norm1", nn.BatchNorm2d(channels))
+                self._add(f"{name}.conv1", nn.Conv2d(channels, arch.bn_size * growth, 1, bias=False))
+                self._add(f"{name}.norm2", nn.BatchNorm2d(arch.bn_size * growth))
+                self._add(f"{name}.conv2", nn.Conv2d(arch.bn_size * growth, growth, 3, 1, 1, bias=False))
+                channels += growth
+            if block < len(arch.block_config):
+                self._add(f"transition{block}.features.norm", nn.BatchNorm2d(channels))
+                reduced = int(channels * arch.compression)
+                self._add(f"transition{block}.features.conv", nn.Conv2d(channels, reduced, 1, bias=False))
+                channels = reduced
+        self._add("norm5", nn.BatchNorm2d(channels))
+        self.fc = nn.Linear(channels, arch.num_classes)
+
+    def _add(self, name: str, module: nn.Module) -> None:
+        self.layers[name.replace(".", "/")] = module
+
+    def _run(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return self.layers[name.replace(".", "/")](x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, H, W) -> logits (N, num_classes)."""
+        x = functional.relu(self._run("norm0", self._run("conv0", x)))
+        if self.arch.stem == "conv7x7":
+            x = functional.max_pool2d(x, 3, 2, 1)
+        for block, count in enumerate(self.arch.block_config, 1):
+            for i in range(count):
+                name = f"denseblock{block}.cell_list.{i}"
+                new = self._run(f"{name}.conv1", functional.relu(self._run(f"{name}.norm1", x)))
+                new = self._run(f"{name}.conv2", functional.relu(self._run(f"{name}.norm2", new)))
+                x = torch.cat((x, new), 1)
+            if block < len(self.arch.block_config):
+                name = f"transition{block}.features"
+                x = functional.avg_pool2d(self._run(f"{name}.conv", functional.relu(self._run(f"{name}.norm", x))), 2)
+        return self.fc(functional.relu(self._run("norm5", x)).mean((2, 3)))
+
+    def load(self, network: DenseNet) -> None:
+        """Take over the weights of our network."""
+        state = self.state_dict()
+        torch_names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
+        torch_names["moving_variance"] = "running_var"
+        for parameter in network.get_parameters():
+            module, _, leaf = parameter.name.rpartition(".")
+            module = module.removeprefix("backbone.features.").removeprefix("head.")
+            key = f"fc.{leaf}" if module == "fc" else f"layers.{module.replace('.', '/')}.{torch_names.get(leaf, leaf)}"
+            state[key].copy_(torch.from_numpy(parameter.asnumpy().copy()))
+
+
+def main(argv: Sequence[str]) -> Accuracy:
+    """Train and evaluate as the flags of train.py say; return the last accuracy."""
+    config = parse("train", argv, __doc__)
+    for key, plain in PLAIN.items():
+        if getattr(config, key) != plain:
+            raise UsageError(f"{key} is {getattr(config, key)}, the comparison only knows {plain!r}; leave it out")
+    set_up_device("CPU", 0, deterministic=True)
+    source = open_source(config.dataset, config.train_data_dir, split="train")
+    held_out = open_source(config.dataset, config.eval_data_dir, split="eval", class_names=source.class_names)
+    preprocessing = default_preprocessing(config.dataset, config.image_size)
+    workers, batch_size = worker_count(config.num_parallel_workers), config.per_batch_size
+    classes = config.num_classes or len(source.class_names)
+    arch = architecture(config.net, classes, **architecture_overrides(config))
+    model = TorchDenseNet(arch)
+    model.load(DenseNet(arch, seed=config.seed))
+    decayed = [p for p in model.parameters() if p.ndim > 1 or config.decay_norm_and_bias]
+    others = [p for p in model.parameters() if not (p.ndim > 1 or config.decay_norm_and_bias)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(
+        [group for group in groups if group["params"]], config.lr, config.momentum, nesterov=config.nesterov
+    )
+    steps = steps_per_epoch(len(source), batch_size)
+    schedule = build_schedule(
+        config.lr_scheduler, lr=config.lr, steps_per_epoch=steps, max_epoch=config.max_epoch,
+        warmup_epochs=config.warmup_epochs, milestones=config.lr_epochs, gamma=config.lr_gamma,
+        eta_min=config.eta_min, t_max=config.T_max,
+    )  # fmt: skip
+    for epoch in range(config.max_epoch):
+        batches = training_batches(
+            source, preprocessing, augmentation=config.augmentation, batch_size=batch_size, seed=config.seed,
+            epoch=epoch, workers=workers,
+        )  # fmt: skip
+        model.train()
+        losses, start = [], time.perf_counter()
+        for step, (images, labels, _) in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule(epoch * steps + step)
+            optimizer.zero_grad(set_to_none=True)
+            loss = functional.cross_entropy(model(torch.from_numpy(images)), torch.from_numpy(labels).long())
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        speed = steps * batch_size / (time.perf_counter() - start)
+        get_logger().info("epoch[%d], iter[%d], loss:%.3f, mean_fps:%.2f imgs/sec",
+                          epoch, (epoch + 1) * steps - 1, sum(losses) / len(losses), speed)  # fmt: skip
+        accuracy = Accuracy(classes)
+        model.eval()
+        with torch.no_grad():
+            for images, labels, _ in evaluation_batches(
+                held_out, preprocessing, batch_size=batch_size, workers=workers
+            ):
+                accuracy.update(model(torch.from_numpy(images)).numpy(), labels)
+        for line in accuracy.lines():
+            get_logger().info(line)
+    return accuracy
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
