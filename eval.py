@@ -6,27 +6,35 @@ python eval.py --ckpt_files best.ckpt --eval_data_dir DIR --predictions answers.
 python eval.py --net densenet121 --transition_pool max --stem_pool same --ckpt_files zoo.ckpt --eval_data_dir DIR/val
 """
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from src.utils.signals import hold_interrupts
+
+if __name__ == "__main__":
+    hold_interrupts()  # before the imports below start threads
+
 from src.datasets.classification import evaluation_batches, worker_count
-from src.datasets.preprocessing import Preprocessing, default_preprocessing
+from src.datasets.preprocessing import default_preprocessing
 from src.datasets.source import Source
-from src.datasets.usable import fill_class_names, open_usable
+from src.datasets.usable import fill_class_names, open_usable, used_class_names
 from src.model_utils.combinations import missing_data
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import Group, join_group, set_up_device
-from src.network.densenet import Architecture, DenseNet, architecture
+from src.model_utils.options import DATASETS
+from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep, evaluate
 from src.training.evaluation_report import Predictions, write_report
+from src.training.recipe import Recipe, class_names_of, recipe_of
 from src.training.run_folder import log_name, open_run_folder
 from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import Checkpoint, checkpoints_to_evaluate, load_checkpoint, load_weights
-from src.utils.errors import ReportedError, UsageError, run
+from src.utils.errors import UsageError, run
+from src.utils.files import is_folder
 from src.utils.logging import get_logger, log_file
 
 
@@ -34,12 +42,8 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
     """Evaluate as the command line `argv` says; return the accuracy of each checkpoint by its path."""
     config = parse("eval", argv, __doc__)
     paths = checkpoints_to_evaluate(Path(config.ckpt_files))
-    if config.predictions and len(paths) > 1:
-        raise UsageError(
-            f"predictions are of one checkpoint, and {config.ckpt_files} holds {len(paths)}; name one file"
-        )
-    if config.predictions and Path(config.predictions).exists():
-        raise UsageError(f"predictions {config.predictions} exists and is not overwritten; choose another name")
+    if config.predictions:
+        check_predictions(config, paths)
     first = load_checkpoint(paths[0])
     dataset, data_dir = held_out_data(config, first)
     device = set_up_device(config.device_target, config.device_id, deterministic=True)
@@ -56,7 +60,7 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
         workers = worker_count(config.num_parallel_workers)
         source = open_usable(
             dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
-            class_names=first.metadata.get("class_names") and known_classes(first),
+            class_names=used_class_names(class_names_of(first)) if first.metadata else None,
         )  # fmt: skip
         evaluator = Evaluator(config, source, workers, group)
         results = {}
@@ -66,12 +70,25 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
         return results
 
 
+def check_predictions(config: Config, paths: Sequence[Path]) -> None:
+    """Raise UsageError, before the work, when the predictions could not be written after it."""
+    path = Path(config.predictions)
+    if len(paths) > 1:
+        raise UsageError(
+            f"predictions are of one checkpoint, and {config.ckpt_files} holds {len(paths)}; name one file"
+        )
+    if not is_folder(path.parent):
+        raise UsageError(f"predictions {path} cannot be written: there is no folder {path.parent}; create it first")
+    if os.path.lexists(path):
+        raise UsageError(f"predictions {path} exists and is not overwritten; choose another name")
+
+
 def held_out_data(config: Config, checkpoint: Checkpoint) -> tuple[str, str]:
     """The data set and where it is: what the flags say, else what the checkpoint's run evaluated on."""
     recipe = checkpoint.metadata.get("recipe")
     recipe = recipe if isinstance(recipe, dict) else {}
     dataset = config.dataset
-    if config.source("dataset") == "default" and isinstance(recipe.get("dataset"), str):
+    if config.source("dataset") == "default" and recipe.get("dataset") in DATASETS:
         dataset = recipe["dataset"]
     data_dir = config.eval_data_dir
     if not data_dir and recipe.get("dataset") == dataset and isinstance(recipe.get("eval_data_dir"), str):
@@ -79,23 +96,6 @@ def held_out_data(config: Config, checkpoint: Checkpoint) -> tuple[str, str]:
     if problem := missing_data("eval_data_dir", data_dir, dataset):
         raise UsageError(problem)
     return dataset, data_dir
-
-
-def known_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The checkpoint's names of its real classes. Raises ReportedError when the entry is not a list of names."""
-    names = checkpoint.require("class_names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ReportedError(f"{checkpoint.path} carries class_names that are not a list of names; use another copy")
-    return tuple(names)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a checkpoint, or for a foreign file the configuration, says of network and input."""
-
-    architecture: Architecture
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...]
 
 
 class Evaluator:
@@ -143,11 +143,11 @@ class Evaluator:
     def _recipe(self, checkpoint: Checkpoint) -> Recipe:
         config = self.config
         if checkpoint.metadata:
-            arch = Architecture.from_dict(checkpoint.require("architecture"))
-            if config.source("net") != "default" and config.net != arch.net:
-                raise UsageError(f"net is {config.net}, but {checkpoint.path} is a {arch.net}; leave --net out")
-            preprocessing = Preprocessing.from_dict(checkpoint.require("preprocessing"))
-            return Recipe(arch, preprocessing, known_classes(checkpoint))
+            recipe = recipe_of(checkpoint)
+            net = recipe.architecture.net
+            if config.source("net") != "default" and config.net != net:
+                raise UsageError(f"net is {config.net}, but {checkpoint.path} is a {net}; leave --net out")
+            return recipe
         names = fill_class_names(self.source.class_names, config.num_classes)
         arch = architecture(config.net, len(names), **architecture_overrides(config))
         return Recipe(arch, default_preprocessing(self.source.dataset, config.image_size), names)

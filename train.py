@@ -11,6 +11,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from src.utils.signals import hold_interrupts
+
+if __name__ == "__main__":
+    hold_interrupts()  # before the imports below start threads
+
 from src.datasets.classification import evaluation_batches, training_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.preview import save_preview

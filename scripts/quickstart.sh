@@ -13,7 +13,7 @@ python="$ROOT/.venv/bin/python"
 output="output/quickstart"
 
 "$python" train.py --net densenet100 --dataset digits --eval_data_dir bundled --save_ckpt_path "$output" \
-  --image_size 16 --per_batch_size 32 --max_epoch 6 --lr_scheduler cosine_annealing --warmup_epochs 1 --log_interval 10 "$@"
+  --image_size 16 --per_batch_size 32 --max_epoch 5 --lr_scheduler cosine_annealing --warmup_epochs 1 --log_interval 10 "$@"
 
 run="$(find "$output" -mindepth 2 -maxdepth 2 -name best.ckpt -printf '%T@ %h\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
 "$python" eval.py --ckpt_files "$run/best.ckpt" --save_ckpt_path "$output/evaluation"

@@ -6,7 +6,7 @@ into MindSpore's C++ operators. A Python operator among them would cost most of 
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from reprlib import repr as repr_of_some
 
 from mindspore.dataset import vision
@@ -38,6 +38,10 @@ class Preprocessing:
     def to_dict(self) -> dict:
         """Return the description in plain types, for JSON."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    def at(self, image_size: int) -> "Preprocessing":
+        """Return the same for another input size; the share of the picture that is kept stays."""
+        return replace(self, image_size=image_size, resize=round(self.resize * image_size / self.image_size))
 
     @classmethod
     def from_dict(cls, values: object) -> "Preprocessing":

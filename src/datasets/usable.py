@@ -49,3 +49,8 @@ def fill_class_names(class_names: tuple[str, ...], num_classes: int) -> tuple[st
             f"set --num_classes {len(class_names)}, or 0 for as many as there are"
         )
     return class_names + tuple(f"unused_{i}" for i in range(len(class_names), num_classes))
+
+
+def used_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """The reverse of `fill_class_names`: the names of the data set's own classes."""
+    return tuple(name for i, name in enumerate(class_names) if name != f"unused_{i}")

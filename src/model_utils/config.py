@@ -76,6 +76,11 @@ class Config:
                     raise ReportedError(str(error)) from error
         return Config(self.command, values, self._sources)
 
+    def given_architecture(self) -> dict[str, Value]:
+        """The keys of the architecture that a flag or --config_path gave, 0 and empty ("as it is") left out."""
+        keys = ("net", "num_classes", *_ARCHITECTURE, "transition_pool", "stem_pool")
+        return {key: getattr(self, key) for key in keys if self.source(key) != "default" and getattr(self, key)}
+
     def recipe(self) -> dict[str, Value]:
         """What a checkpoint keeps of the configuration: all keys that do not belong to one call only."""
         return {option.name: getattr(self, option.name) for option in OPTIONS if option.saved}

@@ -1,6 +1,7 @@
 """The device a command runs on and the group of ranks it belongs to."""
 
 import contextlib
+import functools
 import io
 import logging
 from dataclasses import dataclass
@@ -35,8 +36,13 @@ def set_up_device(target: str, device_id: int, *, deterministic: bool) -> str:
         ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
         raise ReportedError(f"{target} device {device_id} cannot be used: {str(error).splitlines()[0]}") from error
-    ms.set_deterministic(deterministic)
+    _set_deterministic(deterministic)
     return target
+
+
+@functools.cache
+def _set_deterministic(deterministic: bool) -> None:
+    ms.set_deterministic(deterministic)  # raises when called again, even with the same value
 
 
 def _is_available(kind: str) -> bool:

@@ -11,12 +11,15 @@ _INDENT = "  "
 
 
 def help_text(command: str, description: str, defaults: Mapping[str, Value], yaml_name: str, width: int = 0) -> str:
-    """`width` in columns, the terminal's when 0; `defaults` are the values the command takes from `yaml_name`."""
+    """The whole text; the description is shown as it is.
+
+    width: in columns, the terminal's when 0. defaults: the values the command takes from `yaml_name`.
+    """
     width = max(40, min(width or shutil.get_terminal_size((100, 24)).columns, 110))
     options = [option for option in OPTIONS if command in option.commands]
     lines = [f"usage: python {command}.py [--key value] ...", ""]
     if description:
-        lines += [*textwrap.wrap(description, width), ""]
+        lines += [*textwrap.dedent(description).strip().splitlines(), ""]
     lines += textwrap.wrap(f"Defaults, in brackets, are those of --net {defaults['net']} ({yaml_name}).", width)
     for group in dict.fromkeys(option.group for option in options):
         lines += ["", f"{group}:"]

@@ -1,1 +1,1 @@
-"""DenseNet: its description (`architecture.py`), the network itself (`densenet.py`) and its dropout (`dropout.py`)."""
+"""DenseNet: its description (`architecture.py`) and the network (`densenet.py`), with dropout and recomputation."""

@@ -64,6 +64,24 @@ class Architecture:
             fields = fields | {"block_config": tuple(fields["block_config"])}
         return cls(**fields)
 
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained values: convolutions, gamma and beta of the normalisations, classifier."""
+        kernel = 7 if self.stem == "conv7x7" else 3
+        width = self.bn_size * self.growth_rate
+        channels = self.stem_features
+        total = 3 * kernel**2 * channels + 2 * channels
+        for block, layers in enumerate(self.block_config, 1):
+            for _ in range(layers):
+                total += 2 * channels + channels * width + 2 * width + 9 * width * self.growth_rate
+                channels += self.growth_rate
+            total += 2 * channels  # the transition's normalisation, or the last one
+            if block < len(self.block_config):
+                out_channels = max(1, int(channels * self.compression))
+                total += channels * out_channels
+                channels = out_channels
+        return total + (channels + 1) * self.num_classes
+
     def feature_size(self, image_size: int) -> int:
         """Height and width of the last feature map for square images of this height and width.
 

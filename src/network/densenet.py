@@ -8,9 +8,13 @@ the block has made so far. A transition is BN-ReLU-conv1x1 (to compression * cha
 
 from collections import OrderedDict
 
+import mindspore as ms
+import numpy as np
 from mindspore import nn, ops
 
 from src.network.architecture import NETWORKS, Architecture, architecture
+from src.network.dropout import CountedDropout
+from src.network.recompute import RecomputedBottleneck, concatenate
 from src.utils.var_init import initialise
 
 __all__ = ["NETWORKS", "Architecture", "DenseNet", "architecture"]
@@ -30,32 +34,48 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class _DenseLayer(nn.Cell):
-    """`channels` features in, `growth_rate` new ones out: (N, channels, H, W) -> (N, growth_rate, H, W)."""
+    """All features of the block so far in, a tuple of (N, c_i, H, W); k new ones out, (N, growth_rate, H, W).
 
-    def __init__(self, channels: int, arch: Architecture) -> None:
+    channels: the sum of the c_i. dropout_key: see `CountedDropout`.
+    """
+
+    def __init__(self, channels: int, arch: Architecture, recompute: bool, dropout_key: int) -> None:
         super().__init__()
         width = arch.bn_size * arch.growth_rate
         self.norm1 = _batch_norm(channels)
         self.conv1 = _conv(channels, width, 1)
         self.norm2 = _batch_norm(width)
         self.conv2 = _conv(width, arch.growth_rate, 3)
+        self.recomputed = RecomputedBottleneck(self.norm1, self.conv1) if recompute else None
+        self.dropout = CountedDropout(arch.drop_rate, dropout_key) if arch.drop_rate > 0 else nn.Identity()
 
-    def construct(self, x):
-        x = self.conv1(ops.relu(self.norm1(x)))
-        return self.conv2(ops.relu(self.norm2(x)))
+    def construct(self, features):
+        if self.training and self.recomputed is not None:
+            norm = self.norm1
+            x = self.recomputed(
+                features, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance, self.conv1.weight
+            )
+        else:
+            x = self.conv1(ops.relu(self.norm1(concatenate(features))))
+        return self.dropout(self.conv2(ops.relu(self.norm2(x))))
 
 
 class _DenseBlock(nn.Cell):
     """(N, channels, H, W) -> (N, channels + layers * growth_rate, H, W)."""
 
-    def __init__(self, layers: int, channels: int, arch: Architecture) -> None:
+    def __init__(
+        self, layers: int, channels: int, arch: Architecture, recompute: bool, dropout_keys: list[int]
+    ) -> None:
         super().__init__()
-        self.cell_list = nn.CellList([_DenseLayer(channels + i * arch.growth_rate, arch) for i in range(layers)])
+        self.cell_list = nn.CellList(
+            [_DenseLayer(channels + i * arch.growth_rate, arch, recompute, dropout_keys[i]) for i in range(layers)]
+        )
 
     def construct(self, x):
+        features = (x,)
         for layer in self.cell_list:
-            x = ops.concat((x, layer(x)), 1)
-        return x
+            features = (*features, layer(features))
+        return concatenate(features)
 
 
 class _StemPool(nn.Cell):
@@ -98,8 +118,9 @@ class _Transition(nn.Cell):
 class _Backbone(nn.Cell):
     """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says."""
 
-    def __init__(self, arch: Architecture) -> None:
+    def __init__(self, arch: Architecture, recompute: bool, seed: int) -> None:
         super().__init__()
+        random = np.random.default_rng(seed)
         channels = arch.stem_features
         features = OrderedDict()
         if arch.stem == "conv7x7":
@@ -111,7 +132,8 @@ class _Backbone(nn.Cell):
         if arch.stem == "conv7x7":
             features["pool0"] = _StemPool(arch.stem_pool)
         for number, layers in enumerate(arch.block_config, start=1):
-            features[f"denseblock{number}"] = _DenseBlock(layers, channels, arch)
+            dropout_keys = random.integers(-(2**31), 2**31, layers).tolist()
+            features[f"denseblock{number}"] = _DenseBlock(layers, channels, arch, recompute, dropout_keys)
             channels += layers * arch.growth_rate
             if number < len(arch.block_config):
                 out_channels = max(1, int(channels * arch.compression))
@@ -138,9 +160,10 @@ class _Head(nn.Cell):
 
 
 class DenseNet(nn.Cell):
-    """Images (N, 3, H, W) -> logits (N, num_classes) float32, or with include_top=False the last feature maps.
+    """Images (N, 3, H, W) -> logits (N, num_classes) float32, or with include_top=False the last features (N, C, h, w).
 
-    recompute: trade time for memory, see `_DenseLayer`. seed: of the initial weights (`src/utils/var_init.py`).
+    recompute: trade time for memory in training (`recompute.py`); the results are the same. seed: of the initial
+    weights (`src/utils/var_init.py`) and of the dropout masks. The size of h and w: `Architecture.feature_size`.
     """
 
     def __init__(
@@ -148,9 +171,19 @@ class DenseNet(nn.Cell):
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = _Backbone(architecture)
+        self.backbone = _Backbone(architecture, recompute, seed)
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
         initialise(self, seed)
 
+    def to_float(self, dst_type):
+        """Mixed precision as nn.Cell.to_float, but the head, cheap and the most sensitive, stays in float32."""
+        super().to_float(dst_type)
+        self.head.to_float(ms.float32)
+        for _, cell in self.cells_and_names():
+            if isinstance(cell, RecomputedBottleneck):
+                cell.add_flags_recursive(fp16=False, bf16=False, fp32=False)
+        return self
+
     def construct(self, images):
+        """See the class."""
         return self.head(self.backbone(images))

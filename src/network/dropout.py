@@ -21,6 +21,7 @@ class CountedDropout(nn.Cell):
         self.random_state = ms.Parameter(ms.Tensor(np.array([key, 0], np.int32)), requires_grad=False)
 
     def construct(self, x):
+        """See the class."""
         if not self.training:
             return x
         call_hash = _mix(_mix(self.random_state[0]) + self.random_state[1])
@@ -28,13 +29,14 @@ class CountedDropout(nn.Cell):
         # Two short constants: their sum, the index of each element, would be a constant as large as x.
         rows = ms.Tensor(np.arange(samples).reshape(-1, 1) * elements, ms.int32)
         columns = ms.Tensor(np.arange(elements).reshape(1, -1), ms.int32)
-        kept = _mix(_mix(ops.bitwise_xor(_mix(rows + columns), call_hash))) >= self.lowest_kept
+        element_hash = _mix(_mix(ops.bitwise_xor(_mix(rows + columns), call_hash)))
+        kept = element_hash >= self.lowest_kept
         kept = ops.depend(kept, ops.assign_add(self.random_state, ms.Tensor([0, 1], ms.int32)))
         return x * kept.reshape(x.shape).astype(x.dtype) * self.scale
 
 
 def _mix(x):
-    """A cheap hash of int32 to int32: a multiplication, which wraps around and mixes the high bits best, folded down."""
+    """A cheap hash of int32 to int32: a multiplication, which wraps around and mixes high bits best, folded down."""
     x = x * ms.Tensor(0x7FEB352D, ms.int32)
     high_bits = ops.bitwise_and(ops.bitwise_right_shift(x, ms.Tensor(15, ms.int32)), ms.Tensor(0x1FFFF, ms.int32))
     return ops.bitwise_xor(x, high_bits)

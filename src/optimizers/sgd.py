@@ -6,13 +6,20 @@ import mindspore as ms
 from mindspore import nn, ops
 
 _update = ops.MultitypeFuncGraph("sgd_update")
+_apply_momentum = ops.ApplyMomentum()
 
 
-@_update.register("Function", "Number", "Tensor", "Number", "Tensor", "Tensor", "Tensor")
-def _update_one(apply_momentum, momentum, lr, weight_decay, gradient, parameter, velocity):
+@_update.register("Bool", "Number", "Tensor", "Number", "Tensor", "Tensor", "Tensor")
+def _update_one(nesterov, momentum, lr, weight_decay, gradient, parameter, velocity):
     if weight_decay > 0.0:
         gradient = gradient + weight_decay * parameter
-    return ops.depend(True, apply_momentum(parameter, velocity, lr, gradient, momentum))
+    if nesterov:
+        # Spelt out because the CPU kernel of ApplyMomentum(use_nesterov=True) does the plain update (MindSpore 2.10).
+        velocity = ops.assign(velocity, momentum * velocity + gradient)
+        updated = ops.assign_sub(parameter, lr * (gradient + momentum * velocity))
+    else:
+        updated = _apply_momentum(parameter, velocity, lr, gradient, momentum)
+    return ops.depend(True, updated)
 
 
 class SGD(nn.Cell):
@@ -20,9 +27,9 @@ class SGD(nn.Cell):
 
         d = g + weight_decay * p;  v = momentum * v + d;  p -= lr * (d + momentum * v if nesterov else v)
 
-    lr is an input, so one compiled graph serves every schedule. The velocities v start at zero and are Parameters called
-    `moments.<parameter name>`, which checkpoints save. BN gammas and betas and biases, the parameters of one dimension,
-    decay only with `decay_norm_and_bias`.
+    lr is an input, so one compiled graph serves every schedule. The velocities v start at zero and are Parameters,
+    `moments.<parameter name>`, which checkpoints save. BN gammas and betas and biases, the parameters of one
+    dimension, decay only with `decay_norm_and_bias`.
     """
 
     def __init__(
@@ -37,15 +44,15 @@ class SGD(nn.Cell):
         super().__init__(auto_prefix=False)
         self.parameters = ms.ParameterTuple(parameters)
         self.moments = self.parameters.clone(prefix="moments", init="zeros")
+        self.nesterov = nesterov
         self.momentum = momentum
         self.decays = tuple(
             weight_decay if decay_norm_and_bias or parameter.ndim > 1 else 0.0 for parameter in self.parameters
         )
-        self.apply_momentum = ops.ApplyMomentum(use_nesterov=nesterov)
         # Not a loop: MindSpore unrolls those into nested calls and gives up at 1000, DenseNet-121's 364 parameters.
         self.for_each = ops.HyperMap()
 
     def construct(self, gradients, lr):
         """gradients: one tensor for each parameter, in order; lr: () float32 -> bools to wait for with ops.depend."""
-        update = ops.partial(_update, self.apply_momentum, self.momentum, lr)
+        update = ops.partial(_update, self.nesterov, self.momentum, lr)
         return self.for_each(update, self.decays, gradients, self.parameters, self.moments)

@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 
 from src.utils.errors import ReportedError
 
-
 # The rows of `Progress.history`, which are those of metrics.csv.
 COLUMNS = (
     "epoch",  # from 1
@@ -73,6 +72,10 @@ class Progress:
                 and all(type(number) is float for number in floats)
                 and isinstance(progress.history, list)
                 and all(isinstance(row, dict) and set(row) == set(COLUMNS) for row in progress.history)
+                and all(
+                    type(value) in (int, float) or value == "" for row in progress.history for value in row.values()
+                )
+                and all(type(row["epoch"]) is type(row["step"]) is int for row in progress.history)
             )
         except (TypeError, AttributeError):
             valid = False
@@ -87,7 +90,8 @@ class Progress:
         """
         if self.images % images_per_step:
             raise ReportedError(
-                f"the checkpoint lies after {self.images} images of epoch {self.epoch + 1}, which is no multiple of the "
-                f"{images_per_step} images that a step takes now (batch x ranks x accumulation); choose them to divide it"
+                f"the checkpoint lies after {self.images} images of epoch {self.epoch + 1}, which is no multiple of "
+                f"the {images_per_step} images that a step takes now (batch x ranks x accumulation); choose them to "
+                "divide it"
             )
         return self.images // images_per_step

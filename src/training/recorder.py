@@ -2,11 +2,17 @@
 
 import csv
 import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from src.training.progress import COLUMNS
+from src.utils.errors import ReportedError
 from src.utils.files import write_atomically, write_text_atomically
 
 
@@ -17,7 +23,7 @@ class Recorder:
         self.folder = folder
         self.active = active
         if active:
-            self._events = SummaryWriter(str(folder), purge_step=global_step)
+            self._events = _Events(folder, global_step)
             self._write_table(history)
 
     def log_step(self, global_step: int, **scalars: float) -> None:
@@ -33,18 +39,15 @@ class Recorder:
         self._write_table(history)
 
     def close(self, history: list[dict]) -> None:
-        """Draw the curves and close the event file."""
+        """Draw the curves."""
         if not self.active:
             return
         if history:
             write_atomically(self.folder / "curves.png", lambda path: draw_curves(history, path))
-        self._events.close()
 
     def _add_scalars(self, group: str, step: int, scalars: dict) -> None:
         if self.active:
-            for name, value in scalars.items():
-                self._events.add_scalar(f"{group}/{name}", value, step)
-            self._events.flush()
+            self._events.add(step, {f"{group}/{name}": value for name, value in scalars.items()})
 
     def _write_table(self, history: list[dict]) -> None:
         text = io.StringIO()
@@ -52,6 +55,38 @@ class Recorder:
         writer.writeheader()
         writer.writerows(history)
         write_text_atomically(self.folder / "metrics.csv", text.getvalue())
+
+
+class _Events:
+    """A TensorBoard event file in `folder`; what earlier files hold from `global_step` on is declared void.
+
+    tensorboardX's SummaryWriter is not used: it writes from a thread, which a full disk kills, and the training would
+    then wait for it forever.
+    """
+
+    def __init__(self, folder: Path, global_step: int) -> None:
+        self._folder = folder
+        start = Event(wall_time=time.time(), step=global_step, session_log=SessionLog(status=SessionLog.START))
+        with self._reporting():
+            self._file = EventsWriter(str(folder / "events"))
+            self._file.write_event(start)
+
+    def add(self, step: int, scalars: dict[str, float]) -> None:
+        """Append the values. Raises ReportedError when the disk refuses."""
+        with self._reporting():
+            for name, value in scalars.items():
+                self._file.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
+            self._file.flush()
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ReportedError(
+                f"cannot write TensorBoard events in {self._folder}: {error.strerror}; free the disk or choose another "
+                "folder"
+            ) from error
 
 
 def draw_curves(history: list[dict], path: Path) -> None:

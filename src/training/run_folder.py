@@ -9,6 +9,7 @@ from src.model_utils.config import CONFIG_NAME
 from src.model_utils.device_adapter import Group
 from src.utils.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, remove_leftovers
 from src.utils.errors import ReportedError
+from src.utils.files import is_folder
 from src.utils.logging import get_logger
 
 LOCK_NAME = ".lock"
@@ -33,7 +34,7 @@ def create_run_folder(root: Path, stamp: str) -> Path:
         except FileExistsError:
             if not root.is_dir():
                 raise ReportedError(
-                    f"save_ckpt_path {root} is a file, a folder was expected; choose another path"
+                    f"save_ckpt_path {root} is no folder and cannot become one; choose another path"
                 ) from None
             attempt += 1
         except OSError as error:
@@ -55,12 +56,12 @@ def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = No
     folder = folder_to_continue(checkpoint, group.rank) if checkpoint else None
     if folder is None:
         folder = root / group.share_text(create_run_folder(root, time_stamp()).name if group.is_master else "")
-    elif group.is_master:
-        set_damaged_aside(folder, checkpoint, group.rank)
     if not group.is_master:
         yield folder
         return
     with locked(folder):
+        if checkpoint and checkpoint.path.parent == folder:
+            set_damaged_aside(folder, checkpoint, group.rank)
         yield folder
 
 
@@ -91,7 +92,7 @@ def find_checkpoint(resume: str, root: Path, rank: int) -> Checkpoint | None:
         folders = sorted((p.parent for p in root.glob(f"*/{CONFIG_NAME}")), key=_age, reverse=True)
         return next((found for folder in folders if (found := _newest_valid(folder, rank))), None)
     path = Path(resume)
-    if not path.is_dir():
+    if not is_folder(path):
         checkpoint = load_checkpoint(path)
     elif not (checkpoint := _newest_valid(path, rank)):
         raise ReportedError(

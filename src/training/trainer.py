@@ -131,6 +131,7 @@ class Trainer:
         epoch_clock, window_clock = _Clock(), _Clock()
         if first >= plan.steps_per_epoch:
             return epoch_clock
+        self.train_step.set_train(True)  # an evaluation in between has set the shared network to inference
         batches = iter(self.epoch_batches(progress.epoch, first * plan.accumulation_steps))
         bar = tqdm(
             total=plan.steps_per_epoch,
@@ -163,7 +164,6 @@ class Trainer:
     def _one_step(self, batches: Iterator, rate: float, global_step: int, clocks: tuple) -> None:
         plan = self.plan
         start, waited, losses = time.perf_counter(), 0.0, []
-        self.train_step.set_train(True)
         for i in range(plan.accumulation_steps):
             before = time.perf_counter()
             images, labels, _ = next(batches)

@@ -26,7 +26,7 @@ import mindspore as ms
 import numpy as np
 
 from src.utils.errors import ReportedError
-from src.utils.files import TEMPORARY_PREFIX, write_atomically
+from src.utils.files import TEMPORARY_PREFIX, is_file, is_folder, write_atomically
 
 METADATA_KEY = "densenet_metadata"
 FORMAT_VERSION = 1
@@ -91,8 +91,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises ReportedError when the file is missing, no checkpoint, truncated or damaged, or from a newer format.
     """
     path = Path(path)
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "does not exist"
+    if not is_file(path):
+        found = "is a folder" if is_folder(path) else "does not exist"
         raise ReportedError(f"checkpoint {path} {found}; give a .ckpt file")
     try:
         with path.open("rb") as file:
@@ -137,7 +137,7 @@ def checkpoints_to_evaluate(path: Path) -> list[Path]:
 
     best.ckpt is left out when the checkpoint of the same position is there. Raises ReportedError when there is none.
     """
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     named = [found for rank in _ranks(path) for found in list_checkpoints(path, rank)]
     others = sorted(p for p in path.glob("*.ckpt") if p not in named and not p.name.startswith(TEMPORARY_PREFIX))

@@ -10,6 +10,8 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from src.utils.signals import deliver_interrupts
+
 
 class ReportedError(Exception):
     """The command cannot go on for a reason outside the code: a file, an image, a device, the disk. Exit status 1."""
@@ -41,6 +43,7 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = any(word.lower() in ("--debug", "--debug=true", "--debug=1") for word in argv)
     try:
+        deliver_interrupts()
         main(argv)
         return 0
     except ReportedError as error:
@@ -49,6 +52,9 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
         sys.stdout.flush()
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return error.exit_status
+    except MemoryError as error:
+        print(f"error: out of memory ({error}); lower --per_batch_size or --image_size", file=sys.stderr)
+        return ReportedError.exit_status
     except KeyboardInterrupt:
         print("error: interrupted before there was anything to save", file=sys.stderr)
         return 128 + signal.SIGINT

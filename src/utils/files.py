@@ -10,6 +10,16 @@ from src.utils.errors import ReportedError
 TEMPORARY_PREFIX = ".tmp-"
 
 
+def is_file(path: Path) -> bool:
+    """`Path.is_file`, but False where that raises: for a name that is too long, say."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """`Path.is_dir`, but False where that raises."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Have `write` fill a temporary file beside `path`, flush it to the disk, and move it over `path` in one step.
 
@@ -29,7 +39,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             f"cannot write {path}: {error.strerror or error}; free the disk or choose another folder"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for leftover in path.parent.glob(temporary.stem + ".*"):  # MindSpore puts one more beside it
+            leftover.unlink(missing_ok=True)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

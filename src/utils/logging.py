@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,6 +18,17 @@ class _StdoutHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stdout)
         sys.stdout.flush()
+
+
+class _FileHandler(logging.FileHandler):
+    """Its lines are part of the run's result: one that cannot be written ends the run instead of being lost."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
+        error = sys.exc_info()[1]
+        raise ReportedError(
+            f"cannot write the log {self.baseFilename}: {getattr(error, 'strerror', None) or error}; free the disk or "
+            "choose another --save_ckpt_path"
+        ) from error
 
 
 def get_logger() -> logging.Logger:
@@ -39,7 +50,7 @@ def log_file(path: Path):
     Raises ReportedError when the file cannot be opened.
     """
     try:
-        handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+        handler = _FileHandler(path, mode="a", encoding="utf-8")
     except OSError as error:
         raise ReportedError(
             f"cannot write the log {path}: {error.strerror}; choose another --save_ckpt_path"
@@ -50,8 +61,10 @@ def log_file(path: Path):
     try:
         yield
     except ReportedError as error:  # stderr gets it from errors.run
-        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, str(error), (), None))
+        with suppress(ReportedError):  # a full disk, which may be what ends it
+            handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, str(error), (), None))
         raise
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()

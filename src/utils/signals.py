@@ -1,7 +1,31 @@
 """SIGINT and SIGTERM as a request that the training loop reads between two steps."""
 
+import _thread
 import signal
+import threading
 from types import FrameType
+
+
+def hold_interrupts() -> None:
+    """Keep SIGINT (Ctrl-C) pending, in this thread and those it starts from now on, until `deliver_interrupts`.
+
+    While MindSpore 2.10 compiles or runs a graph, it puts its own SIGINT handler in place, which sends the process
+    SIGTERM instead. A signal that every thread blocks never gets there. A command calls this before anything that
+    starts threads, numpy included, is imported; an interrupt during those imports waits too, as they cannot be
+    stopped cleanly.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def deliver_interrupts() -> None:
+    """Have a thread wait for held interrupts and hand each to Python's handler. Does nothing when none are held."""
+
+    def pass_on() -> None:
+        while True:
+            _thread.interrupt_main(signal.sigwait({signal.SIGINT}))
+
+    if signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        threading.Thread(target=pass_on, name="interrupts", daemon=True).start()
 
 
 class StopRequest:
@@ -23,5 +47,6 @@ class StopRequest:
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.signal_number:
             signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
             signal.raise_signal(number)
         self.signal_number = number

@@ -15,8 +15,7 @@ def initialise(network: nn.Cell, seed: int) -> None:
     makes it: gamma 1, beta 0. Only `seed` decides the numbers, not MindSpore's or numpy's global state.
     """
     random = np.random.default_rng(seed)
-    for cell in network.cells_and_names():
-        cell = cell[1]
+    for _, cell in network.cells_and_names():
         if isinstance(cell, nn.Conv2d):
             shape = cell.weight.shape  # (out_channels, in_channels, k, k)
             deviation = math.sqrt(2.0 / (shape[0] * shape[2] * shape[3]))

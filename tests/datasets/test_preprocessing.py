@@ -185,3 +185,8 @@ def test_photographs_are_cropped_within_the_seed_s_ranges():
     assert 0.8 < max(areas) <= 1.01
     assert 0.7 < min(ratios) < 0.85
     assert 1.2 < max(ratios) < 1.4
+
+
+def test_another_input_size_keeps_the_share_of_the_picture():
+    assert default_preprocessing("imagenet").at(288) == default_preprocessing("imagenet", 288)
+    assert default_preprocessing("imagenet", 288).resize == 329

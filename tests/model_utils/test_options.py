@@ -77,3 +77,11 @@ def test_recipes():
     assert [large[key] for key in recipe] == [1000, 224, 32, 120, "cosine_annealing", (30, 60, 90), 0.1, 0.1]
     assert small["weight_decay"] == large["weight_decay"] == 1e-4
     assert (small["decay_norm_and_bias"], large["decay_norm_and_bias"]) == (True, False)
+
+
+def test_the_choices_are_those_of_the_code_that_acts_on_them():
+    from src.datasets.preprocessing import AUGMENTATIONS
+    from src.datasets.sources import DATASETS as KNOWN_DATASETS
+
+    assert DATASETS == KNOWN_DATASETS
+    assert BY_NAME["augmentation"].choices == AUGMENTATIONS

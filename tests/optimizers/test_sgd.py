@@ -1,0 +1,76 @@
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from src.optimizers.sgd import SGD
+
+ms.set_context(mode=ms.GRAPH_MODE)
+SHAPES = {"conv.weight": (3, 2, 3, 3), "norm.gamma": (3,), "norm.beta": (3,), "fc.weight": (4, 3), "fc.bias": (4,)}
+RATES = [0.1, 0.1, 0.05, 0.01, 0.2]
+
+
+def draw(seed: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {name: random.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
+
+
+def reference(momentum, weight_decay, nesterov, decay_norm_and_bias) -> tuple[dict, dict]:
+    """torch.optim.SGD's documented algorithm in float64; returns parameters and velocities after all steps."""
+    parameters = {name: value.astype(np.float64) for name, value in draw(0).items()}
+    velocities = dict.fromkeys(SHAPES)
+    for step, lr in enumerate(RATES, start=1):
+        for name, gradient in draw(step).items():
+            decays = decay_norm_and_bias or name.endswith(".weight")
+            g = gradient + (weight_decay if decays else 0.0) * parameters[name]
+            first = velocities[name] is None
+            velocities[name] = g if first else momentum * velocities[name] + g
+            g = g + momentum * velocities[name] if nesterov else velocities[name]
+            parameters[name] = parameters[name] - lr * g
+    return parameters, velocities
+
+
+class Step(nn.Cell):
+    """An optimizer inside a larger graph."""
+
+    def __init__(self, optimizer: SGD) -> None:
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+
+    def construct(self, gradients, lr, loss):
+        return ops.depend(loss, self.optimizer(gradients, lr))
+
+
+@pytest.mark.parametrize("decay_norm_and_bias", [False, True])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 1e-2), (0.9, 0.0), (0.0, 1e-2)])
+def test_equals_pytorchs_algorithm(momentum, weight_decay, nesterov, decay_norm_and_bias):
+    parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in draw(0).items()]
+    options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+    options["decay_norm_and_bias"] = decay_norm_and_bias
+    optimizer = SGD(parameters, **options)
+    step = Step(optimizer)
+    for number, lr in enumerate(RATES, start=1):
+        gradients = tuple(ms.Tensor(gradient) for gradient in draw(number).values())
+        loss = step(gradients, ms.Tensor(lr, ms.float32), ms.Tensor(1.5, ms.float32))
+    assert loss.asnumpy() == 1.5
+    expected, velocities = reference(**options)
+    for parameter, velocity in zip(parameters, optimizer.moments, strict=True):
+        np.testing.assert_allclose(parameter.asnumpy(), expected[parameter.name], atol=2e-6)
+        assert velocity.name == f"moments.{parameter.name}"
+        np.testing.assert_allclose(velocity.asnumpy(), velocities[parameter.name], atol=2e-6)
+
+
+def test_state_is_the_parameters_and_their_velocities():
+    parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in draw(0).items()]
+    step = Step(SGD(parameters, momentum=0.9, weight_decay=1e-4))
+    assert set(step.parameters_dict()) == set(SHAPES) | {f"moments.{name}" for name in SHAPES}
+    assert [p.name for p in step.trainable_params() if not p.name.startswith("moments.")] == list(SHAPES)
+
+
+def test_a_thousand_parameters_fit_into_one_graph():
+    """DenseNet-201 has 604; a loop over them exceeds MindSpore's limit of 1000 nested calls."""
+    parameters = [ms.Parameter(ms.Tensor([1.0], ms.float32), name=f"p{i}") for i in range(1000)]
+    gradients = tuple(ms.Tensor([float(i)], ms.float32) for i in range(1000))
+    SGD(parameters, momentum=0.9, weight_decay=0.0)(gradients, ms.Tensor(0.5, ms.float32))
+    assert [p.asnumpy()[0] for p in parameters] == [1 - 0.5 * i for i in range(1000)]

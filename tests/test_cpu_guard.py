@@ -1,0 +1,68 @@
+"""Which oneDNN convolution ran: `gemm:jit` or another compiled one, never the reference code that is 7 times slower.
+
+oneDNN says so itself when ONEDNN_VERBOSE is set, which is evidence that does not depend on the machine's load:
+onednn_verbose,v1,primitive,exec,cpu,convolution,x64:gemm:jit,forward_training,...
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from commands import ROOT, TINY
+
+pytestmark = pytest.mark.slow
+GUARD = "ONEDNN_MAX_CPU_ISA"
+
+
+def run_verbosely(*command: object, **environment: str) -> str:
+    """Run Python with `command`; return what oneDNN and the command print."""
+    inherited = {name: value for name, value in os.environ.items() if name != GUARD}
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env=inherited | {"ONEDNN_VERBOSE": "1"} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def convolutions(output: str) -> dict[str, set[str]]:
+    """The implementations that ran, by direction (forward_training, backward_data, ...)."""
+    found = {}
+    for line in output.splitlines():
+        if line.startswith("onednn_verbose,") and ",exec,cpu,convolution," in line:
+            implementation, direction = line.split(",")[6:8]
+            found.setdefault(direction, set()).add(implementation)
+    return found
+
+
+def is_compiled(implementation: str) -> bool:
+    return "jit" in implementation and "ref" not in implementation
+
+
+def test_training_takes_the_fast_path(tmp_path):
+    output = run_verbosely("train.py", *TINY, "--per_batch_size", 1000, "--save_ckpt_path", tmp_path)
+    found = convolutions(output)
+    assert len(found) == 3  # forward, and backward for data and for weights
+    assert all(is_compiled(name) for names in found.values() for name in names), found
+
+
+def test_evaluation_takes_the_fast_path(trained_run, tmp_path):
+    output = run_verbosely("eval.py", "--ckpt_files", trained_run / "best.ckpt", "--save_ckpt_path", tmp_path)
+    (names,) = convolutions(output).values()
+    assert all(is_compiled(name) for name in names), names
+
+
+@pytest.mark.parametrize("module", ["src.network.densenet", "src.training.evaluation", "src.utils.checkpoint"])
+def test_any_module_sets_it_before_mindspore_loads(module):
+    program = f"import {module}, os; print('guard', os.environ['{GUARD}'])"
+    assert "guard AVX2" in run_verbosely("-c", program)
+    assert "guard SSE41" in run_verbosely("-c", program, **{GUARD: "SSE41"})
+
+
+def test_the_users_own_value_wins(tmp_path):
+    flags = [*TINY, "--per_batch_size", 1000, "--save_ckpt_path", tmp_path]
+    assert "cpu,isa:Intel SSE4.1" in run_verbosely("train.py", *flags, **{GUARD: "SSE41"})
+    assert "cpu,isa:Intel AVX2" in run_verbosely("train.py", *flags)

@@ -1,0 +1,252 @@
+"""Runs of train.py that are killed, stopped or run out of disk, and go on as if nothing had happened.
+
+The runs use what could break exactness: random augmentation, dropout, momenta, BN statistics, checkpoints inside an
+epoch. Everything is compared bit for bit with a run that nobody disturbed.
+"""
+
+import csv
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import ROOT, contents, only
+
+from src.utils.checkpoint import list_checkpoints, load_checkpoint
+
+KILLS = 20
+FEWEST_OF_A_KIND = 3
+KINDS = ("checkpoint", "evaluation", "step", "start")
+EPOCHS, STEPS = 16, 11
+RUN = [
+    "--dataset",
+    "digits",
+    "--net",
+    "densenet100",
+    "--block_config",
+    "1,1,1",
+    "--growth_rate",
+    "4",
+    "--stem_features",
+    "8",
+    "--image_size",
+    "16",
+    "--augmentation",
+    "full",
+    "--eval_data_dir",
+    "bundled",
+    "--drop_rate",
+    "0.1",
+    "--ckpt_interval",
+    "3",
+    "--per_batch_size",
+    "128",
+    "--log_interval",
+    "4",
+    "--num_parallel_workers",
+    "2",
+]
+SCALED = ["--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", "1e12"]
+FIRST_STEP = "the first step, with compilation"
+EPOCH_LINE = re.compile(r"epoch\[(\d+)\], iter\[\d+\], loss:\d+\.\d+, mean_fps:\d+\.\d+ imgs/sec")
+
+pytestmark = pytest.mark.slow
+
+
+class Session:
+    """One process of train.py that saves below `root`; its stdout grows in a file beside that folder."""
+
+    def __init__(self, root: Path, *flags: str, max_file_size: int = 0) -> None:
+        self.root = root
+        root.mkdir(exist_ok=True)
+        self._stdout = root.parent / f"{root.name}_stdout_{time.monotonic_ns()}.txt"
+        limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (max_file_size, max_file_size))
+        with self._stdout.open("w") as stdout:
+            self.process = subprocess.Popen(
+                [sys.executable, "train.py", *RUN, "--save_ckpt_path", str(root), *flags],
+                cwd=ROOT,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=limit if max_file_size else None,
+            )
+
+    def lines(self) -> list[str]:
+        """The messages of the log so far, without date and level."""
+        return [line.split(":INFO:")[-1] for line in self._stdout.read_text().splitlines()]
+
+    def wait_until(self, condition, poll_seconds: float = 0.0) -> None:
+        """Return as soon as `condition()` holds, or the process has ended."""
+        while not condition() and self.process.poll() is None:
+            time.sleep(poll_seconds)
+
+    def wait_for_first_step(self) -> None:
+        self.wait_until(lambda: FIRST_STEP in self._stdout.read_text(), 0.02)
+
+    def end(self) -> tuple[int, list[str]]:
+        """Wait for the process; its exit status and the lines on stderr."""
+        _, stderr = self.process.communicate(timeout=200)
+        return self.process.returncode, stderr.splitlines()
+
+
+def half_written(root: Path) -> set[Path]:
+    """The checkpoints below `root` that are being written, or were when the writer was killed."""
+    return set(root.glob("*/.tmp-*.ckpt"))
+
+
+def kill(session: Session, kind: str, dice: random.Random) -> None:
+    """Send SIGKILL at a moment that aims at `kind`."""
+    before = half_written(session.root)
+    if kind == "start":
+        time.sleep(dice.uniform(0, 4))
+    else:
+        session.wait_for_first_step()
+    if kind == "step":
+        time.sleep(dice.uniform(0, 0.8))
+    elif kind == "evaluation":
+        session.wait_until(lambda: EPOCH_LINE.fullmatch(session.lines()[-1]), 0.002)
+        time.sleep(dice.uniform(0.01, 0.2))
+    elif kind == "checkpoint":
+        seen, which = set(before), dice.randint(1, 4)
+        while session.process.poll() is None and len(seen) < len(before) + which:
+            seen |= half_written(session.root)
+    session.process.kill()
+
+
+def moment_of_death(session: Session, half_written_before: set[Path]) -> str:
+    """What the killed process was doing, from what it left behind."""
+    lines = session.lines()
+    if half_written(session.root) - half_written_before:
+        return "checkpoint"
+    if not any(FIRST_STEP in line for line in lines):
+        return "start"
+    epoch_line = EPOCH_LINE.fullmatch(lines[-1])
+    if epoch_line and newest(session.root).name == f"0-{int(epoch_line[1]) + 1}_{STEPS}.ckpt":
+        return "evaluation"
+    return "step"
+
+
+def newest(root: Path) -> Path | None:
+    """The checkpoint below `root` that lies furthest in training."""
+    found = {path: list_checkpoints(path) for path in root.iterdir()}
+    return next((paths[0] for paths in found.values() if paths), None)
+
+
+def table(folder: Path) -> list[dict]:
+    """The rows of metrics.csv without the two columns that measure time."""
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in ("images_per_second", "data_wait_percent")} for row in rows]
+
+
+def logged_losses(folder: Path) -> set[tuple[str, ...]]:
+    """(epoch, iteration, loss, learning rate) of every log line; steps done again after a kill log the same."""
+    pattern = re.compile(r"epoch\[(\d+)\], iter\[(\d+)\], loss:(\S+), mean_fps:\S+ imgs/sec(.*)")
+    return {found.groups() for found in pattern.finditer((folder / "train.log").read_text())}
+
+
+def assert_same_end(folder: Path, undisturbed: Path) -> None:
+    """Both runs' last checkpoints, tables, logged losses and best results are the same, bit for bit."""
+    last, expected = load_checkpoint(list_checkpoints(folder)[0]), load_checkpoint(list_checkpoints(undisturbed)[0])
+    assert last.path.name == expected.path.name
+    assert list(last.arrays) == list(expected.arrays)
+    differing = [name for name in expected.arrays if last.arrays[name].tobytes() != expected.arrays[name].tobytes()]
+    assert not differing
+    assert table(folder) == table(undisturbed)
+    assert logged_losses(folder) == logged_losses(undisturbed)
+    assert last.metadata["progress"]["best_top1"] == expected.metadata["progress"]["best_top1"]
+    best, expected_best = load_checkpoint(folder / "best.ckpt"), load_checkpoint(undisturbed / "best.ckpt")
+    assert best.metadata["progress"]["best_top1"] == expected_best.metadata["progress"]["best_top1"]
+    assert all(np.array_equal(best.arrays[name], value) for name, value in expected_best.arrays.items())
+
+
+def run_to_the_end(root: Path, *flags: str) -> Path:
+    """Run undisturbed; the run folder."""
+    session = Session(root, *flags)
+    assert session.end() == (0, [])
+    return only(root)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    """The folder of two epochs that nobody disturbed."""
+    return run_to_the_end(tmp_path_factory.mktemp("undisturbed") / "output", "--max_epoch", "2")
+
+
+def test_killed_at_any_moment_and_resumed_a_run_ends_bit_identical(tmp_path):
+    length = ["--max_epoch", str(EPOCHS)]
+    undisturbed = run_to_the_end(tmp_path / "undisturbed", *length)
+    root, dice, deaths = tmp_path / "killed", random.Random(1), Counter()
+    for number in range(KILLS):
+        found = newest(root) if root.is_dir() else None
+        resume = str(found.parent) if found and number % 2 else "auto"
+        before = half_written(root)
+        session = Session(root, *length, "--resume", resume)
+        kill(session, KINDS[number % len(KINDS)], dice)
+        assert session.end() == (-signal.SIGKILL, []), "the run ended before it was killed: lengthen it"
+        deaths[moment_of_death(session, before)] += 1
+    print(f"killed {dict(deaths)}")
+    session = Session(root, *length, "--resume", "auto")
+    assert session.end() == (0, [])
+    assert_same_end(newest(root).parent, undisturbed)
+    assert not list(newest(root).parent.glob(".tmp-*"))
+    assert deaths.total() == KILLS
+    assert all(deaths[kind] >= FEWEST_OF_A_KIND for kind in KINDS), deaths
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_a_checkpoint_and_the_resumed_run_ends_bit_identical(number, status, undisturbed, tmp_path):
+    session = Session(tmp_path / "output", "--max_epoch", "2", "--ckpt_interval", "0")
+    session.wait_for_first_step()
+    session.process.send_signal(number)
+    exit_status, stderr = session.end()
+    (saved,) = list_checkpoints(only(session.root))
+    assert exit_status == status
+    folder = only(session.root)
+    assert stderr == [f"error: stopped by {number.name} (saved: {saved}); go on with --resume {folder}"]
+    assert re.fullmatch(r"0-1_[1-9]\d?\.ckpt", saved.name)
+    again = Session(session.root, "--max_epoch", "2", "--resume", str(folder))
+    assert again.end() == (0, [])
+    assert_same_end(folder, undisturbed)
+
+
+def test_the_state_of_dynamic_loss_scaling_resumes_bit_identical(tmp_path):
+    flags = [*SCALED, "--max_epoch", "2"]
+    undisturbed = run_to_the_end(tmp_path / "undisturbed", *flags)
+    session = Session(tmp_path / "stopped", *flags)
+    session.wait_until(lambda: newest(session.root), 0.01)  # after 3 steps, while the scale is still too high
+    session.process.kill()
+    session.end()
+    stopped = load_checkpoint(newest(session.root))
+    assert stopped.arrays["skipped_steps"] == np.log2(1e12 / stopped.arrays["loss_scale"]) > 0
+    again = Session(session.root, *flags, "--resume", "auto")
+    assert again.end() == (0, [])
+    assert_same_end(only(session.root), undisturbed)
+    last = load_checkpoint(newest(session.root)).arrays
+    assert last["skipped_steps"] > stopped.arrays["skipped_steps"]
+    assert last["skipped_steps"] + last["good_steps"] == 2 * STEPS
+
+
+def test_a_full_disk_ends_with_one_line_and_the_earlier_checkpoint_intact(undisturbed, tmp_path):
+    folder = run_to_the_end(tmp_path / "output", "--max_epoch", "1")
+    (earlier, *_) = list_checkpoints(folder)
+    before = contents(folder)
+    full = Session(folder.parent, "--max_epoch", "2", "--resume", str(folder), max_file_size=20_000)
+    status, stderr = full.end()
+    assert status == 1
+    assert stderr == [
+        f"error: cannot write {folder / '0-2_1.ckpt'}: File too large; free the disk or choose another folder"
+    ]
+    assert contents(folder)[earlier.name] == before[earlier.name]
+    assert list_checkpoints(folder)[0] == earlier
+    again = Session(folder.parent, "--max_epoch", "2", "--resume", str(folder))
+    assert again.end() == (0, [])
+    assert_same_end(folder, undisturbed)

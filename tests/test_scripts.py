@@ -1,0 +1,139 @@
+"""The shell scripts: their form, their usage errors, and the CPU pair at work."""
+
+import csv
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from commands import HELD_OUT_DIGITS, NETWORK, ROOT, contents, only
+
+SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
+COMMANDS = [script for script in SCRIPTS if script.name != "common.sh"]
+TINY = [*NETWORK, *["--image_size", "8", "--max_epoch", "1", "--per_batch_size", "256"]]
+
+
+def run_script(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["bash", str(ROOT / "scripts" / name), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+
+
+def new_folder(root: Path, before: set[Path]) -> Path:
+    (found,) = {path for path in root.iterdir() if path.is_dir()} - before
+    return found
+
+
+def named(scripts: list[Path]) -> dict:
+    return {"argvalues": scripts, "ids": [script.name for script in scripts]}
+
+
+def test_there_are_scripts():
+    assert {"common.sh", "quickstart.sh", "test.sh", "run_train_cpu.sh", "run_eval_cpu.sh"} <= {s.name for s in SCRIPTS}
+
+
+@pytest.mark.parametrize("script", **named(SCRIPTS))
+def test_bash_can_read_it(script):
+    assert subprocess.run(["bash", "-n", script], capture_output=True, text=True).stderr == ""
+
+
+@pytest.mark.parametrize("script", **named(COMMANDS))
+def test_a_command_is_executable_and_stops_at_the_first_error(script):
+    lines = script.read_text("utf-8").splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert os.access(script, os.X_OK)
+    code = [line for line in lines if line and not line.startswith("#")]
+    assert code[0] == "set -euo pipefail"
+
+
+def test_what_is_sourced_changes_no_options_of_the_caller():
+    text = (ROOT / "scripts/common.sh").read_text("utf-8")
+    assert not re.search(r"^\s*set [-+]", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("run_train_cpu.sh", []),
+        ("run_train_cpu.sh", ["densenet100", "digits"]),
+        ("run_eval_cpu.sh", []),
+        ("run_eval_cpu.sh", ["densenet100", "digits", "bundled"]),
+    ],
+)
+def test_too_few_arguments_print_the_usage(name, arguments, tmp_path):
+    done = run_script(name, *arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"usage: bash scripts/{name} NET DATASET DATA ")
+    assert list(tmp_path.iterdir()) == []
+    header = (ROOT / "scripts" / name).read_text("utf-8").split("\nset -euo", 1)[0]
+    assert "#   " + line.removeprefix("usage: ") in header.splitlines()
+
+
+@pytest.mark.slow
+def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path):
+    folder = tmp_path / "my first runs"
+    folder.mkdir()
+
+    done = run_script(
+        "run_train_cpu.sh", "densenet100", "digits", "bundled", "--eval_data_dir", "bundled", *TINY, folder=folder
+    )
+    assert done.returncode == 0, done.stderr
+    first = only(folder / "train")
+    (row,) = csv.DictReader((first / "metrics.csv").open())
+    trained = contents(first)
+
+    second_done = run_script(
+        "run_train_cpu.sh", "densenet100", "digits", "bundled", f"train/{first.name}/best.ckpt", *TINY, folder=folder
+    )
+    assert second_done.returncode == 0, second_done.stderr
+    second = new_folder(folder / "train", {first})
+    recipe = (second / "config.yaml").read_text()
+    assert f"train_pretrained: {first / 'best.ckpt'}" in recipe
+    assert contents(first) == trained
+
+    checkpoint = f"train/{first.name}/best.ckpt"
+    lines = set()
+    for run in (1, 2):
+        done = run_script("run_eval_cpu.sh", "densenet100", "digits", "bundled", checkpoint, folder=folder)
+        assert done.returncode == 0, done.stderr
+        lines.add(re.search(r"top1_correct=(\d+), tot=(\d+)", done.stdout).groups())
+        assert len(list((folder / "eval").glob("*/confusion_matrix.csv"))) == run
+    ((correct, total),) = lines
+    assert int(total) == HELD_OUT_DIGITS
+    assert int(correct) / HELD_OUT_DIGITS == float(row["top1"])
+    assert contents(first) == trained
+    assert sorted(path.name for path in folder.iterdir()) == ["eval", "train"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, arguments, path, message",
+    [
+        ("run_train_cpu.sh", ["folder", "no such data"], "no such data", "cannot be read"),
+        ("run_train_cpu.sh", ["digits", "bundled", "no weights.ckpt", *TINY], "no weights.ckpt", "does not exist"),
+        ("run_eval_cpu.sh", ["digits", "bundled", "no file.ckpt"], "no file.ckpt", "does not exist"),
+    ],
+)
+def test_the_exit_status_and_message_are_the_commands_own(name, arguments, path, message, tmp_path):
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    done = run_script(name, "densenet100", *arguments, folder=folder)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert f"{folder / path} {message}" in line
+
+
+def test_no_file_names_a_package_registry():
+    # Put together here, so that this file does not name one either.
+    hosts = [".".join(words) for words in (("pypi", "org"), ("pythonhosted", "org"), ("anaconda", "org"))]
+    hosts += ["-".join(("index", "url"))]  # pip's flag for another one
+    top = [path for path in ROOT.iterdir() if path.is_file()]
+    below = [p for part in ("src", "scripts", "tests", "docs", ".ci") for p in (ROOT / part).rglob("*") if p.is_file()]
+    files = [path for path in top + below if path.suffix not in (".png", ".pyc")]
+    assert ROOT / "README.md" in files and Path(__file__) in files
+    texts = {path: path.read_text("utf-8", "replace") for path in files}
+    assert [(path, host) for path, text in texts.items() for host in hosts if host in text] == []
