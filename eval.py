@@ -25,7 +25,7 @@ from src.datasets.usable import fill_class_names, open_usable, used_class_names
 from src.model_utils.combinations import missing_data
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import Group, join_group, set_up_device
-from src.model_utils.options import DATASETS
+from src.model_utils.options import DATASETS, OPTIONS
 from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep, evaluate
 from src.training.evaluation_report import Predictions, write_report
@@ -147,6 +147,11 @@ class Evaluator:
             net = recipe.architecture.net
             if config.source("net") != "default" and config.net != net:
                 raise UsageError(f"net is {config.net}, but {checkpoint.path} is a {net}; leave --net out")
+            for key in (option.name for option in OPTIONS if option.group == "network"):
+                if key not in ("net", "dataset") and config.source(key) == "flag" and key not in config.ignored:
+                    get_logger().warning(
+                        "%s says itself what its network and input are; --%s is not used", checkpoint.path, key
+                    )
             return recipe
         names = fill_class_names(self.source.class_names, config.num_classes)
         arch = architecture(config.net, len(names), **architecture_overrides(config))

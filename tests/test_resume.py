@@ -26,35 +26,10 @@ KILLS = 20
 FEWEST_OF_A_KIND = 3
 KINDS = ("checkpoint", "evaluation", "step", "start")
 EPOCHS, STEPS = 16, 11
-RUN = [
-    "--dataset",
-    "digits",
-    "--net",
-    "densenet100",
-    "--block_config",
-    "1,1,1",
-    "--growth_rate",
-    "4",
-    "--stem_features",
-    "8",
-    "--image_size",
-    "16",
-    "--augmentation",
-    "full",
-    "--eval_data_dir",
-    "bundled",
-    "--drop_rate",
-    "0.1",
-    "--ckpt_interval",
-    "3",
-    "--per_batch_size",
-    "128",
-    "--log_interval",
-    "4",
-    "--num_parallel_workers",
-    "2",
-]
-SCALED = ["--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", "1e12"]
+RUN = """--dataset digits --net densenet100 --block_config 1,1,1 --growth_rate 4 --stem_features 8 --image_size 16
+    --augmentation full --eval_data_dir bundled --drop_rate 0.1 --ckpt_interval 3 --per_batch_size 128
+    --log_interval 4 --num_parallel_workers 2"""
+SCALED = ["--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", str(2**40)]
 FIRST_STEP = "the first step, with compilation"
 EPOCH_LINE = re.compile(r"epoch\[(\d+)\], iter\[\d+\], loss:\d+\.\d+, mean_fps:\d+\.\d+ imgs/sec")
 
@@ -71,7 +46,7 @@ class Session:
         limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (max_file_size, max_file_size))
         with self._stdout.open("w") as stdout:
             self.process = subprocess.Popen(
-                [sys.executable, "train.py", *RUN, "--save_ckpt_path", str(root), *flags],
+                [sys.executable, "train.py", *RUN.split(), "--save_ckpt_path", str(root), *flags],
                 cwd=ROOT,
                 stdout=stdout,
                 stderr=subprocess.PIPE,
@@ -98,8 +73,11 @@ class Session:
 
 
 def half_written(root: Path) -> set[Path]:
-    """The checkpoints below `root` that are being written, or were when the writer was killed."""
-    return set(root.glob("*/.tmp-*.ckpt"))
+    """The checkpoints below `root` that are being written, or were when the writer was killed.
+
+    MindSpore fills `.tmp-ID.tmp` and renames it `.tmp-ID.ckpt`, which src.utils.files then moves into place.
+    """
+    return {path for ending in ("ckpt", "tmp") for path in root.glob(f"*/.tmp-*.{ending}")}
 
 
 def kill(session: Session, kind: str, dice: random.Random) -> None:
@@ -208,8 +186,8 @@ def test_a_signal_saves_a_checkpoint_and_the_resumed_run_ends_bit_identical(numb
     session.wait_for_first_step()
     session.process.send_signal(number)
     exit_status, stderr = session.end()
+    assert exit_status == status, stderr
     (saved,) = list_checkpoints(only(session.root))
-    assert exit_status == status
     folder = only(session.root)
     assert stderr == [f"error: stopped by {number.name} (saved: {saved}); go on with --resume {folder}"]
     assert re.fullmatch(r"0-1_[1-9]\d?\.ckpt", saved.name)
@@ -226,7 +204,7 @@ def test_the_state_of_dynamic_loss_scaling_resumes_bit_identical(tmp_path):
     session.process.kill()
     session.end()
     stopped = load_checkpoint(newest(session.root))
-    assert stopped.arrays["skipped_steps"] == np.log2(1e12 / stopped.arrays["loss_scale"]) > 0
+    assert stopped.arrays["skipped_steps"] == np.log2(2**40 / stopped.arrays["loss_scale"]) > 0
     again = Session(session.root, *flags, "--resume", "auto")
     assert again.end() == (0, [])
     assert_same_end(only(session.root), undisturbed)
@@ -243,7 +221,7 @@ def test_a_full_disk_ends_with_one_line_and_the_earlier_checkpoint_intact(undist
     status, stderr = full.end()
     assert status == 1
     assert stderr == [
-        f"error: cannot write {folder / '0-2_1.ckpt'}: File too large; free the disk or choose another folder"
+        f"error: cannot write {folder / 'best.ckpt'}: File too large; free the disk or choose another folder"
     ]
     assert contents(folder)[earlier.name] == before[earlier.name]
     assert list_checkpoints(folder)[0] == earlier

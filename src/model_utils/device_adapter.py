@@ -89,6 +89,12 @@ class Group:
         high, low = _AllReduceSum()(ms.Tensor(digits)).asnumpy().astype(np.int64)
         return high * _LIMB + low
 
+    def share_array(self, values: np.ndarray) -> np.ndarray:
+        """The master's `values`, (n,) float32, on every rank."""
+        if self.world_size == 1:
+            return values
+        return _AllReduceSum()(ms.Tensor(values if self.is_master else np.zeros_like(values))).asnumpy()
+
     def share_text(self, text: str) -> str:
         """The master's `text` on every rank (up to 256 bytes)."""
         if self.world_size == 1:

@@ -1,5 +1,6 @@
 """The training loop: epochs of steps, log lines, checkpoints, evaluation; able to stop and go on at any step."""
 
+import contextlib
 import math
 import signal
 import sys
@@ -120,8 +121,11 @@ class Trainer:
                 while self.progress.epoch < self.plan.max_epoch:
                     clock = self._train_epoch()
                     self._finish_epoch(clock)
-        finally:
-            self.recorder.close(self.progress.history)
+        except ReportedError:
+            with contextlib.suppress(ReportedError):  # a full disk refuses the picture too; the first error is told
+                self.recorder.close(self.progress.history)
+            raise
+        self.recorder.close(self.progress.history)
         return self.progress
 
     def _train_epoch(self) -> "_Clock":
@@ -154,12 +158,26 @@ class Trainer:
                     self._log_window(global_step, rate, window_clock)
                     window_clock = _Clock()
                 if is_last:
+                    self._share_statistics()
                     self._log_epoch(global_step, rate, epoch_clock)
                 stop_signal = self.group.any(self._stop.signal_number)
                 if is_last or stop_signal or (plan.ckpt_interval and (global_step + 1) % plan.ckpt_interval == 0):
                     self.saver.save(progress, step + 1)
                 self._stop_if(stop_signal)
         return epoch_clock
+
+    def _share_statistics(self) -> None:
+        """Give every rank the master's running statistics, so that all evaluate the network that is saved.
+
+        Each rank collects its own over its part of the images. They play no role in training.
+        """
+        if self.group.world_size == 1:
+            return
+        statistics = [p for p in self.train_step.network.get_parameters() if ".moving_" in p.name]
+        values = self.group.share_array(np.concatenate([p.asnumpy() for p in statistics]))
+        ends = np.cumsum([p.size for p in statistics])
+        for parameter, value in zip(statistics, np.split(values, ends[:-1]), strict=True):
+            parameter.set_data(Tensor(value))
 
     def _one_step(self, batches: Iterator, rate: float, global_step: int, clocks: tuple) -> None:
         plan = self.plan

@@ -34,9 +34,10 @@ BEST_NAME = "best.ckpt"
 _NAME = re.compile(r"(?P<rank>\d+)-(?P<epoch>\d+)_(?P<step>\d+)\.ckpt")
 _CRC_MARK = b"crc_num"  # MindSpore ends a checked file with 17 bytes that begin so
 
-# What a training run saves besides the network: velocities and loss scaling here, the optimizer's own in the model zoo.
+# What a training run saves besides weights and statistics: velocities, loss scaling and the dropout's random state
+# here, the optimizer's own in the model zoo.
 _TRAINING_ONLY = re.compile(
-    r"moments\..*|loss_scale|good_steps|skipped_steps|learning_rate|momentum|global_step|epoch_num|step_num"
+    r"moments\..*|.*\.random_state|loss_scale|good_steps|skipped_steps|learning_rate|momentum|global_step|epoch_num|step_num"
 )
 
 
@@ -159,13 +160,13 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 
 
 def load_weights(network: ms.nn.Cell, checkpoint: Checkpoint, *, reset_head: bool = False) -> None:
-    """Set every parameter of `network` from `checkpoint`; the training state in it is left out.
+    """Set every weight and statistic of `network` from `checkpoint`; training state is left alone in both.
 
     With `reset_head` the classifier (`head.*`) keeps the network's own values, whatever the checkpoint holds.
     Raises ReportedError that lists by name whatever is missing, left over or of another shape; the network is then
     as it was.
     """
-    wanted = {parameter.name: parameter for parameter in network.get_parameters()}
+    wanted = {p.name: p for p in network.get_parameters() if not _TRAINING_ONLY.fullmatch(p.name)}
     given = checkpoint.weights()
     if reset_head:
         wanted = {name: value for name, value in wanted.items() if not name.startswith("head.")}

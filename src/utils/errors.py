@@ -41,7 +41,7 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     pass through with their traceback.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    debug = any(word.lower() in ("--debug", "--debug=true", "--debug=1") for word in argv)
+    debug = _wants_debug(argv)
     try:
         deliver_interrupts()
         main(argv)
@@ -61,3 +61,13 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     except BrokenPipeError:  # the reader of our output (head, less) has gone: not an error of the command
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+
+
+def _wants_debug(argv: Sequence[str]) -> bool:
+    """What `--debug`, `--debug VALUE` or `--debug=VALUE` says, also where the rest of `argv` cannot be parsed."""
+    debug = False
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
+        key, equals, value = word.partition("=")
+        if key == "--debug":
+            debug = (value if equals else following).lower() not in ("false", "0", "no", "off")
+    return debug

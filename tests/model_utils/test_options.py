@@ -4,7 +4,7 @@ import yaml
 
 from src.model_utils.combinations import COMBINATIONS
 from src.model_utils.config import ROOT, Config
-from src.model_utils.options import BY_NAME, COMMANDS, INTS, NETWORKS, OPTIONS, network_yaml, usual_dataset
+from src.model_utils.options import BY_NAME, COMMANDS, DATASETS, INTS, NETWORKS, OPTIONS, network_yaml, usual_dataset
 from src.model_utils.values import parse_value
 from src.model_utils.yaml_file import read_yaml
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -9,6 +10,7 @@ from src.losses.crossentropy import CrossEntropy
 from src.network.densenet import DenseNet, architecture
 
 ms.set_context(mode=ms.GRAPH_MODE)
+ROOT = Path(__file__).parents[2]
 ARCH = {"growth_rate": 4, "block_config": (3, 2), "stem_features": 6}
 
 
@@ -85,7 +87,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 @pytest.mark.slow
 def test_halves_the_memory_of_a_step():
     def peak_megabytes(mode: str) -> int:
-        run = subprocess.run([sys.executable, "-c", PEAK_MEMORY, mode], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", PEAK_MEMORY, mode]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         return int(run.stdout.split()[-1])
 
     import_only = 420  # megabytes of a process that has imported MindSpore and built the network

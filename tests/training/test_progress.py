@@ -1,0 +1,52 @@
+"""Progress survives JSON exactly, and nothing else is taken for it."""
+
+import json
+import math
+
+import pytest
+
+from src.training.progress import COLUMNS, Mean, Progress
+from src.utils.errors import ReportedError
+
+ROW = {**dict.fromkeys(COLUMNS, 0.1), "epoch": 1, "step": 11, "top5": ""}
+
+
+def test_json_gives_back_every_bit():
+    progress = Progress(3, 640, Mean(0.1 + 0.2, 3), Mean(1e-300, 1), 0.7, [ROW])
+    again = Progress.from_dict(json.loads(json.dumps(progress.to_dict())))
+    assert again == progress
+    assert again.epoch_loss.total == 0.1 + 0.2
+
+
+def test_mean():
+    mean = Mean()
+    assert math.isnan(mean.value)
+    mean.add(1.0)
+    mean.add(4.0)
+    assert mean.value == 2.5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": -1}, {"epoch": 1.0}, {"epoch": True}, {"images": "8"}, {"best_top1": None}, {"history": {}},
+        {"history": [{}]}, {"history": [{**ROW, "more": 1}]}, {"history": [{**ROW, "top1": "x"}]}, {"history": [{**ROW, "epoch": 1.5}]}, {"epoch_loss": 1.0}, {"window_loss": {"sum": 0.0}},
+        {"unknown": 1}, {"epoch_loss": {"total": "x", "count": 0}},
+    ],
+)  # fmt: skip
+def test_untrusted_values_are_checked(change):
+    with pytest.raises(ReportedError, match="progress entry is not what"):
+        Progress.from_dict({**Progress().to_dict(), **change})
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 1])
+def test_other_types_are_reported(values):
+    with pytest.raises(ReportedError, match="progress entry is not what"):
+        Progress.from_dict(values)
+
+
+def test_steps_done_follow_from_the_images():
+    assert Progress(images=96).step(32) == 3
+    assert Progress(images=96).step(48) == 2, "the same position with another number of ranks or batch size"
+    with pytest.raises(ReportedError, match=r"after 96 images of epoch 2, which is no multiple of the 64 images"):
+        Progress(epoch=1, images=96).step(64)

@@ -1,0 +1,74 @@
+"""metrics.csv, the curves and the events, as their readers find them."""
+
+import struct
+
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from src.training.recorder import Recorder
+
+FIRST = {
+    "epoch": 1, "step": 11, "loss": 2.5, "learning_rate": 0.1, "images_per_second": 100.0, "data_wait_percent": 1.5,
+    "skipped_steps": 0, "top1": 0.5, "top5": "",
+}  # fmt: skip
+SECOND = {**FIRST, "epoch": 2, "step": 22, "loss": 1.25, "top1": ""}
+
+
+def events(folder) -> list[Event]:
+    """All events of the folder's one file: TFRecords of length, CRC, bytes, CRC."""
+    (file,) = folder.glob("events.out.tfevents.*")
+    data, found = file.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        found.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return found
+
+
+def test_metrics_are_the_history_also_after_a_resume(tmp_path):
+    """The table is that of the checkpoint: rows that a killed run wrote beyond it disappear."""
+    Recorder(tmp_path, [FIRST, SECOND], global_step=22, active=True)
+    Recorder(tmp_path, [FIRST], global_step=11, active=True)
+    assert (tmp_path / "metrics.csv").read_text() == (
+        "epoch,step,loss,learning_rate,images_per_second,data_wait_percent,skipped_steps,top1,top5\n"
+        "1,11,2.5,0.1,100.0,1.5,0,0.5,\n"
+    )
+
+
+def test_log_epoch_writes_the_new_row_and_its_events(tmp_path):
+    recorder = Recorder(tmp_path, [], global_step=0, active=True)
+    recorder.log_step(4, loss=2.0, learning_rate=0.5)
+    recorder.log_epoch([FIRST])
+    recorder.log_epoch([FIRST, SECOND])
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
+    scalars = [(v.tag, e.step, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
+    assert scalars == [("train/loss", 4, 2.0), ("train/learning_rate", 4, 0.5), ("eval/top1", 11, 0.5)]
+
+
+def test_events_beyond_the_resumed_step_are_declared_void(tmp_path):
+    recorder = Recorder(tmp_path, [FIRST], global_step=11, active=True)
+    recorder.log_step(12, loss=1.0)
+    starts = [e.step for e in events(tmp_path) if e.session_log.status == SessionLog.START]
+    assert starts == [11]
+
+
+def test_curves_are_drawn_at_the_end(tmp_path):
+    for history in ([FIRST, SECOND], [SECOND]):
+        Recorder(tmp_path, history, global_step=0, active=True).close(history)
+        with Image.open(tmp_path / "curves.png") as picture:
+            assert picture.size == (1200, 480)
+            assert len(set(picture.convert("L").tobytes())) > 10
+        (tmp_path / "curves.png").unlink()
+
+
+def test_without_an_epoch_there_are_no_curves(tmp_path):
+    Recorder(tmp_path, [], global_step=0, active=True).close([])
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_other_ranks_write_nothing(tmp_path):
+    recorder = Recorder(tmp_path, [], global_step=0, active=False)
+    recorder.log_step(1, loss=1.0)
+    recorder.log_epoch([FIRST])
+    recorder.close([FIRST])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,160 @@
+"""Run folders: new, locked, found again; damaged checkpoints are passed over and kept."""
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+
+import numpy as np
+import pytest
+from commands import ROOT
+from mindspore import Parameter, Tensor
+
+from src.model_utils.device_adapter import ALONE
+from src.training.run_folder import (
+    create_run_folder,
+    find_checkpoint,
+    locked,
+    log_name,
+    open_run_folder,
+    time_stamp,
+)
+from src.utils.checkpoint import load_checkpoint, save_checkpoint
+from src.utils.errors import ReportedError
+
+STAMP = "2026-01-31_time_12_00_00"
+
+
+def save(folder, name, **metadata):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").touch()
+    weight = Parameter(Tensor(np.ones(3, np.float32)), name="w")
+    save_checkpoint(folder / name, [weight], {"progress": {}, **metadata})
+    return folder / name
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def set_age(folder, seconds):
+    for path in folder.glob("*.ckpt"):
+        os.utime(path, (seconds, seconds))
+
+
+def test_names():
+    assert time_stamp(datetime(2026, 1, 31, 12, 0, 0)) == STAMP
+    assert [log_name("train", rank) for rank in (0, 3)] == ["train.log", "train_rank3.log"]
+
+
+def test_a_taken_name_gets_a_number(tmp_path):
+    names = [create_run_folder(tmp_path / "a" / "b", STAMP).name for _ in range(3)]
+    assert names == [STAMP, STAMP + "_1", STAMP + "_2"]
+
+
+def test_a_root_that_cannot_hold_folders_is_reported(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ReportedError, match="save_ckpt_path|cannot create"):
+        create_run_folder(tmp_path / "file", STAMP)
+    with pytest.raises(ReportedError, match=r"cannot create .*; choose another --save_ckpt_path"):
+        create_run_folder(tmp_path / "file" / "below", STAMP)
+
+
+def test_a_read_only_root_is_reported():
+    with pytest.raises(ReportedError, match=r"cannot create /proc/output/.*; choose another --save_ckpt_path"):
+        create_run_folder(type(ROOT)("/proc/output"), STAMP)
+
+
+def test_one_process_trains_in_a_folder_at_a_time(tmp_path):
+    code = f"""
+from pathlib import Path
+from src.training.run_folder import locked
+from src.utils.errors import ReportedError
+try:
+    with locked(Path({str(tmp_path)!r})): print("entered")
+except ReportedError as error: print(error)
+"""
+
+    def try_in_another_process() -> str:
+        return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+
+    with locked(tmp_path):
+        assert try_in_another_process() == (
+            f"another process is training in {tmp_path}; wait for it or stop it first\n"
+        )
+    assert try_in_another_process() == "entered\n"
+
+
+def test_entering_removes_what_a_killed_writer_left(tmp_path):
+    (tmp_path / ".tmp-1.ckpt").touch()
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_folder_stands_for_its_newest_checkpoint(tmp_path):
+    for name in ("0-2_9.ckpt", "0-10_1.ckpt", "0-2_10.ckpt", "1-50_1.ckpt", "best.ckpt"):
+        save(tmp_path, name)
+    assert find_checkpoint(str(tmp_path), tmp_path, 0).path.name == "0-10_1.ckpt"
+    assert find_checkpoint(str(tmp_path), tmp_path, 1).path.name == "1-50_1.ckpt"
+    assert find_checkpoint(str(tmp_path / "best.ckpt"), tmp_path, 0).path.name == "best.ckpt"
+
+
+def test_auto_is_the_newest_run_that_holds_a_valid_checkpoint(tmp_path):
+    assert find_checkpoint("auto", tmp_path / "none", 0) is None
+    for age, name in enumerate(("c", "a", "b")):
+        save(tmp_path / name, "0-1_1.ckpt")
+        set_age(tmp_path / name, 1000 + age)
+    assert find_checkpoint("auto", tmp_path, 0).path == tmp_path / "b" / "0-1_1.ckpt"
+    damage(tmp_path / "b" / "0-1_1.ckpt")
+    assert find_checkpoint("auto", tmp_path, 0).path == tmp_path / "a" / "0-1_1.ckpt"
+    (tmp_path / "a" / "config.yaml").unlink()  # then it is no run folder
+    assert find_checkpoint("auto", tmp_path, 0).path == tmp_path / "c" / "0-1_1.ckpt"
+
+
+def test_a_damaged_newest_is_passed_over_and_set_aside(tmp_path, capsys):
+    good, bad = save(tmp_path, "0-1_1.ckpt"), save(tmp_path, "0-2_1.ckpt")
+    damage(bad)
+    content = bad.read_bytes()
+    found = find_checkpoint(str(tmp_path), tmp_path, 0)
+    assert found.path == good
+    assert f"passing over {bad}: it is damaged" in capsys.readouterr().out
+    with open_run_folder(tmp_path.parent, ALONE, found) as folder:
+        assert folder == tmp_path
+    assert (tmp_path / "0-2_1.ckpt.damaged").read_bytes() == content
+    assert not bad.exists()
+    assert good.exists()
+
+
+def test_a_file_that_is_not_ours_is_passed_over_too(tmp_path):
+    good = save(tmp_path, "0-1_1.ckpt")
+    save_checkpoint(tmp_path / "0-2_1.ckpt", [Parameter(Tensor([1.0]), name="w")], {})  # without progress
+    assert find_checkpoint(str(tmp_path), tmp_path, 0).path == good
+
+
+def test_nothing_to_resume_from_is_an_error(tmp_path):
+    with pytest.raises(ReportedError, match=r"holds no valid checkpoint 0-EPOCH_STEP\.ckpt to resume from"):
+        find_checkpoint(str(tmp_path), tmp_path, 0)
+    save_checkpoint(tmp_path / "zoo.ckpt", [Parameter(Tensor([1.0]), name="w")], {})
+    with pytest.raises(ReportedError, match="carries no progress"):
+        find_checkpoint(str(tmp_path / "zoo.ckpt"), tmp_path, 0)
+    damage(save(tmp_path, "0-1_1.ckpt"))
+    with pytest.raises(ReportedError, match="truncated"):
+        find_checkpoint(str(tmp_path / "0-1_1.ckpt"), tmp_path, 0)
+
+
+def test_the_newest_continues_its_folder_and_an_older_one_starts_another(tmp_path):
+    run = tmp_path / "output" / "run"
+    older, newest = save(run, "0-1_1.ckpt"), save(run, "0-2_1.ckpt")
+    with open_run_folder(run.parent, ALONE, load_checkpoint(newest)) as folder:
+        assert folder == run
+    with open_run_folder(run.parent, ALONE, load_checkpoint(older)) as folder:
+        assert folder.parent == run.parent
+        assert folder != run
+    assert sorted(run.glob("*.ckpt")) == [older, newest]
+
+
+def test_a_checkpoint_outside_a_run_folder_starts_a_run(tmp_path):
+    lone = save(tmp_path / "downloads", "0-1_1.ckpt")
+    (lone.parent / "config.yaml").unlink()
+    with open_run_folder(tmp_path / "output", ALONE, load_checkpoint(lone)) as folder:
+        assert folder.parent == tmp_path / "output"

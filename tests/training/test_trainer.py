@@ -1,0 +1,253 @@
+"""The loop: its log lines, windows, checkpoints, and how it ends when the loss does."""
+
+import csv
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+from toy import make_data, make_step
+
+from src.training import trainer as trainer_module
+from src.training.evaluation import PredictStep, evaluate
+from src.training.progress import Progress
+from src.training.recorder import Recorder
+from src.training.step import LossScaling
+from src.training.trainer import Plan, Saver, Trainer
+from src.utils.accuracy import Accuracy
+from src.utils.checkpoint import list_checkpoints, load_checkpoint, load_training_state
+from src.utils.errors import ReportedError, StopError
+
+STEPS, BATCH = 5, 4
+STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}:INFO:"
+WINDOW_LINE = STAMP + r"epoch\[(\d+)\], iter\[(\d+)\], loss:(\d+\.\d{3}), mean_fps:\d+\.\d\d imgs/sec, lr:(\S+)"
+EPOCH_LINE = STAMP + r"epoch\[(\d+)\], iter\[(\d+)\], loss:(\d+\.\d{3}), mean_fps:\d+\.\d\d imgs/sec"
+
+
+def rate(step: int) -> float:
+    return 0.1 / (1 + step)
+
+
+def batches(epoch: int, first_batch: int, accumulation_steps: int = 1):
+    """Endless only in principle: the same images for the same place in training."""
+    for i in range(first_batch, STEPS * accumulation_steps):
+        yield *make_data(BATCH, seed=1000 * epoch + i), np.arange(BATCH)
+
+
+def make_trainer(
+    folder, *, step=None, progress=None, keep=100, evaluate=None, data=batches, schedule=rate, **plan
+) -> Trainer:
+    step, progress = step or make_step(), progress or Progress()
+    plan = Plan(**{"max_epoch": 2, "steps_per_epoch": STEPS, "batch_size": BATCH, "log_interval": 2, **plan})
+    saver = Saver(folder, step, {"note": "kept"}, rank=0, keep=keep, active=True)
+    recorder = Recorder(folder, progress.history, global_step=0, active=True)
+    return Trainer(step, data, schedule, plan, progress, saver, recorder, evaluate=evaluate)
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.ckpt"))
+
+
+def rows(folder) -> list[dict]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses_of(step, epochs: int = 2) -> list[float]:
+    """The losses that the trainer must see: the same steps, one after the other."""
+    from mindspore import Tensor, float32
+
+    found = []
+    for i in range(epochs * STEPS):
+        images, labels, _ = next(batches(i // STEPS, i % STEPS))
+        loss, _ = step(Tensor(images), Tensor(labels), Tensor(rate(i), float32), Tensor(True))
+        found.append(float(loss.asnumpy()))
+    return found
+
+
+def test_log_lines_windows_and_metrics(tmp_path, capsys):
+    """Windows end every second step since the start of training; the epoch's line is in the place of its last."""
+    losses = losses_of(make_step())
+    make_trainer(tmp_path).run()
+    out = capsys.readouterr().out.splitlines()
+    windows = [found.groups() for line in out if (found := re.fullmatch(WINDOW_LINE, line))]
+    expected = [(0, 1, losses[0:2]), (0, 3, losses[2:4]), (1, 5, losses[5:6]), (1, 7, losses[6:8])]
+    assert windows == [
+        (str(epoch), str(step), f"{np.mean(values):.3f}", f"{rate(step):.6g}") for epoch, step, values in expected
+    ]
+    epochs = [found.groups() for line in out if (found := re.fullmatch(EPOCH_LINE, line))]
+    assert epochs == [("0", "4", f"{np.mean(losses[:5]):.3f}"), ("1", "9", f"{np.mean(losses[5:]):.3f}")]
+    assert [(r["epoch"], r["step"], r["top1"]) for r in rows(tmp_path)] == [("1", "5", ""), ("2", "10", "")]
+    assert [float(r["loss"]) for r in rows(tmp_path)] == [np.mean(losses[:5]), np.mean(losses[5:])]
+    assert [float(r["learning_rate"]) for r in rows(tmp_path)] == [rate(4), rate(9)]
+
+
+def test_a_step_with_accumulation_takes_several_batches_and_logs_their_mean(tmp_path, capsys):
+    step = make_step(accumulation_steps=2)
+    data = lambda epoch, first: batches(epoch, first, accumulation_steps=2)  # noqa: E731
+    progress = make_trainer(tmp_path, step=step, data=data, max_epoch=1, accumulation_steps=2, ckpt_interval=3).run()
+    assert progress.epoch == 1
+    saved = load_checkpoint(tmp_path / "0-1_3.ckpt").require("progress")
+    assert (saved["images"], saved["epoch_loss"]["count"]) == (3 * 2 * BATCH, 3)
+    assert "iter[4]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("interval", "keep", "expected"),
+    [
+        (0, 100, ["0-1_5.ckpt", "0-2_5.ckpt"]),
+        (3, 100, ["0-1_3.ckpt", "0-1_5.ckpt", "0-2_1.ckpt", "0-2_4.ckpt", "0-2_5.ckpt"]),
+        (3, 2, ["0-2_4.ckpt", "0-2_5.ckpt"]),
+        (0, 1, ["0-2_5.ckpt"]),
+    ],
+)
+def test_checkpoints_at_each_epochs_end_and_every_so_many_steps(interval, keep, expected, tmp_path):
+    make_trainer(tmp_path, ckpt_interval=interval, keep=keep).run()
+    assert names(tmp_path) == expected
+    assert load_checkpoint(tmp_path / expected[-1]).metadata["note"] == "kept"
+
+
+def test_from_every_checkpoint_the_rest_is_bit_identical(tmp_path):
+    whole, rest = tmp_path / "whole", tmp_path / "rest"
+    whole.mkdir()
+    make_trainer(whole, ckpt_interval=1).run()
+    end = load_checkpoint(whole / "0-2_5.ckpt")
+    for path in list_checkpoints(whole):
+        checkpoint = load_checkpoint(path)
+        step, progress = make_step(), Progress.from_dict(checkpoint.require("progress"))
+        load_training_state(step.saved_parameters(), checkpoint)
+        (rest / path.stem).mkdir(parents=True)
+        make_trainer(rest / path.stem, step=step, progress=progress, ckpt_interval=1).run()
+        untimed = [{k: r[k] for k in r if k != "images_per_second" and "wait" not in k} for r in rows(rest / path.stem)]
+        assert untimed == [{k: r[k] for k in r if k in untimed[0]} for r in rows(whole)], path
+        parameters = {p.name: p.asnumpy() for p in step.saved_parameters()}
+        assert all(value.tobytes() == parameters[name].tobytes() for name, value in end.arrays.items()), path
+
+
+def test_best_is_kept_and_evaluation_comes_every_so_many_epochs_and_last(tmp_path):
+    results, calls = iter([3, 7, 7, 5]), []
+
+    def evaluate(_):
+        correct = next(results)
+        calls.append(correct)
+        accuracy = Accuracy(2)
+        accuracy.confusion = np.array([[correct, 0], [10 - correct, 0]])
+        return accuracy
+
+    progress = make_trainer(tmp_path, evaluate=evaluate, max_epoch=7, eval_interval=2, keep=2).run()
+    assert calls == [3, 7, 7, 5]  # after epochs 2, 4, 6 and the last
+    assert [r["top1"] for r in rows(tmp_path)] == ["", "0.3", "", "0.7", "", "0.7", "0.5"]
+    assert [r["top5"] for r in rows(tmp_path)] == [""] * 7, "ten classes or fewer have no top-5"
+    best = load_checkpoint(tmp_path / "best.ckpt").metadata["progress"]
+    assert (best["epoch"], best["best_top1"]) == (3, 0.7), "the first of equal ones, counted from 0"
+    assert progress.best_top1 == 0.7
+    assert names(tmp_path) == ["0-6_5.ckpt", "0-7_5.ckpt", "best.ckpt"]
+
+
+def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
+    step, modes = make_step(), []
+    predict_step = PredictStep(step.network)
+
+    def check(on_batch):
+        modes.append(step.network.training)
+        data = [batch for batch in batches(0, 0)]
+        found = evaluate(predict_step.set_train(False), data, batch_size=BATCH, num_classes=3, on_batch=on_batch)
+        modes.append(step.network.training)
+        return found
+
+    make_trainer(tmp_path, step=step, evaluate=check).run()
+    assert modes == [True, False, True, False]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_and_the_last_good_checkpoint_stays_the_newest(bad, tmp_path):
+    def data(epoch, first):
+        for i, (images, labels, indices) in enumerate(batches(epoch, first), first):
+            yield images * np.float32(bad if (epoch, i) == (1, 3) else 1), labels, indices
+
+    with pytest.raises(ReportedError) as raised:
+        make_trainer(tmp_path, data=data, ckpt_interval=2).run()
+    good = tmp_path / "0-2_3.ckpt"
+    assert str(raised.value) == (
+        f"the loss is nan at epoch 2, step 4 (iter 8), learning rate {rate(8):g}; the last good checkpoint is {good}; "
+        "lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
+    )
+    assert list_checkpoints(tmp_path)[0] == good
+    assert all(np.isfinite(value).all() for value in load_checkpoint(good).arrays.values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    """The loss of the step that broke them was still finite."""
+
+    def huge(step):
+        return float("inf") if step == STEPS + 1 else rate(step)
+
+    with pytest.raises(ReportedError, match=r"(fc\.\w+|moments\S+) is not finite.*the last good one is .*0-2_1\.ckpt"):
+        make_trainer(tmp_path, schedule=huge, ckpt_interval=1).run()
+    assert list_checkpoints(tmp_path)[0].name == "0-2_1.ckpt"
+
+
+def test_skipped_updates_are_counted_logged_and_left_out_of_the_loss(tmp_path, capsys):
+    def data(epoch, first):
+        for i, (images, labels, indices) in enumerate(batches(epoch, first), first):
+            yield images * np.float32(np.inf if i == 2 else 1), labels, indices
+
+    step = make_step(scaling=LossScaling("dynamic", 64.0))
+    make_trainer(tmp_path, step=step, data=data).run()
+    assert [r["skipped_steps"] for r in rows(tmp_path)] == ["1", "2"]
+    assert all(np.isfinite(float(r["loss"])) for r in rows(tmp_path))
+    assert load_checkpoint(tmp_path / "0-2_5.ckpt").arrays["loss_scale"] == 16
+    where = f"at epoch 2, step 3 (iter 7), learning rate {rate(7):g}"
+    assert f"WARNING:gradient overflow {where}: update skipped (2 so far)" in capsys.readouterr().out
+
+
+def test_overflows_without_end_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "MAX_SKIPS_IN_A_ROW", 4)
+
+    def data(epoch, first):
+        for images, labels, indices in batches(epoch, first):
+            yield images * np.float32(np.nan), labels, indices
+
+    with pytest.raises(ReportedError, match="4 updates in a row overflowed at epoch 1, step 4"):
+        make_trainer(tmp_path, step=make_step(scaling=LossScaling("dynamic")), data=data).run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_position_and_stops(number, tmp_path):
+    def data(epoch, first):
+        for i, batch in enumerate(batches(epoch, first)):
+            if (epoch, i) == (1, 2):
+                os.kill(os.getpid(), number)
+            yield batch
+
+    with pytest.raises(StopError, match=rf"stopped by {number.name} \(saved: .*/0-2_3\.ckpt\); go on with --resume"):
+        make_trainer(tmp_path, data=data).run()
+    assert names(tmp_path) == ["0-1_5.ckpt", "0-2_3.ckpt"]
+    assert len(rows(tmp_path)) == 1
+
+
+def test_a_signal_during_the_evaluation_stops_it(tmp_path):
+    def evaluate(on_batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        on_batch(None, None, None)
+        raise AssertionError("the evaluation went on")
+
+    with pytest.raises(StopError) as raised:
+        make_trainer(tmp_path, evaluate=evaluate).run()
+    assert raised.value.exit_status == 143
+    assert names(tmp_path) == ["0-1_5.ckpt"]
+    assert rows(tmp_path) == []
+
+
+def test_of_a_full_disk_the_first_error_is_told(tmp_path, monkeypatch):
+    def full(what):
+        def refuse(*_):
+            raise ReportedError(f"cannot write {what}")
+
+        return refuse
+
+    monkeypatch.setattr(trainer_module, "save_checkpoint", full("the checkpoint"))
+    monkeypatch.setattr(Recorder, "close", full("the picture"))
+    with pytest.raises(ReportedError, match="cannot write the checkpoint"):
+        make_trainer(tmp_path).run()

@@ -1,0 +1,50 @@
+"""run(): which exception becomes which line and exit status."""
+
+import pytest
+
+from src.utils.errors import ReportedError, StopError, UsageError, run
+
+
+def raising(error):
+    def main(_):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ReportedError("a.jpg is\n damaged"), 1),
+        (UsageError("no such flag"), 2),
+        (StopError(2, "stopped by SIGINT"), 130),
+        (StopError(15, "stopped by SIGTERM"), 143),
+    ],
+)
+def test_a_reported_error_is_one_line(error, status, capsys):
+    assert run(raising(error), []) == status
+    assert capsys.readouterr().err == "error: " + " ".join(str(error).split()) + "\n"
+
+
+@pytest.mark.parametrize("flag", ["--debug", "--debug=true", "--debug=True", "--debug=1"])
+def test_debug_shows_the_traceback_first(flag, capsys):
+    assert run(raising(ReportedError("damaged")), [flag]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "error: damaged"
+
+
+def test_success_is_zero_and_main_gets_the_arguments():
+    given = []
+    assert run(given.extend, ["--lr", "0.1"]) == 0
+    assert given == ["--lr", "0.1"]
+
+
+def test_an_early_interrupt_is_130(capsys):
+    assert run(raising(KeyboardInterrupt()), []) == 130
+    assert capsys.readouterr().err.startswith("error: interrupted")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(raising(ZeroDivisionError()), [])
