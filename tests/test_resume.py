@@ -84,7 +84,7 @@ def kill(session: Session, kind: str, dice: random.Random) -> None:
     """Send SIGKILL at a moment that aims at `kind`."""
     before = half_written(session.root)
     if kind == "start":
-        time.sleep(dice.uniform(0, 4))
+        time.sleep(dice.uniform(0, 2.5))
     else:
         session.wait_for_first_step()
     if kind == "step":

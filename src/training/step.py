@@ -7,6 +7,26 @@ from mindspore import Parameter, Tensor, nn, ops
 
 SCALE_WINDOW = 1000  # steps without overflow after which a dynamic loss scale doubles (the usual 1000 to 2000)
 
+# Over the parameters with HyperMap, not in loops: MindSpore unrolls a loop into nested calls and gives up at 1000.
+_add = ops.MultitypeFuncGraph("add_gradient")
+_clear = ops.MultitypeFuncGraph("clear_gradient")
+_multiply = ops.MultitypeFuncGraph("multiply_gradient")
+
+
+@_add.register("Tensor", "Tensor")
+def _add_one(total: Tensor, gradient: Tensor) -> Tensor:
+    return ops.assign_add(total, gradient)
+
+
+@_clear.register("Tensor", "Tensor")
+def _clear_one(updated: Tensor, total: Tensor) -> Tensor:
+    return ops.assign(total, ops.depend(ops.zeros_like(total), updated))
+
+
+@_multiply.register("Tensor", "Tensor")
+def _multiply_one(factor: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * factor
+
 
 @dataclass(frozen=True)
 class LossScaling:
@@ -62,6 +82,7 @@ class TrainStep(nn.Cell):
         if world_size > 1:
             self.reduce = nn.DistributedGradReducer(weights, mean=True, degree=world_size)
             self.sum_over_ranks = ops.AllReduce(ops.ReduceOp.SUM)
+        self.for_each = ops.HyperMap()
         self.loss_and_gradients = ms.value_and_grad(self._scaled_loss, None, weights)
         self.set_train()
 
@@ -84,14 +105,10 @@ class TrainStep(nn.Cell):
         if self.accumulation_steps == 1:
             updated, finite = self._update(gradients, scale, learning_rate)
             return ops.depend(loss, updated), finite
-        sums = ()
-        for i in range(len(self.sums)):
-            sums += (ops.assign_add(self.sums[i], gradients[i]),)
+        sums = self.for_each(_add, self.sums, gradients)
         if is_last:
             updated, finite = self._update(sums, scale * self.accumulation_steps, learning_rate)
-            cleared = ()
-            for i in range(len(self.sums)):
-                cleared += (ops.assign(self.sums[i], ops.depend(ops.zeros_like(sums[i]), updated)),)
+            cleared = self.for_each(ops.partial(_clear, updated), self.sums)
             loss = ops.depend(loss, cleared)
         else:
             loss = ops.depend(loss, sums)
@@ -106,16 +123,19 @@ class TrainStep(nn.Cell):
             gradients = self.reduce(gradients)
         if self.scaling == "none":
             if self.accumulation_steps > 1:
-                gradients = _divide(gradients, divisor)
+                gradients = self._divide(gradients, divisor)
             return self._apply(gradients, learning_rate), ops.ones((), ms.bool_)
         finite = ms.amp.all_finite(gradients)
         if finite:  # noqa: SIM108 - a tensor: this is control flow in the graph, and only one side runs
-            updated = self._apply(_divide(gradients, divisor), learning_rate)
+            updated = self._apply(self._divide(gradients, divisor), learning_rate)
         else:
             updated = self._skip()
         if self.scaling == "dynamic":
             updated = self._adjust_scale(finite, updated)
         return updated, finite
+
+    def _divide(self, gradients: tuple, divisor: Tensor) -> tuple:
+        return self.for_each(ops.partial(_multiply, 1.0 / divisor), gradients)
 
     def _apply(self, gradients: tuple, learning_rate: Tensor) -> Tensor:
         if self.max_norm > 0:
@@ -135,14 +155,6 @@ class TrainStep(nn.Cell):
         good = ops.select(grow, ops.zeros((), ms.int32), good)
         written = (ops.assign(self.loss_scale, ops.depend(scale, updated)), ops.assign(self.good_steps, good))
         return ops.depend(updated, written)
-
-
-def _divide(gradients: tuple, divisor: Tensor) -> tuple:
-    inverse = 1.0 / divisor
-    scaled = ()
-    for gradient in gradients:
-        scaled += (gradient * inverse,)
-    return scaled
 
 
 def _state(name: str, value: float, dtype: ms.dtype) -> Parameter:

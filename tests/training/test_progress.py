@@ -30,7 +30,8 @@ def test_mean():
     "change",
     [
         {"epoch": -1}, {"epoch": 1.0}, {"epoch": True}, {"images": "8"}, {"best_top1": None}, {"history": {}},
-        {"history": [{}]}, {"history": [{**ROW, "more": 1}]}, {"history": [{**ROW, "top1": "x"}]}, {"history": [{**ROW, "epoch": 1.5}]}, {"epoch_loss": 1.0}, {"window_loss": {"sum": 0.0}},
+        {"history": [{}]}, {"history": [{**ROW, "more": 1}]}, {"history": [{**ROW, "top1": "x"}]},
+        {"history": [{**ROW, "epoch": 1.5}]}, {"epoch_loss": 1.0}, {"window_loss": {"sum": 0.0}},
         {"unknown": 1}, {"epoch_loss": {"total": "x", "count": 0}},
     ],
 )  # fmt: skip

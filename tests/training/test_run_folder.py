@@ -54,10 +54,11 @@ def test_a_taken_name_gets_a_number(tmp_path):
 
 def test_a_root_that_cannot_hold_folders_is_reported(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ReportedError, match="save_ckpt_path|cannot create"):
+    with pytest.raises(ReportedError, match=r"cannot create .*: Not a directory; choose another --save_ckpt_path"):
         create_run_folder(tmp_path / "file", STAMP)
-    with pytest.raises(ReportedError, match=r"cannot create .*; choose another --save_ckpt_path"):
-        create_run_folder(tmp_path / "file" / "below", STAMP)
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    with pytest.raises(ReportedError, match=r"link is no folder and cannot become one; choose another path"):
+        create_run_folder(tmp_path / "link", STAMP)
 
 
 def test_a_read_only_root_is_reported():

@@ -5,8 +5,10 @@ import os
 import re
 import signal
 
+import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import Tensor
 from toy import make_data, make_step
 
 from src.training import trainer as trainer_module
@@ -30,7 +32,7 @@ def rate(step: int) -> float:
 
 
 def batches(epoch: int, first_batch: int, accumulation_steps: int = 1):
-    """Endless only in principle: the same images for the same place in training."""
+    """The rest of an epoch: always the same images at the same place in training."""
     for i in range(first_batch, STEPS * accumulation_steps):
         yield *make_data(BATCH, seed=1000 * epoch + i), np.arange(BATCH)
 
@@ -56,12 +58,10 @@ def rows(folder) -> list[dict]:
 
 def losses_of(step, epochs: int = 2) -> list[float]:
     """The losses that the trainer must see: the same steps, one after the other."""
-    from mindspore import Tensor, float32
-
     found = []
     for i in range(epochs * STEPS):
         images, labels, _ = next(batches(i // STEPS, i % STEPS))
-        loss, _ = step(Tensor(images), Tensor(labels), Tensor(rate(i), float32), Tensor(True))
+        loss, _ = step(Tensor(images), Tensor(labels), Tensor(rate(i), ms.float32), Tensor(True))
         found.append(float(loss.asnumpy()))
     return found
 
@@ -151,7 +151,7 @@ def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
 
     def check(on_batch):
         modes.append(step.network.training)
-        data = [batch for batch in batches(0, 0)]
+        data = list(batches(0, 0))
         found = evaluate(predict_step.set_train(False), data, batch_size=BATCH, num_classes=3, on_batch=on_batch)
         modes.append(step.network.training)
         return found
