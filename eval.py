@@ -9,6 +9,7 @@ python eval.py --net densenet121 --transition_pool max --stem_pool same --ckpt_f
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,7 +26,7 @@ from src.datasets.usable import fill_class_names, open_usable, used_class_names
 from src.model_utils.combinations import missing_data
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import Group, join_group, set_up_device
-from src.model_utils.options import DATASETS, OPTIONS
+from src.model_utils.options import DATASETS
 from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep, evaluate
 from src.training.evaluation_report import Predictions, write_report
@@ -144,14 +145,12 @@ class Evaluator:
         config = self.config
         if checkpoint.metadata:
             recipe = recipe_of(checkpoint)
-            net = recipe.architecture.net
-            if config.source("net") != "default" and config.net != net:
-                raise UsageError(f"net is {config.net}, but {checkpoint.path} is a {net}; leave --net out")
-            for key in (option.name for option in OPTIONS if option.group == "network"):
-                if key not in ("net", "dataset") and config.source(key) == "flag" and key not in config.ignored:
-                    get_logger().warning(
-                        "%s says itself what its network and input are; --%s is not used", checkpoint.path, key
-                    )
+            for key, asked in config.given_architecture().items():
+                own = getattr(recipe.architecture, key)
+                if asked != own:
+                    raise UsageError(f"{key} is {asked}, but {checkpoint.path} was made with {own}; leave --{key} out")
+            if config.image_size and config.source("image_size") != "default":
+                return replace(recipe, preprocessing=recipe.preprocessing.at(config.image_size))
             return recipe
         names = fill_class_names(self.source.class_names, config.num_classes)
         arch = architecture(config.net, len(names), **architecture_overrides(config))

@@ -255,11 +255,12 @@ def test_eval_of_a_file_without_metadata(key, trained, tmp_path):
         assert key not in ("image_size", "transition_pool", "stem_pool")
 
 
-def test_eval_says_which_flags_the_checkpoint_answers(trained, tmp_path):
-    predictions(trained("").last, tmp_path, "--growth_rate", "6", "--lr", "1")
-    log = (only(tmp_path / "out") / "eval.log").read_text()
-    assert "0-2_1.ckpt says itself what its network and input are; --growth_rate is not used" in log
-    assert "eval.py does not use --lr" in log
+def test_eval_refuses_another_network_and_follows_another_image_size(trained, base_predictions, tmp_path):
+    with pytest.raises(UsageError, match=r"growth_rate is 6, but .* was made with 4; leave --growth_rate out"):
+        predictions(trained("").last, tmp_path, "--growth_rate", "6")
+    assert predictions(trained("").last, tmp_path, "--image_size", "16", "--lr", "1") != base_predictions
+    logs = [path.read_text() for path in (tmp_path / "out").glob("*/eval.log")]
+    assert any("eval.py does not use --lr" in log for log in logs)
 
 
 def test_eval_dataset_and_eval_data_dir(trained, base_predictions, tmp_path):
