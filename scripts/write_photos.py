@@ -1,7 +1,7 @@
 """Write 352 JPEG pictures in two class folders, parts of scikit-learn's two photographs, to try --dataset folder.
 
-  python scripts/write_photos.py DIR
-  python train.py --net densenet121 --dataset folder --train_data_dir DIR --max_epoch 1 --log_interval 5
+python scripts/write_photos.py DIR
+python train.py --net densenet121 --dataset folder --train_data_dir DIR --max_epoch 1 --log_interval 5
 """
 
 import sys

@@ -132,7 +132,8 @@ def check_python(command: Command) -> None:
             return
         assert parse(kind, words[2:]).ignored == (), f"{command}: the command does not use all of these flags"
     else:
-        assert words[1] == "scripts/write_mnist5k.py" and len(words) == 3, f"{command}: say here how it is checked"
+        writers = ("scripts/write_mnist5k.py", "scripts/write_photos.py")
+        assert words[1] in writers and len(words) == 3, f"{command}: say here how it is checked"
 
 
 def check_pip(command: Command) -> None:
