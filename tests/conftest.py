@@ -5,6 +5,14 @@ from pathlib import Path
 import pytest
 from commands import train_tiny
 
+from src.model_utils.device_adapter import set_up_device
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cpu() -> None:
+    """MindSpore takes its device before the first operator only: once for all tests, in whatever order they run."""
+    set_up_device("CPU", 0, deterministic=True)
+
 
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory) -> Path:
