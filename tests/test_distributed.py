@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -68,3 +69,17 @@ def test_the_saved_checkpoint_reproduces_the_counts(two_ranks, tmp_path):
     outputs = msrun(tmp_path / "logs", "eval.py", *flags)
     line = f"top1_correct={accuracy.top1_correct}, tot={HELD_OUT_DIGITS},"
     assert [output.count(line) for output in outputs] == [1, 0]
+
+
+def test_two_ranks_resume_bit_for_bit_in_the_masters_folder(two_ranks, tmp_path):
+    whole, _ = two_ranks
+    half = tmp_path / "out" / "half"
+    half.mkdir(parents=True)
+    for name in ("config.yaml", "0-1_2.ckpt"):
+        shutil.copy(whole / name, half)
+    outputs = msrun(tmp_path / "logs", "train.py", "--resume", half)
+    assert all("resumed from" in output for output in outputs)
+    assert only(tmp_path / "out") == half
+    resumed = weights(half / "0-2_2.ckpt")
+    for name, value in weights(whole / "0-2_2.ckpt").items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)

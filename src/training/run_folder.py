@@ -13,6 +13,7 @@ from src.utils.files import is_folder
 from src.utils.logging import get_logger
 
 LOCK_NAME = ".lock"
+MASTER = 0
 
 
 def time_stamp(now: datetime | None = None) -> str:
@@ -53,7 +54,7 @@ def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = No
     A checkpoint that is not the newest of its folder starts a new one, so that nothing newer is overwritten. All ranks
     get the master's folder. Raises ReportedError when it cannot be made, written to or locked.
     """
-    folder = folder_to_continue(checkpoint, group.rank) if checkpoint else None
+    folder = folder_to_continue(checkpoint, MASTER) if checkpoint else None  # on all ranks: they have to agree
     if folder is None:
         folder = root / group.share_text(create_run_folder(root, time_stamp()).name if group.is_master else "")
     if not group.is_master:
@@ -61,7 +62,7 @@ def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = No
         return
     with locked(folder):
         if checkpoint and checkpoint.path.parent == folder:
-            set_damaged_aside(folder, checkpoint, group.rank)
+            set_damaged_aside(folder, checkpoint, MASTER)
         yield folder
 
 
