@@ -1,5 +1,6 @@
 """The loop: its log lines, windows, checkpoints, and how it ends when the loss does."""
 
+import _thread
 import csv
 import os
 import re
@@ -215,10 +216,12 @@ def test_overflows_without_end_stop(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_the_position_and_stops(number, tmp_path):
+    """Signalled as `deliver_interrupts` does; tests/test_resume.py sends real signals to the real command."""
+
     def data(epoch, first):
         for i, batch in enumerate(batches(epoch, first)):
             if (epoch, i) == (1, 2):
-                os.kill(os.getpid(), number)
+                _thread.interrupt_main(number)
             yield batch
 
     with pytest.raises(StopError, match=rf"stopped by {number.name} \(saved: .*/0-2_3\.ckpt\); go on with --resume"):
