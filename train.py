@@ -16,11 +16,12 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
+from src.datasets.class_names import fill_class_names
 from src.datasets.classification import evaluation_batches, training_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.preview import save_preview
 from src.datasets.sampler import steps_per_epoch
-from src.datasets.usable import fill_class_names, open_usable
+from src.datasets.usable import open_usable
 from src.losses.crossentropy import CrossEntropy
 from src.lr_scheduler.lr_scheduler import build_schedule
 from src.model_utils.config import Config, architecture_overrides, parse, save_config
@@ -116,7 +117,7 @@ def train(config: Config, device: str, group: Group, folder: Path, checkpoint: C
         def evaluate_now(on_batch):
             batches = evaluation_batches(held_out, preprocessing, **shard)
             counting = {"batch_size": batch_size, "num_classes": len(class_names), "group": group}
-            return evaluate(predict_step.set_train(False), batches, **counting, on_batch=on_batch)
+            return evaluate(predict_step.set_train(False).logits, batches, **counting, on_batch=on_batch)
 
     progress = Progress()
     if checkpoint:

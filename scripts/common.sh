@@ -49,6 +49,20 @@ need_package() {
   fi
 }
 
+# need_header HEADER PACKAGE: g++ must find HEADER.
+need_header() {
+  need_package "printf '#include <cstdio>\n#include <$1>\n' | g++ -E -x c++ -" "$2"
+}
+
+# need_build_tools: what the C++ program is built with.
+need_build_tools() {
+  need_package "command -v g++" g++
+  need_package "command -v make" make
+  need_package "command -v cmake" cmake
+  need_header jpeglib.h libjpeg-dev
+  need_header png.h libpng-dev
+}
+
 # make_environment REQUIREMENTS_FILE: have $ROOT/.venv hold what the file asks for. Nothing is fetched when it does.
 make_environment() {
   local python requirements="$ROOT/$1" stamp
@@ -80,4 +94,12 @@ use_python() {
     "$PYTHON" -c 'import mindspore' 2>/dev/null ||
       fail "MindSpore was not found for $PYTHON; run bash scripts/quickstart.sh once, or pip install -r requirements.txt"
   fi
+}
+
+# run_command WORD...: show the command and become it.
+run_command() {
+  printf 'running:'
+  printf ' %q' "$@"
+  printf '\n'
+  exec "$@"
 }

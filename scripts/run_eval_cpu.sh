@@ -17,9 +17,5 @@ if [ "$dataset" != digits ]; then
   data="$(absolute "$data")"
 fi
 
-command=("$PYTHON" "$ROOT/eval.py" --net "$net" --dataset "$dataset" --eval_data_dir "$data" --ckpt_files "$checkpoint"
-  --device_target CPU --is_distributed 0 --save_ckpt_path "$PWD/eval" "$@")
-printf 'running:'
-printf ' %q' "${command[@]}"
-printf '\n'
-exec "${command[@]}"
+run_command "$PYTHON" "$ROOT/eval.py" --net "$net" --dataset "$dataset" --eval_data_dir "$data" --ckpt_files "$checkpoint" \
+  --device_target CPU --is_distributed 0 --save_ckpt_path "$PWD/eval" "$@"

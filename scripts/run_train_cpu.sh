@@ -25,9 +25,5 @@ if [ "$dataset" != digits ]; then
   data="$(absolute "$data")"
 fi
 
-command=("$PYTHON" "$ROOT/train.py" --net "$net" --dataset "$dataset" --train_data_dir "$data" --device_target CPU
-  --is_distributed 0 --save_ckpt_path "$PWD/train" "${pretrained[@]}" "$@")
-printf 'running:'
-printf ' %q' "${command[@]}"
-printf '\n'
-exec "${command[@]}"
+run_command "$PYTHON" "$ROOT/train.py" --net "$net" --dataset "$dataset" --train_data_dir "$data" --device_target CPU \
+  --is_distributed 0 --save_ckpt_path "$PWD/train" "${pretrained[@]}" "$@"

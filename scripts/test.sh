@@ -8,6 +8,8 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+need_build_tools
+need_header doctest/doctest.h doctest-dev
 make_environment requirements-dev.txt
 cd "$ROOT"
 bin="$ROOT/.venv/bin"

@@ -23,6 +23,7 @@ from src.datasets.classification import evaluation_batches, training_batches, wo
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sampler import steps_per_epoch
 from src.datasets.sources import open_source
+from src.deploy.torch_names import torch_name
 from src.lr_scheduler.lr_scheduler import build_schedule
 from src.model_utils.config import architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
@@ -39,69 +40,69 @@ PLAIN = {
     "resume": "",
     "train_pretrained": "",
     "transition_pool": "avg",
+    "stem_pool": "pad",
 }
 
 
 class TorchDenseNet(nn.Module):
-    """`src.network.densenet.DenseNet` in PyTorch, average pooling only; its modules are looked up by our names."""
+    """`src.network.densenet.DenseNet` in PyTorch, average pooling only, with the parameter names of torchvision's."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch
-        self.layers = nn.ModuleDict()
         channels, growth = arch.stem_features, arch.growth_rate
         is_large = arch.stem == "conv7x7"
         stem = nn.Conv2d(3, channels, 7, 2, 3, bias=False) if is_large else nn.Conv2d(3, channels, 3, 1, 1, bias=False)
-        self._add("conv0", stem)
-        self._add("norm0", nn.BatchNorm2d(channels))
+        self._add("features.conv0", stem)
+        self._add("features.norm0", nn.BatchNorm2d(channels))
         for block, count in enumerate(arch.block_config, 1):
-            for i in range(count):
-                name = f"denseblock{block}.cell_list.{i}"
+            for layer in range(1, count + 1):
+                name = f"features.denseblock{block}.denselayer{layer}"
                 self._add(f"{name}.norm1", nn.BatchNorm2d(channels))
                 self._add(f"{name}.conv1", nn.Conv2d(channels, arch.bn_size * growth, 1, bias=False))
                 self._add(f"{name}.norm2", nn.BatchNorm2d(arch.bn_size * growth))
                 self._add(f"{name}.conv2", nn.Conv2d(arch.bn_size * growth, growth, 3, 1, 1, bias=False))
                 channels += growth
             if block < len(arch.block_config):
-                self._add(f"transition{block}.features.norm", nn.BatchNorm2d(channels))
-                reduced = int(channels * arch.compression)
-                self._add(f"transition{block}.features.conv", nn.Conv2d(channels, reduced, 1, bias=False))
+                self._add(f"features.transition{block}.norm", nn.BatchNorm2d(channels))
+                reduced = max(1, int(channels * arch.compression))
+                self._add(f"features.transition{block}.conv", nn.Conv2d(channels, reduced, 1, bias=False))
                 channels = reduced
-        self._add("norm5", nn.BatchNorm2d(channels))
-        self.fc = nn.Linear(channels, arch.num_classes)
+        self._add("features.norm5", nn.BatchNorm2d(channels))
+        self._add("classifier", nn.Linear(channels, arch.num_classes))
 
     def _add(self, name: str, module: nn.Module) -> None:
-        self.layers[name.replace(".", "/")] = module
+        *parents, last = name.split(".")
+        owner = self
+        for part in parents:
+            if part not in dict(owner.named_children()):
+                owner.add_module(part, nn.Module())
+            owner = owner.get_submodule(part)
+        owner.add_module(last, module)
 
-    def _run(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return self.layers[name.replace(".", "/")](x)
+    def _norm_relu_conv(self, norm: str, conv: str, x: torch.Tensor) -> torch.Tensor:
+        return self.get_submodule(conv)(functional.relu(self.get_submodule(norm)(x)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, H, W) -> logits (N, num_classes)."""
-        x = functional.relu(self._run("norm0", self._run("conv0", x)))
+        x = functional.relu(self.features.norm0(self.features.conv0(x)))
         if self.arch.stem == "conv7x7":
             x = functional.max_pool2d(x, 3, 2, 1)
         for block, count in enumerate(self.arch.block_config, 1):
-            for i in range(count):
-                name = f"denseblock{block}.cell_list.{i}"
-                new = self._run(f"{name}.conv1", functional.relu(self._run(f"{name}.norm1", x)))
-                new = self._run(f"{name}.conv2", functional.relu(self._run(f"{name}.norm2", new)))
+            for layer in range(1, count + 1):
+                name = f"features.denseblock{block}.denselayer{layer}"
+                new = self._norm_relu_conv(f"{name}.norm1", f"{name}.conv1", x)
+                new = self._norm_relu_conv(f"{name}.norm2", f"{name}.conv2", new)
                 x = torch.cat((x, new), 1)
             if block < len(self.arch.block_config):
-                name = f"transition{block}.features"
-                x = functional.avg_pool2d(self._run(f"{name}.conv", functional.relu(self._run(f"{name}.norm", x))), 2)
-        return self.fc(functional.relu(self._run("norm5", x)).mean((2, 3)))
+                name = f"features.transition{block}"
+                x = functional.avg_pool2d(self._norm_relu_conv(f"{name}.norm", f"{name}.conv", x), 2)
+        return self.classifier(functional.relu(self.features.norm5(x)).mean((2, 3)))
 
     def load(self, network: DenseNet) -> None:
         """Take over the weights of our network."""
-        state = self.state_dict()
-        torch_names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
-        torch_names["moving_variance"] = "running_var"
-        for parameter in network.get_parameters():
-            module, _, leaf = parameter.name.rpartition(".")
-            module = module.removeprefix("backbone.features.").removeprefix("head.")
-            key = f"fc.{leaf}" if module == "fc" else f"layers.{module.replace('.', '/')}.{torch_names.get(leaf, leaf)}"
-            state[key].copy_(torch.from_numpy(parameter.asnumpy().copy()))
+        weights = {torch_name(p.name): torch.from_numpy(p.asnumpy().copy()) for p in network.get_parameters()}
+        self.load_state_dict(weights)
 
 
 def main(argv: Sequence[str]) -> Accuracy:

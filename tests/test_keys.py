@@ -6,14 +6,21 @@ import re
 from pathlib import Path
 
 import mindspore as ms
+import onnx
+import onnxruntime
 import pytest
-from commands import TINY, contents, only, weights, write_cifar, write_pictures
+from commands import HELD_OUT_DIGITS, TINY, contents, only, weights, write_cifar, write_pictures
+from mindspore.train.mind_ir_pb2 import ModelProto
 
 import eval as evaluation
+import eval_onnx
+import export
 import train
+from src.deploy.manifest import Manifest, manifest_path, write_manifest
 from src.model_utils import device_adapter
-from src.model_utils.options import OPTIONS
+from src.model_utils.options import COMMANDS, OPTIONS
 from src.network.recompute import RecomputedBottleneck
+from src.training import evaluation_report
 from src.utils.checkpoint import METADATA_KEY, list_checkpoints, load_checkpoint
 from src.utils.errors import ReportedError, UsageError, run
 
@@ -131,6 +138,27 @@ TRAIN = [
     ("config_path", "", "--config_path {yaml}", ("rates",), [0.3, 0.15]),
 ]  # fmt: skip
 
+# The same for export.py; the method is one of Model.
+ONNX = "--file_format ONNX"
+CALIBRATED = f"{ONNX} --calibration_images 8"
+INT8 = f"{CALIBRATED} --quantize"
+CIFAR_INT8 = f"{INT8} --dataset cifar10 --train_data_dir {{cifar}} --eval_data_dir {{cifar}}"
+EXPORT = [
+    ("image_size", "", "--image_size 16", ("input_size",), 16),
+    ("train_data_dir", CIFAR_INT8, "--train_data_dir {cifar6}", ("numbers",), CHANGED),
+    ("eval_data_dir", CIFAR_INT8, "--eval_data_dir {cifar6}", ("measured_images",), 6),
+    ("config_path", "", "--config_path {onnx_yaml}", ("name",), "model.onnx"),
+    ("ckpt_file", ONNX, "--ckpt_file {pretrained}", ("numbers",), CHANGED),
+    ("file_format", "", ONNX, ("name",), "model.onnx"),
+    ("file_name", "", "--file_name {other}", ("name",), "other.mindir"),
+    ("batch_size", "", "--batch_size 3", ("says", "batch_size"), 3),
+    ("mindir_version", "", "--mindir_version 1", ("says", "mindir_version"), 1),
+    ("mindir_version", "", "--mindir_version 1", ("version_in_the_file",), 1),
+    ("export_fp16", ONNX, "--export_fp16", ("says", "precision"), "float16"),
+    ("quantize", CALIBRATED, "--quantize", ("says", "precision"), "int8"),
+    ("calibration_images", INT8, "--calibration_images 40", ("numbers",), CHANGED),
+]
+
 # Keys that a file without metadata needs, with the flags that make another network or input.
 ZOO = {
     "net": "--net densenet121",
@@ -167,6 +195,9 @@ def places(tmp_path_factory) -> dict[str, str]:
     write_cifar(root / "mixed" / "data_batch_1.bin", 8)
     write_cifar(root / "cifar" / "data_batch_1.bin", 8)
     write_cifar(root / "cifar6" / "data_batch_1.bin", 6)
+    for name, count in (("cifar", 8), ("cifar6", 6)):
+        write_cifar(root / name / "test_batch.bin", count)
+    (root / "onnx.yaml").write_text("file_format: ONNX\n")
     (root / "lr.yaml").write_text("lr: 0.3\n")
     train.main([*BASE, "--seed", "7", "--save_ckpt_path", str(root / "run")])
     pretrained = only(root / "run") / "0-2_1.ckpt"
@@ -175,6 +206,8 @@ def places(tmp_path_factory) -> dict[str, str]:
         "cifar": str(root / "cifar"),
         "cifar6": str(root / "cifar6"),
         "yaml": str(root / "lr.yaml"),
+        "onnx_yaml": str(root / "onnx.yaml"),
+        "other": str(root / "other"),
         "pretrained": str(pretrained),
     }
 
@@ -208,19 +241,151 @@ def test_the_same_flags_give_the_same_weights(trained):
     assert trained("").all_bits() == trained(" ").all_bits()
 
 
-def predictions(checkpoint: Path, output: Path, *flags: str) -> str:
+class Model:
+    """What an export left."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.description = json.loads(manifest_path(path).read_text())
+
+    def name(self) -> str:
+        return self.path.name
+
+    def numbers(self) -> list[bytes]:
+        """Weights, and of INT8 the scales. Nodes are numbered through all exports of a process, so files differ."""
+        return [onnx.numpy_helper.to_array(value).tobytes() for value in onnx.load(self.path).graph.initializer]
+
+    def version_in_the_file(self) -> int:
+        return ModelProto.FromString(self.path.read_bytes()).mind_ir_version
+
+    def says(self, key: str) -> object:
+        return self.description[key]
+
+    def input_size(self) -> int:
+        return self.description["preprocessing"]["image_size"]
+
+    def measured_images(self) -> int:
+        return self.description["verified"]["images"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, places, trained):
+    """flags -> Model; each combination of flags is exported once, from one checkpoint unless they name another."""
+    done = {}
+
+    def model(flags: str) -> Model:
+        if flags not in done:
+            argv = [
+                "--ckpt_file",
+                str(trained("").last),
+                "--file_name",
+                str(tmp_path_factory.mktemp("model") / "model"),
+            ]
+            done[flags] = Model(export.main([*argv, *flags.format(**places).split()]))
+        return done[flags]
+
+    return model
+
+
+@pytest.mark.parametrize("row", EXPORT, ids=lambda row: row[0])
+def test_export(row, exported):
+    _, common, flag, (method, *arguments), expected = row
+    before, after = (getattr(exported(flags), method)(*arguments) for flags in (common, f"{common} {flag}".strip()))
+    assert before != after
+    if expected is not CHANGED:
+        assert after == expected
+
+
+def test_the_same_flags_give_the_same_model(exported):
+    """So a difference above comes from the key."""
+    assert exported(CIFAR_INT8).numbers() == exported(CIFAR_INT8 + " ").numbers()
+
+
+@pytest.fixture
+def described(monkeypatch, tmp_path):
+    """Runs export.py without the work, and returns the manifest and the threads that the work would have had."""
+
+    def export_model(_, manifest: Manifest, path: Path, *, threads: int) -> Manifest:
+        asked.append((manifest, threads))
+        path.touch()
+        write_manifest(manifest, path)
+        return manifest
+
+    asked = []
+    monkeypatch.setattr(export, "export_model", export_model)
+
+    def run_export(checkpoint: Path, *flags: str) -> tuple[Manifest, int]:
+        name = tmp_path / str(len(asked))
+        export.main(["--ckpt_file", str(checkpoint), "--file_name", str(name), *flags])
+        return asked[-1]
+
+    return run_export
+
+
+@pytest.mark.parametrize("key", [*ZOO, "dataset"])
+def test_export_of_a_file_without_metadata(key, trained, described, tmp_path):
+    """With the flag, the network and input of the file that describes itself; without it, others or none."""
+    common = ZOO_STEM if key == "stem_pool" else ""
+    flag = ZOO.get(key, "--dataset digits")
+    result = trained(f"{common} {ZOO.get(key, '')}".strip())
+    own = described(result.last)[0]
+    zoo = without_metadata(result.last, tmp_path / "zoo.ckpt")
+    usual = [*TINY, *common.split()]
+    given = described(zoo, *usual, *flag.split())[0]
+    assert (given.architecture, given.preprocessing) == (own.architecture, own.preprocessing)
+    assert given.class_names == tuple(f"class_{i}" for i in range(own.architecture.num_classes))
+    other = {"num_classes": ["--num_classes", "3"], "dataset": ["--dataset", "cifar10"]}.get(key, [])
+    try:
+        without = described(zoo, *usual, *other)[0]
+        assert (without.architecture, without.preprocessing) != (own.architecture, own.preprocessing)
+    except ReportedError as error:
+        assert "does not fit the network" in str(error)
+        assert key not in ("image_size", "transition_pool", "stem_pool", "dataset")
+
+
+def test_the_classes_of_a_file_without_metadata_are_counted(trained, described, tmp_path):
+    zoo = without_metadata(trained("--num_classes 12").last, tmp_path / "zoo.ckpt")
+    assert described(zoo, *TINY)[0].architecture.num_classes == 12
+
+
+def test_export_refuses_another_network(trained, tmp_path):
+    with pytest.raises(UsageError, match=r"bn_size is 3, but .* was made with 4; leave --bn_size out"):
+        export.main(["--ckpt_file", str(trained("").last), "--bn_size", "3", "--file_name", str(tmp_path / "m")])
+
+
+def test_export_workers_and_device(trained, described, monkeypatch):
+    checkpoint = trained("").last
+    assert described(checkpoint, "--num_parallel_workers", "1")[1] == 1
+    with pytest.raises(UsageError, match="num_parallel_workers is 9999"):
+        described(checkpoint, "--num_parallel_workers", "9999")
+    with pytest.raises(ReportedError, match="device_target is Ascend"):
+        described(checkpoint, "--device_target", "Ascend")
+    asked = []
+    monkeypatch.setattr(device_adapter.ms, "set_device", lambda *device: asked.append(device))
+    described(checkpoint, "--device_id", "3")
+    assert asked == [("CPU", 3)]
+
+
+def test_export_reports_keys_that_it_does_not_use(trained, described, capsys):
+    described(trained("").last, "--lr", "1", "--on_bad_image", "skip")
+    out = capsys.readouterr().out
+    assert "export.py does not use --lr" in out
+    assert "export.py does not use --on_bad_image" in out
+
+
+def predictions(model: Path, output: Path, *flags: str, main=evaluation.main) -> str:
     table = output / "predictions.csv"
     argv = [
         "--per_batch_size",
         "256",
         "--ckpt_files",
-        str(checkpoint),
+        str(model),
         "--predictions",
         str(table),
         "--save_ckpt_path",
         str(output / "out"),
     ]
-    evaluation.main([*argv, *flags])
+    main([*argv, *flags])
     return table.read_text()
 
 
@@ -263,30 +428,45 @@ def test_eval_refuses_another_network_and_follows_another_image_size(trained, ba
     assert any("eval.py does not use --lr" in log for log in logs)
 
 
-def test_eval_dataset_and_eval_data_dir(trained, base_predictions, tmp_path):
+@pytest.fixture(scope="module")
+def evaluator(trained, exported):
+    """command -> (its main, what it evaluates)."""
+    commands = {"eval": (evaluation.main, trained("").last), "eval_onnx": (eval_onnx.main, exported(ONNX).path)}
+    return commands.__getitem__
+
+
+EVALUATORS = pytest.mark.parametrize("command", ["eval", "eval_onnx"])
+
+
+@EVALUATORS
+def test_dataset_and_eval_data_dir(command, evaluator, tmp_path):
     """Records of CIFAR-10's form instead of the digits, and then another folder of them."""
+    main, model = evaluator(command)
     for name, count in (("six", 6), ("four", 4)):
         write_cifar(tmp_path / name / "test_batch.bin", count)
         (tmp_path / f"of {name}").mkdir()
         flags = ["--dataset", "cifar10", "--eval_data_dir", str(tmp_path / name)]
-        table = predictions(trained("").last, tmp_path / f"of {name}", *flags)
-        assert len(table.splitlines()) == 1 + count != len(base_predictions.splitlines())
+        table = predictions(model, tmp_path / f"of {name}", *flags, main=main)
+        assert len(table.splitlines()) == 1 + count
+    assert len(predictions(model, tmp_path, main=main).splitlines()) == 1 + HELD_OUT_DIGITS
     with pytest.raises(UsageError, match="found no eval_data_dir"):
-        predictions(trained("").last, tmp_path, "--dataset", "cifar10")
+        predictions(model, tmp_path, "--dataset", "cifar10", main=main)
 
 
-def test_eval_per_batch_size_and_workers(trained, tmp_path, monkeypatch):
+@EVALUATORS
+def test_per_batch_size_and_workers(command, evaluator, tmp_path, monkeypatch):
     asked = []
+    main, model = evaluator(command)
 
     def batches(*arguments, **named):
         asked.append(named)
         return real(*arguments, **named)
 
-    real = evaluation.evaluation_batches
-    monkeypatch.setattr(evaluation, "evaluation_batches", batches)
+    real = evaluation_report.evaluation_batches
+    monkeypatch.setattr(evaluation_report, "evaluation_batches", batches)
     for name, flags in (("a", "--per_batch_size 7 --num_parallel_workers 1"), ("b", "--per_batch_size 50")):
         (tmp_path / name).mkdir()
-        predictions(trained("").last, tmp_path / name, *flags.split())
+        predictions(model, tmp_path / name, *flags.split(), main=main)
     assert [call["batch_size"] for call in asked] == [7, 50]
     assert asked[0]["workers"] == 1
 
@@ -345,12 +525,31 @@ def test_on_bad_image(command, tmp_path):
     assert list(tmp_path.glob(f"out/*/skipped_{command}_images.txt"))
 
 
+def test_eval_onnx_on_bad_image(exported, tmp_path, capsys):
+    """Of a data set, and of a user's own pictures."""
+    pictures = write_pictures(tmp_path / "pictures", ("0", "1"), each=3)
+    (pictures / "1" / "1.jpg").write_text("not a picture")
+    argv = ["--ckpt_files", str(exported(ONNX).path), "--save_ckpt_path", str(tmp_path / "out")]
+    data = ["--dataset", "folder", "--eval_data_dir", str(pictures)]
+    for flags in (data, ["--images", str(pictures / "1")]):
+        with pytest.raises(ReportedError, match=r"1/1\.jpg should be"):
+            eval_onnx.main([*argv, *flags, "--on_bad_image", "error"])
+    assert eval_onnx.main([*argv, *data, "--on_bad_image", "skip"]).seen == 5
+    capsys.readouterr()
+    eval_onnx.main([*argv, "--images", str(pictures / "1"), "--on_bad_image", "skip"])
+    skipped, *answers = capsys.readouterr().out.splitlines()
+    assert "WARNING:skipped: " in skipped
+    assert [line.split(":")[0] for line in answers] == ["0.jpg", "2.jpg"]
+
+
 @pytest.fixture
-def command_line(trained, tmp_path):
+def command_line(trained, exported, tmp_path):
     """command -> (its main, flags that work), to which a test adds one."""
     commands = {
         "train": (train.main, [*BASE, "--max_epoch", "1"]),
         "eval": (evaluation.main, ["--ckpt_files", str(trained("").last)]),
+        "export": (export.main, ["--ckpt_file", str(trained("").last), "--file_name", str(tmp_path / "model")]),
+        "eval_onnx": (eval_onnx.main, ["--ckpt_files", str(exported(ONNX).path)]),
     }
     return lambda command: (commands[command][0], [*commands[command][1], "--save_ckpt_path", str(tmp_path / "out")])
 
@@ -370,6 +569,44 @@ def test_device_rank_and_group(command, command_line, monkeypatch):
     assert asked == [("CPU", 3)]
 
 
+def test_eval_onnx_device(command_line, monkeypatch):
+    """The asked-for device or an error, never another one; device_id chooses among the GPUs."""
+    main, flags = command_line("eval_onnx")
+    with pytest.raises(UsageError, match="found device_target Ascend, expected CPU or GPU"):
+        main([*flags, "--device_target", "Ascend"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    asked = []
+
+    def session(path, options, providers):
+        asked.append(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    for device in ([], ["--device_target", "GPU", "--device_id", "3"]):
+        with pytest.raises(ReportedError, match="could not start CUDAExecutionProvider and would have used the CPU"):
+            main([*flags, *device])
+    assert asked == [[("CUDAExecutionProvider", {"device_id": number})] for number in ("0", "3")]
+
+
+def test_eval_onnx_refuses_another_net(command_line):
+    main, flags = command_line("eval_onnx")
+    main([*flags, "--net", "densenet100"])
+    with pytest.raises(UsageError, match=r"net is densenet121, but .*model\.onnx is a densenet100; leave --net out"):
+        main([*flags, "--net", "densenet121"])
+
+
+def test_eval_onnx_images(command_line, tmp_path, capsys):
+    main, flags = command_line("eval_onnx")
+    pictures = write_pictures(tmp_path / "pictures", ("one",), each=2)
+    capsys.readouterr()
+    for path, count in ((pictures / "one", 2), (pictures / "one" / "1.jpg", 1)):
+        assert main([*flags, "--images", str(path)]) is None
+        assert capsys.readouterr().out.count(".jpg: ") == count
+    assert not (tmp_path / "out").exists()
+    assert main(flags).seen == HELD_OUT_DIGITS
+
+
 def test_deterministic(command_line, monkeypatch):
     asked = []
     monkeypatch.setattr(device_adapter, "_set_deterministic", asked.append)
@@ -379,7 +616,7 @@ def test_deterministic(command_line, monkeypatch):
     assert asked == [True, False]
 
 
-@pytest.mark.parametrize("command", ["train", "eval"])
+@pytest.mark.parametrize("command", ["train", "eval", "eval_onnx"])
 def test_save_ckpt_path(command, command_line, tmp_path, monkeypatch):
     main, flags = command_line(command)
     monkeypatch.chdir(tmp_path)
@@ -389,7 +626,7 @@ def test_save_ckpt_path(command, command_line, tmp_path, monkeypatch):
     assert contents(tmp_path / "elsewhere")
 
 
-@pytest.mark.parametrize("command", ["train", "eval"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_debug(command, command_line, capsys):
     main, flags = command_line(command)
     for debug in ("false", "true"):
@@ -403,8 +640,9 @@ def test_eval_is_distributed(command_line, tmp_path):
     assert "running stand-alone: is_distributed is 0" in (only(tmp_path / "out") / "eval.log").read_text()
 
 
-def test_eval_config_path(command_line, tmp_path):
-    main, flags = command_line("eval")
+@EVALUATORS
+def test_eval_config_path(command, command_line, tmp_path):
+    main, flags = command_line(command)
     (tmp_path / "other.yaml").write_text(f"predictions: {tmp_path / 'from_yaml.csv'}\n")
     main([*flags, "--config_path", str(tmp_path / "other.yaml")])
     assert (tmp_path / "from_yaml.csv").is_file()
@@ -414,6 +652,18 @@ def test_eval_ckpt_files_and_predictions(trained, base_predictions, tmp_path):
     """Another file gives other answers; the answers are written only when asked for."""
     assert predictions(trained("--seed 2").last, tmp_path) != base_predictions
     evaluation.main(["--ckpt_files", str(trained("").last), "--save_ckpt_path", str(tmp_path / "quiet")])
+    assert not list((tmp_path / "quiet").glob("**/predictions*"))
+
+
+def test_eval_onnx_ckpt_files_and_predictions(exported, tmp_path):
+    """Another model gives other answers."""
+    answers = []
+    for name, flags in (("one", ONNX), ("other", f"{ONNX} --ckpt_file {{pretrained}}")):
+        (tmp_path / name).mkdir()
+        answers.append(predictions(exported(flags).path, tmp_path / name, main=eval_onnx.main))
+    assert answers[0] != answers[1]
+    quiet = ["--ckpt_files", str(exported(ONNX).path), "--save_ckpt_path", str(tmp_path / "quiet")]
+    eval_onnx.main(quiet)
     assert not list((tmp_path / "quiet").glob("**/predictions*"))
 
 
@@ -432,6 +682,9 @@ OTHERS = {
     "save_ckpt_path debug resume",
     "eval": "dataset eval_data_dir per_batch_size num_parallel_workers on_bad_image device_target device_id rank "
     "group_size save_ckpt_path debug is_distributed config_path ckpt_files predictions",
+    "export": "dataset num_parallel_workers device_target device_id debug",
+    "eval_onnx": "net dataset eval_data_dir per_batch_size on_bad_image num_parallel_workers device_target device_id "
+    "save_ckpt_path config_path debug ckpt_files predictions images",
 }
 IN_OTHER_FILES = {"train": "is_save_on_master"}  # tests/test_distributed.py: it needs a second rank
 
@@ -440,6 +693,9 @@ def test_every_key_is_covered():
     covered = {
         "train": {row[0] for row in TRAIN} | {*OTHERS["train"].split(), *IN_OTHER_FILES["train"].split()},
         "eval": set(ZOO) | set(OTHERS["eval"].split()),
+        "export": {row[0] for row in EXPORT} | set(ZOO) | set(OTHERS["export"].split()),
+        "eval_onnx": set(OTHERS["eval_onnx"].split()),
     }
+    assert set(covered) == set(COMMANDS)
     for command, keys in covered.items():
         assert keys == {option.name for option in OPTIONS if command in option.commands}

@@ -1,10 +1,12 @@
 """Every command that the documents show is one that the code accepts, and both READMEs say the same."""
 
 import ast
+import importlib
 import re
 import shlex
 import subprocess
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 import mindspore as ms
@@ -13,14 +15,17 @@ import pytest
 from commands import ROOT
 
 from src.model_utils.config import parse
-from src.model_utils.options import BY_NAME
+from src.model_utils.options import BY_NAME, COMMANDS
 from src.network.densenet import DenseNet, architecture
 from src.utils.checkpoint import save_checkpoint
+from src.utils.errors import ReportedError
 
 READMES = ("README.md", "README_CN.md")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(python|bash|pip) ")
-_LEAST = {"README.md": 25, "README_CN.md": 25, "train.py": 3, "eval.py": 3}  # elsewhere 1
+_COMMAND = re.compile(r"([A-Z_]+=\S+ )*(python|bash|pip) ")
+_ASSIGNMENT = re.compile(r"[A-Z_]+=")
+PARSED_BY = {f"{name}.py": name for name in COMMANDS} | {"scripts/train_pytorch.py": "train"}
+_LEAST = {"README.md": 25, "README_CN.md": 25, "train.py": 3, "eval.py": 3, "export.py": 3}  # elsewhere 1
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Command:
     line: str
 
     def words(self) -> list[str]:
-        """As a shell would split it; what follows a `#` is a comment."""
-        return shlex.split(self.line, comments=True)
+        """As a shell would split it, variables set in front left out; what follows a `#` is a comment."""
+        return list(dropwhile(_ASSIGNMENT.match, shlex.split(self.line, comments=True)))
 
     def __str__(self) -> str:
         return f"{self.document}: {self.line}"
@@ -75,7 +80,8 @@ def documents() -> list[str]:
         *ROOT.glob("*_config.yaml"),
     ]
     names = [str(path.relative_to(ROOT)) for path in sorted(found) if path.name != "common.sh"]
-    return [*READMES, "train.py", "eval.py", *names]
+    tools = ["postprocess.py", "src/deploy/convert_weights.py", "src/deploy/write_labels.py"]
+    return [*READMES, *(f"{name}.py" for name in COMMANDS), *tools, *names]
 
 
 def usage_words(text: str) -> list[str]:
@@ -101,6 +107,12 @@ def check_script(command: Command) -> None:
             assert usage_words(command.line)[2:] == usage_of(script), f"{command}: the usage is {usage_of(script)}"
         else:
             check_cpu_script(command, "train" if "train" in script.name else "eval", usage_of(script), arguments)
+    elif script.name == "run_onnx_eval.sh":
+        check_onnx_script(command, usage_of(script), arguments)
+    elif script.name == "run_infer_310.sh":
+        assert len(arguments) == len(usage_of(script)), f"{command}: the usage is {usage_of(script)}"
+    elif script.name == "fetch_lite.sh":
+        assert not arguments, f"{command}: it takes no arguments"
     elif script.name == "quickstart.sh":
         parse("train", ["--dataset", "digits", *([] if is_usage else arguments)])
     else:
@@ -119,21 +131,44 @@ def check_cpu_script(command: Command, kind: str, usage: list[str], arguments: l
     assert parse(kind, flags).ignored == (), f"{command}: the command does not use all of these flags"
 
 
+def check_onnx_script(command: Command, usage: list[str], arguments: list[str]) -> None:
+    """ONNX DATA DEVICE, then perhaps NET DATASET."""
+    if "ONNX" in arguments:
+        assert usage_words(command.line)[2:] == usage, f"{command}: the usage is {usage}"
+        return
+    model, data, device, *named = arguments
+    flags = [f"--ckpt_files={model}", f"--eval_data_dir={data}", f"--device_target={device}"]
+    flags += [f"--{key}={value}" for key, value in zip(("net", "dataset"), named, strict=bool(named))]
+    parse("eval_onnx", flags)
+
+
 def check_python(command: Command) -> None:
-    """`python train.py ...`, `python eval.py ...`, `python scripts/NAME.py ...`"""
+    """`python train.py ...`, `python scripts/NAME.py ...`, `python -m src.deploy.NAME ...`"""
     words = command.words()
+    if words[1] == "-m":
+        check_tool(command, words[2], words[3:])
+        return
     assert (ROOT / words[1]).is_file(), command
-    if words[1] in ("train.py", "eval.py", "scripts/train_pytorch.py"):
-        kind = "eval" if words[1] == "eval.py" else "train"
+    if words[1] in PARSED_BY:
+        kind = PARSED_BY[words[1]]
         if words[2:] == ["--help"]:
             with pytest.raises(SystemExit) as stopped:
                 parse(kind, words[2:])
             assert stopped.value.code == 0
             return
         assert parse(kind, words[2:]).ignored == (), f"{command}: the command does not use all of these flags"
+    elif words[1] in ("postprocess.py", "scripts/benchmark_inference.py"):
+        check_tool(command, words[1].removesuffix(".py").replace("/", "."), words[2:])
     else:
         writers = ("scripts/write_mnist5k.py", "scripts/write_photos.py")
         assert words[1] in writers and len(words) == 3, f"{command}: say here how it is checked"
+
+
+def check_tool(command: Command, module: str, arguments: list[str]) -> None:
+    """The tool takes the arguments; what it then complains of are the files, which are not there."""
+    with pytest.raises(ReportedError) as error:
+        importlib.import_module(module).main(arguments)
+    assert not re.search("usage", str(error.value)), f"{command}: {error.value}"
 
 
 def check_pip(command: Command) -> None:
@@ -175,6 +210,7 @@ def test_each_command_is_accepted(document):
         ("python train.py --learning_rate 1 --dataset digits", "learning_rate"),
         ("python eval.py --ckpt_files best.ckpt --lr 0.1", "does not use"),
         ("python trian.py --net densenet100", "trian.py"),
+        ("python -m src.deploy.convert_weights a.pth b.ckpt --classes c", "--help shows the usage"),
         ("bash scripts/run_eval_cpu.sh densenet100 digits bundled", "the usage is"),
         ("bash scripts/run_train_cpu.sh densenet99 digits bundled", "densenet99"),
         ("bash scripts/run_train_cpu.sh NET DATASET DATA [FLAG VALUE]...", "the usage is"),

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commands import HELD_OUT_DIGITS, NETWORK, ROOT, contents, only
 
+import export
+
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
 COMMANDS = [script for script in SCRIPTS if script.name != "common.sh"]
 TINY = [*NETWORK, *["--image_size", "8", "--max_epoch", "1", "--per_batch_size", "256"]]
@@ -59,6 +61,7 @@ def test_what_is_sourced_changes_no_options_of_the_caller():
         ("run_train_cpu.sh", ["densenet100", "digits"]),
         ("run_eval_cpu.sh", []),
         ("run_eval_cpu.sh", ["densenet100", "digits", "bundled"]),
+        ("run_onnx_eval.sh", ["densenet100.onnx", "bundled"]),
     ],
 )
 def test_too_few_arguments_print_the_usage(name, arguments, tmp_path):
@@ -66,7 +69,7 @@ def test_too_few_arguments_print_the_usage(name, arguments, tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"usage: bash scripts/{name} NET DATASET DATA ")
+    assert line.startswith(f"usage: bash scripts/{name} ")
     assert list(tmp_path.iterdir()) == []
     header = (ROOT / "scripts" / name).read_text("utf-8").split("\nset -euo", 1)[0]
     assert "#   " + line.removeprefix("usage: ") in header.splitlines()
@@ -106,6 +109,18 @@ def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path):
     assert int(correct) / HELD_OUT_DIGITS == float(row["top1"])
     assert contents(first) == trained
     assert sorted(path.name for path in folder.iterdir()) == ["eval", "train"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [[], ["densenet100", "digits"]])
+def test_the_onnx_script_evaluates_in_a_folder_with_spaces(names, trained_run, tmp_path):
+    folder = tmp_path / "my models"
+    folder.mkdir()
+    export.main(["--ckpt_file", str(trained_run / "best.ckpt"), "--file_format=ONNX", f"--file_name={folder / 'm'}"])
+    done = run_script("run_onnx_eval.sh", "m.onnx", "bundled", "CPU", *names, "--per_batch_size", "9", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert f"tot={HELD_OUT_DIGITS}, acc=" in done.stdout
+    assert (only(folder / "eval") / "confusion_matrix.csv").is_file()
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def open_cifar10(path: Path, split: str) -> Source:
             f"{printable(folder)} holds no {PATTERNS[split]}; expected the binary version of CIFAR-10, unpacked from "
             "cifar-10-binary.tar.gz"
         )
-    parts = [_open_records(file) for file in files]
+    parts = [open_records(file) for file in files]
     ends = np.cumsum([len(part) for part in parts])
 
     def locate(i: int) -> tuple[int, int]:
@@ -58,8 +58,8 @@ def _find_folder(path: Path) -> Path:
     return inner if inner.is_dir() else path
 
 
-def _open_records(file: Path) -> np.ndarray:
-    """Map a file into memory as uint8 (records, RECORD_BYTES), its labels checked."""
+def open_records(file: Path) -> np.ndarray:
+    """Map a file into memory as uint8 (records, RECORD_BYTES), its labels checked. Raises ReportedError, or OSError."""
     size = file.stat().st_size
     if size == 0 or size % RECORD_BYTES:
         raise ReportedError(

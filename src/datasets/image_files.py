@@ -62,6 +62,21 @@ def is_picture(data: np.ndarray) -> bool:
         return False
 
 
+def picture_names(folder: Path) -> list[str]:
+    """Return the names of a folder's pictures, sorted. A dangling link is among them, so that it is reported later.
+
+    Raises OSError when the folder cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(EXTENSIONS)
+            and not entry.name.startswith(".")  # ._name.jpg: what macOS leaves beside a file is no picture
+            and (entry.is_file() or not Path(entry).exists())
+        )
+
+
 def printable(path: str | os.PathLike) -> str:
     """Return a path as valid text: bytes of a name that are not UTF-8 become `\\xff`, line breaks and the like `?`."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")

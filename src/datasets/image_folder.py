@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.image_files import EXTENSIONS, ImageFiles, printable
+from src.datasets.class_names import are_unnamed
+from src.datasets.image_files import EXTENSIONS, ImageFiles, picture_names, printable
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 
@@ -15,16 +16,19 @@ def open_folder(dataset: str, path: Path, class_names: Sequence[str] | None) -> 
     """Open `path`; classes and, within a class, files are in the order of their names. Hidden files are left out.
 
     Without `class_names` every class folder is a class, also an empty one. With them (the network's), a folder that is
-    not among them is an error and one that is missing has no images. Raises ReportedError, or OSError for what
-    cannot be listed.
+    not among them is an error and one that is missing has no images; but a network whose classes are unnamed takes the
+    folders as they come. Raises ReportedError, or OSError for what cannot be listed.
     """
     with os.scandir(path) as entries:
         folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    classes = [(printable(folder), _image_files(path / folder)) for folder in folders]
+    classes = [(printable(folder), picture_names(path / folder)) for folder in folders]
     if not classes:
         raise ReportedError(f"{printable(path)} has no class folders; expected one folder of pictures for each class")
-    names = tuple(name for name, _ in classes) if class_names is None else tuple(class_names)
-    unknown = sorted({name for name, _ in classes} - set(names))
+    folder_names = tuple(name for name, _ in classes)
+    names = folder_names if class_names is None else tuple(class_names)
+    unknown = sorted(set(folder_names) - set(names))
+    if unknown and are_unnamed(names):
+        names, unknown = folder_names, []
     if unknown:
         raise ReportedError(
             f"{printable(path)} has {len(unknown)} class folders that the network does not know, first {unknown[0]!r}; "
@@ -39,15 +43,3 @@ def open_folder(dataset: str, path: Path, class_names: Sequence[str] | None) -> 
     labels = np.array([number[name] for name, files in classes for _ in files], np.int32)
     images = ImageFiles(path, paths)
     return Source(dataset, names, labels, True, images, images.name)
-
-
-def _image_files(folder: Path) -> list[str]:
-    """Return the names of a folder's pictures, sorted. A dangling link is among them, so that it is reported later."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(EXTENSIONS)
-            and not entry.name.startswith(".")  # ._name.jpg: what macOS leaves beside a file is no picture
-            and (entry.is_file() or not Path(entry).exists())
-        )

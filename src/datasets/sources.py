@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from src.datasets.cifar10 import open_cifar10
+from src.datasets.class_names import are_unnamed
 from src.datasets.digits import open_digits
 from src.datasets.image_files import printable
 from src.datasets.image_folder import open_folder
@@ -58,4 +59,5 @@ def _with_class_names(source: Source, class_names: tuple[str, ...]) -> Source:
         raise ReportedError(
             f"the data set {source.dataset} has labels of {classes} classes, but the network knows {len(class_names)}"
         )
-    return replace(source, class_names=class_names)
+    keeps_own = are_unnamed(class_names) and classes == len(class_names)
+    return source if keeps_own else replace(source, class_names=class_names)

@@ -36,21 +36,3 @@ def open_usable(
     if not len(good):
         raise ReportedError(f"none of the {len(source)} {split} images in {path} can be decoded; see {listed}")
     return source.subset(good)
-
-
-def fill_class_names(class_names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
-    """One name for each output of the network: the data set's, then `unused_N` for outputs it has no class for.
-
-    num_classes 0 means as many as the data set has. Raises ReportedError when the data set has more.
-    """
-    if num_classes and len(class_names) > num_classes:
-        raise ReportedError(
-            f"num_classes is {num_classes}, but the data set has {len(class_names)} classes; "
-            f"set --num_classes {len(class_names)}, or 0 for as many as there are"
-        )
-    return class_names + tuple(f"unused_{i}" for i in range(len(class_names), num_classes))
-
-
-def used_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """The reverse of `fill_class_names`: the names of the data set's own classes."""
-    return tuple(name for i, name in enumerate(class_names) if name != f"unused_{i}")

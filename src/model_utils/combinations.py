@@ -105,6 +105,57 @@ def no_checkpoint(config: Config) -> str | None:
     return None
 
 
+def no_export_checkpoint(config: Config) -> str | None:
+    """There is nothing to export."""
+    if not config.ckpt_file:
+        return "found no ckpt_file, expected a checkpoint; give --ckpt_file"
+    return None
+
+
+def air_off_ascend(config: Config) -> str | None:
+    """Only the Ascend's own compiler makes it."""
+    if config.file_format == "AIR" and config.device_target in ("CPU", "GPU"):
+        return (
+            f"found file_format AIR with device_target {config.device_target}, expected Ascend, which alone writes "
+            "AIR; export a MINDIR or ONNX here"
+        )
+    return None
+
+
+def mindir_version_of_another_format(config: Config) -> str | None:
+    """Only a MINDIR has it."""
+    if config.mindir_version == 1 and config.file_format != "MINDIR":
+        return f"found mindir_version 1 with file_format {config.file_format}, expected MINDIR; leave one of them out"
+    return None
+
+
+def quantize_alone(config: Config) -> str | None:
+    """INT8 is made from a float32 ONNX model."""
+    if config.quantize and config.file_format != "ONNX":
+        return f"found quantize true with file_format {config.file_format}, expected ONNX; give --file_format ONNX"
+    if config.quantize and config.export_fp16:
+        return "found both quantize and export_fp16 true, expected one precision; leave one of them out"
+    return None
+
+
+def no_model(config: Config) -> str | None:
+    """There is nothing to run."""
+    if not config.ckpt_files:
+        return "found no ckpt_files, expected an .onnx model; give --ckpt_files"
+    return None
+
+
+def images_and_data(config: Config) -> str | None:
+    """A user's own pictures have no labels to count with."""
+    for key in ("eval_data_dir", "dataset", "predictions"):
+        if config.images and config.given(key):
+            return (
+                f"found images {show(config.images)} and {key} {show(getattr(config, key))}, expected pictures to name "
+                "or a data set to evaluate on; leave one of them out"
+            )
+    return None
+
+
 def missing_data(key: str, value: str, dataset: str) -> str | None:
     """The sentence for a data set whose folder (`key`, now `value`) has to be given and was not."""
     if not value and dataset != "digits":
@@ -131,5 +182,7 @@ COMBINATIONS = {
         folder_of_bundled_training_data,
         folder_of_bundled_evaluation_data,
     ),
+    "export": (no_export_checkpoint, air_off_ascend, mindir_version_of_another_format, quantize_alone),
+    "eval_onnx": (no_model, images_and_data, no_evaluation_data, folder_of_bundled_evaluation_data),
     "eval": (rank_outside_group, no_checkpoint, no_evaluation_data, folder_of_bundled_evaluation_data),
 }

@@ -7,8 +7,8 @@ The last of these that gives a key wins: the schema's default, the network's own
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.model_utils.combinations import COMBINATIONS
-from src.model_utils.options import BY_NAME, INTS, OPTIONS, Value, network_yaml, usual_dataset
+from src.model_utils.combinations import COMBINATIONS, missing_data
+from src.model_utils.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_yaml, usual_dataset
 from src.model_utils.usage import help_text
 from src.model_utils.values import expected, nearest, parse_value, show
 from src.model_utils.yaml_file import read_yaml, write_yaml
@@ -40,6 +40,26 @@ class Config:
     def source(self, key: str) -> str:
         """Who chose the value: 'flag', 'yaml' (the file of --config_path) or 'default' (all else)."""
         return self._sources.get(BY_NAME[key].name, "default")
+
+    def given(self, key: str) -> Value | None:
+        """The value if a flag or --config_path gave it, else None."""
+        return getattr(self, key) if self.source(key) != "default" else None
+
+    def data_set(self, key: str, recipe: object) -> tuple[str, str]:
+        """The kind of data set and the path under `key` ('train_data_dir', 'eval_data_dir'): what was given, else
+        what `recipe`, the dictionary of an earlier run, of which nothing is trusted, says.
+
+        Raises UsageError when the path is missing.
+        """
+        recipe = recipe if isinstance(recipe, Mapping) else {}
+        known = recipe.get("dataset")
+        dataset = known if self.source("dataset") == "default" and known in DATASETS else self.dataset
+        path = getattr(self, key)
+        if not path and known == dataset and isinstance(recipe.get(key), str):
+            path = recipe[key]
+        if problem := missing_data(key, path, dataset):
+            raise UsageError(problem)
+        return dataset, path
 
     def as_dict(self) -> dict[str, Value]:
         """Every key and its value, in the schema's order."""
@@ -79,7 +99,7 @@ class Config:
     def given_architecture(self) -> dict[str, Value]:
         """The keys of the architecture that a flag or --config_path gave, 0 and empty ("as it is") left out."""
         keys = ("net", "num_classes", *_ARCHITECTURE, "transition_pool", "stem_pool")
-        return {key: getattr(self, key) for key in keys if self.source(key) != "default" and getattr(self, key)}
+        return {key: self.given(key) for key in keys if self.given(key)}
 
     def recipe(self) -> dict[str, Value]:
         """What a checkpoint keeps of the configuration: all keys that do not belong to one call only."""
@@ -108,7 +128,7 @@ class Config:
 
 
 def parse(command: str, argv: Sequence[str], description: str = "") -> Config:
-    """The configuration of `command` ('train', 'eval') for the command line `argv`, without the program's name.
+    """The configuration of `command`, one of COMMANDS, for the command line `argv`, without the program's name.
 
     Raises UsageError for anything that cannot be meant. `-h` or `--help` prints the keys, then raises SystemExit(0).
     """

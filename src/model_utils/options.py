@@ -10,7 +10,7 @@ from dataclasses import dataclass
 INTS = tuple[int, ...]
 Value = str | int | float | bool | tuple[int, ...]
 
-COMMANDS = ("train", "eval")
+COMMANDS = ("train", "eval", "export", "eval_onnx")
 NETWORKS = ("densenet100", "densenet121", "densenet161", "densenet169", "densenet201")
 DATASETS = ("cifar10", "imagenet", "folder", "list", "digits")
 INT_MAX = 2**31 - 1  # what MindSpore's int32 arguments hold
@@ -40,38 +40,50 @@ class Option:
     in_yaml: bool = True
 
 
-_TRAIN, _EVAL = ("train",), ("eval",)
+_TRAIN, _EVAL, _EXPORT, _ONNX = ((name,) for name in COMMANDS)
+_NETWORK = _TRAIN + _EVAL + _EXPORT
+_GROUP = _TRAIN + _EVAL
+_IMAGES = _TRAIN + _EVAL + _ONNX
 
 OPTIONS: tuple[Option, ...] = (
     Option("net", str, "densenet121", "network", "the network; it also picks the YAML file", NETWORKS),
     Option("dataset", str, "imagenet", "network",
            "kind of data set: CIFAR-10's binary version, class folders (imagenet with its recipe, folder with any "
            "classes), a text list of `path label` lines, or scikit-learn's bundled digits", DATASETS),
-    Option("num_classes", int, 0, "network", "number of classes; 0: as many as the data set has", ge=0),
-    Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0),
-    Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0),
-    Option("block_config", INTS, (), "network", "dense layers in each block; empty: the network's own", ge=1),
-    Option("stem_features", int, 0, "network", "feature maps of the first convolution; 0: the network's own", ge=0),
-    Option("bn_size", int, 0, "network", "bottleneck width in growth rates; 0: the network's own", ge=0),
+    Option("num_classes", int, 0, "network", "number of classes; 0: as many as the data set has", ge=0,
+           commands=_NETWORK),
+    Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0,
+           commands=_NETWORK),
+    Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0,
+           commands=_NETWORK),
+    Option("block_config", INTS, (), "network", "dense layers in each block; empty: the network's own", ge=1,
+           commands=_NETWORK),
+    Option("stem_features", int, 0, "network", "feature maps of the first convolution; 0: the network's own", ge=0,
+           commands=_NETWORK),
+    Option("bn_size", int, 0, "network", "bottleneck width in growth rates; 0: the network's own", ge=0,
+           commands=_NETWORK),
     Option("compression", float, 0.0, "network",
-           "share of the feature maps a transition keeps; 0: the network's own", ge=0, le=1),
+           "share of the feature maps a transition keeps; 0: the network's own", ge=0, le=1, commands=_NETWORK),
     Option("drop_rate", float, 0.0, "network", "dropout after each dense layer", ge=0, lt=1, commands=_TRAIN),
     Option("transition_pool", str, "avg", "network",
-           "pooling in the transitions; max for checkpoints of the MindSpore model zoo", ("avg", "max")),
+           "pooling in the transitions; max for checkpoints of the MindSpore model zoo", ("avg", "max"),
+           commands=_NETWORK),
     Option("stem_pool", str, "pad", "network",
-           "padding of the stem's max pooling; same for checkpoints of the MindSpore model zoo", ("pad", "same")),
+           "padding of the stem's max pooling; same for checkpoints of the MindSpore model zoo", ("pad", "same"),
+           commands=_NETWORK),
     Option("recompute", bool, False, "network",
            "recompute the bottlenecks in the backward pass: less memory, more time", commands=_TRAIN),
     Option("train_data_dir", str, "", "data",
-           "training data: a folder, or the file for --dataset list; not needed for digits", commands=_TRAIN),
+           "training data: a folder, or the file for --dataset list; not needed for digits",
+           commands=_TRAIN + _EXPORT),
     Option("eval_data_dir", str, "", "data",
            "held-out data; train evaluates on it when it is given (bundled: the digits' own)"),
-    Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1),
+    Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1, commands=_IMAGES),
     Option("augmentation", str, "auto", "data",
            "of training images; full: crop, flip and colours, auto: full, but crop for digits",
            ("auto", "full", "crop", "none"), commands=_TRAIN),
     Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
-           ("error", "skip")),
+           ("error", "skip"), commands=_IMAGES),
     Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),
     Option("lr_scheduler", str, "cosine_annealing", "schedule", "how the learning rate falls",
            ("exponential", "cosine_annealing"), commands=_TRAIN),
@@ -107,13 +119,14 @@ OPTIONS: tuple[Option, ...] = (
            ("auto", "Ascend", "GPU", "CPU")),
     Option("device_id", int, 0, "run", "which of the machine's devices", ge=0),
     Option("is_distributed", int, 1, "run", "1: join the launcher's group if a launcher started this process; "
-           "0: run alone", (0, 1)),
-    Option("rank", int, 0, "run", "this process's number in its group", ge=0),
-    Option("group_size", int, 1, "run", "processes in the group", ge=1),
+           "0: run alone", (0, 1), commands=_GROUP),
+    Option("rank", int, 0, "run", "this process's number in its group", ge=0, commands=_GROUP),
+    Option("group_size", int, 1, "run", "processes in the group", ge=1, commands=_GROUP),
     Option("seed", int, 1, "run", "seed of everything random", ge=0, commands=_TRAIN),
     Option("deterministic", bool, True, "run", "the same seed gives the same bits", commands=_TRAIN),
     Option("log_interval", int, 100, "run", "steps between log lines", ge=1, commands=_TRAIN),
-    Option("save_ckpt_path", str, "output", "run", "folder in which each run makes its own, named after the time"),
+    Option("save_ckpt_path", str, "output", "run", "folder in which each run makes its own, named after the time",
+           commands=_IMAGES),
     Option("ckpt_interval", int, 0, "run", "steps between checkpoints besides the one at each epoch's end; 0: none",
            ge=0, commands=_TRAIN),
     Option("keep_checkpoint_max", int, 5, "run", "how many of the newest checkpoints to keep", ge=1, commands=_TRAIN),
@@ -125,9 +138,24 @@ OPTIONS: tuple[Option, ...] = (
            commands=_TRAIN, saved=False),
     Option("config_path", str, "", "start", "YAML file to use instead of the network's", saved=False, in_yaml=False),
     Option("debug", bool, False, "start", "show the traceback of an error", saved=False, in_yaml=False),
-    Option("ckpt_files", str, "", "evaluation", "checkpoint to evaluate, or a folder: all in it, newest first",
-           commands=_EVAL),
-    Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to", commands=_EVAL),
+    Option("ckpt_files", str, "", "evaluation", "checkpoint to evaluate, or a folder: all in it, newest first; for "
+           "eval_onnx.py the model", commands=_EVAL + _ONNX),
+    Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to",
+           commands=_EVAL + _ONNX),
+    Option("images", str, "", "evaluation", "a picture or a folder of pictures: print what they show",
+           commands=_ONNX),
+    Option("ckpt_file", str, "", "export", "checkpoint to export", commands=_EXPORT),
+    Option("file_format", str, "MINDIR", "export", "AIR only on Ascend", ("AIR", "MINDIR", "ONNX"), commands=_EXPORT),
+    Option("file_name", str, "", "export", "the model's path without its ending; empty: the network's name, here",
+           commands=_EXPORT),
+    Option("batch_size", int, 1, "export", "images the model takes at once; 0: any number, as ONNX always does", ge=0,
+           commands=_EXPORT),
+    Option("mindir_version", int, 3, "export", "1 for MindSpore Lite 2.0", (1, 3), commands=_EXPORT),
+    Option("export_fp16", bool, False, "export", "compute in float16", commands=_EXPORT),
+    Option("quantize", bool, False, "export", "ONNX: compute in INT8, with ranges measured on training images",
+           commands=_EXPORT),
+    Option("calibration_images", int, 256, "export", "quantize: how many training images to measure", ge=1,
+           commands=_EXPORT),
 )  # fmt: skip
 
 BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}

@@ -1,6 +1,6 @@
 """Exact evaluation: every image once, on any number of ranks and for any batch size."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import mindspore as ms
 import numpy as np
@@ -8,6 +8,8 @@ from mindspore import Tensor, nn
 
 from src.model_utils.device_adapter import ALONE, Group
 from src.utils.accuracy import Accuracy
+
+Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32
 
 
 class PredictStep(nn.Cell):
@@ -22,25 +24,28 @@ class PredictStep(nn.Cell):
         """See the class."""
         return self.network(images).astype(ms.float32)
 
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """The same for NumPy arrays."""
+        return self(Tensor(images)).asnumpy()
+
 
 def predict(
-    predict_step: Callable[[Tensor], Tensor], batches: Iterable[tuple[np.ndarray, ...]], batch_size: int
-) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (logits (B, C), labels (B,), indices (B,)) for each batch of (images, labels, indices).
+    model: Logits, batches: Iterable[tuple[np.ndarray, ...]], batch_size: int
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield (logits (B, C), ...) for each batch of (images, ...), the rest as it comes: labels (B,), indices (B,).
 
     A short last batch is padded with zeros for the network, so that it compiles once, and cut again before it is
     yielded: padding is never seen by the caller.
     """
-    for images, labels, indices in batches:
-        count = len(labels)
+    for images, *others in batches:
+        count = len(images)
         if count < batch_size:
             images = np.concatenate([images, np.zeros((batch_size - count, *images.shape[1:]), images.dtype)])
-        logits = predict_step(Tensor(images)).asnumpy()[:count]
-        yield logits, labels, indices
+        yield model(images)[:count], *others
 
 
 def evaluate(
-    predict_step: Callable[[Tensor], Tensor],
+    model: Logits,
     batches: Iterable[tuple[np.ndarray, ...]],
     *,
     batch_size: int,
@@ -53,7 +58,7 @@ def evaluate(
     `on_batch(logits, labels, indices)` is called for each batch of real images, for predictions and progress.
     """
     accuracy = Accuracy(num_classes)
-    for logits, labels, indices in predict(predict_step, batches, batch_size):
+    for logits, labels, indices in predict(model, batches, batch_size):
         accuracy.update(logits, labels)
         if on_batch:
             on_batch(logits, labels, indices)

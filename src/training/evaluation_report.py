@@ -1,16 +1,82 @@
-"""What an evaluation leaves for its reader: per-class accuracy, confusion matrix, predictions."""
+"""An evaluation and what it leaves for its reader: per-class accuracy, confusion matrix, predictions."""
 
 import csv
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from src.utils.accuracy import Accuracy
-from src.utils.files import write_atomically, write_text_atomically
+from src.datasets.classification import evaluation_batches
+from src.datasets.preprocessing import Preprocessing
+from src.datasets.source import Source
+from src.model_utils.device_adapter import ALONE, Group
+from src.training.evaluation import Logits, evaluate
+from src.utils.accuracy import Accuracy, check_finite
+from src.utils.errors import UsageError
+from src.utils.files import is_folder, write_atomically, write_text_atomically
+from src.utils.logging import get_logger
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
+
+
+def check_predictions(path: Path, models: str, count: int) -> None:
+    """Raise UsageError, before the work, when predictions could not be written to `path` after it.
+
+    models, count: what is evaluated, and of how many it consists; predictions are of one.
+    """
+    if count > 1:
+        raise UsageError(f"predictions are of one checkpoint, and {models} holds {count}; name one file")
+    if not is_folder(path.parent):
+        raise UsageError(f"predictions {path} cannot be written: there is no folder {path.parent}; create it first")
+    if os.path.lexists(path):
+        raise UsageError(f"predictions {path} exists and is not overwritten; choose another name")
+
+
+def evaluate_and_report(
+    model: Logits,
+    source: Source,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    folder: Path,
+    *,
+    batch_size: int,
+    workers: int,
+    group: Group = ALONE,
+    predictions: str = "",
+) -> Accuracy:
+    """Evaluate `model` on `source`: a progress bar, the seed's lines in the log, the report in `folder`.
+
+    predictions: the CSV file for each image's answer, or empty. Raises ReportedError.
+    """
+    collected = Predictions(class_names) if predictions else None
+    bar = tqdm(total=len(source), unit="image", leave=False, disable=None if group.is_master else True)
+
+    def on_batch(logits: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
+        bar.update(len(labels))
+        if collected:
+            collected.add([source.image_name(i) for i in indices], labels, logits)
+
+    shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
+    with bar:
+        accuracy = evaluate(
+            model,
+            evaluation_batches(source, preprocessing, **shard),
+            batch_size=batch_size,
+            num_classes=len(class_names),
+            group=group,
+            on_batch=on_batch,
+        )
+    if group.is_master:
+        for line in accuracy.lines():
+            get_logger().info(line)
+        folder.mkdir(exist_ok=True)
+        write_report(accuracy, class_names, folder)
+        if collected:
+            collected.write(Path(predictions))
+    return accuracy
 
 
 def write_report(accuracy: Accuracy, class_names: Sequence[str], folder: Path) -> None:
@@ -50,6 +116,18 @@ def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -
     figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
+def best_classes(logits: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each row of logits (N, C): its `count` most probable classes, best first, and their probabilities.
+
+    Raises ReportedError when a logit is not finite.
+    """
+    check_finite(logits)
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    for row, best in zip(probabilities, np.argsort(-logits, axis=1, kind="stable")[:, :count], strict=True):
+        yield best, row[best]
+
+
 class Predictions:
     """Collects one row an image: name, label, and the five most probable classes with their probabilities."""
 
@@ -61,14 +139,10 @@ class Predictions:
 
     def add(self, names: Sequence[str], labels: np.ndarray, logits: np.ndarray) -> None:
         """Take in a batch: names and labels of N images, logits (N, num_classes)."""
-        exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-        probabilities = exponentials / exponentials.sum(1, keepdims=True)
-        order = np.argsort(-logits, axis=1, kind="stable")[:, : self._best]
-        for i, name in enumerate(names):
-            best = order[i]
+        for name, label, (best, probabilities) in zip(names, labels, best_classes(logits, self._best), strict=True):
             self._rows.append(
-                [name, self.class_names[labels[i]], *(self.class_names[c] for c in best)]
-                + [f"{p:.6f}" for p in probabilities[i, best]]
+                [name, self.class_names[label], *(self.class_names[c] for c in best)]
+                + [f"{p:.6f}" for p in probabilities]
             )
 
     def write(self, path: Path) -> None:

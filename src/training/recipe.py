@@ -1,26 +1,34 @@
 """What a checkpoint says about its network and input, read as a file that nobody vouches for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+from src.datasets.class_names import is_list_of_names
 from src.datasets.preprocessing import Preprocessing
 from src.network.architecture import Architecture
 from src.utils.checkpoint import Checkpoint
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, UsageError
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The network, how a picture becomes its input, and one name for each of its outputs."""
+    """The network, how a picture becomes its input, and one name for each of its outputs.
+
+    Raises ReportedError when the input is too small for the network.
+    """
 
     architecture: Architecture
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        self.architecture.feature_size(self.preprocessing.image_size)
+
 
 def class_names_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     """One name an output. Raises ReportedError when the entry is not a list of names."""
     names = checkpoint.require("class_names")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+    if not names or not is_list_of_names(names):
         raise ReportedError(f"{checkpoint.path} carries class_names that are not a list of names; use another copy")
     return tuple(names)
 
@@ -42,3 +50,16 @@ def recipe_of(checkpoint: Checkpoint) -> Recipe:
             "use another copy"
         )
     return Recipe(architecture, preprocessing, names)
+
+
+def recipe_as_asked(checkpoint: Checkpoint, architecture: Mapping[str, object], image_size: int) -> Recipe:
+    """`recipe_of`, with the input size `image_size` (0: its own).
+
+    Raises UsageError when `architecture`, fields that a user asked for, contradicts the checkpoint.
+    """
+    recipe = recipe_of(checkpoint)
+    for key, asked in architecture.items():
+        own = getattr(recipe.architecture, key)
+        if asked != own:
+            raise UsageError(f"{key} is {asked}, but {checkpoint.path} was made with {own}; leave --{key} out")
+    return replace(recipe, preprocessing=recipe.preprocessing.at(image_size)) if image_size else recipe

@@ -9,6 +9,15 @@ from src.utils.errors import ReportedError
 TOP5_MIN_CLASSES = 11  # with ten classes or fewer a top-5 accuracy says nothing and is not printed
 
 
+def check_finite(logits: np.ndarray) -> None:
+    """Raise ReportedError when a logit is not finite: then there is no answer to count, show or compare."""
+    if not np.isfinite(logits).all():
+        raise ReportedError(
+            "the network's output holds values that are not finite, so its answers cannot be counted; "
+            "the weights come from a training that diverged, or the precision is too low"
+        )
+
+
 class Accuracy:
     """Exact counts of what was seen: top-1, top-5 and the confusion matrix.
 
@@ -52,11 +61,7 @@ class Accuracy:
         """
         if logits.shape != (len(labels), self.num_classes):
             raise ValueError(f"logits have shape {logits.shape}, expected {(len(labels), self.num_classes)}")
-        if not np.isfinite(logits).all():
-            raise ReportedError(
-                "the network's output holds values that are not finite, so its answers cannot be counted; "
-                "the weights come from a training that diverged, or the precision is too low"
-            )
+        check_finite(logits)
         if len(labels) and not 0 <= labels.min() <= labels.max() < self.num_classes:
             raise ReportedError(
                 f"a label is {labels.max()} where the network has {self.num_classes} classes; "

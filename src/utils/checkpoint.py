@@ -68,18 +68,22 @@ def checkpoint_name(rank: int, epoch: int, step: int) -> str:
     return f"{rank}-{epoch}_{step}.ckpt"
 
 
-def save_checkpoint(path: Path, parameters: Iterable[ms.Parameter], metadata: Mapping[str, object]) -> None:
+def save_checkpoint(path: Path, parameters: Iterable[ms.Parameter], metadata: Mapping[str, object] | None) -> None:
     """Write `parameters` and `metadata` to `path` in one step (see `write_atomically`).
 
+    metadata None writes a plain file, as the model zoo does: without it and, for older MindSpore, without the CRC.
     Raises ReportedError when the disk refuses; a file that was there before is then intact.
     """
-    text = json.dumps({"format": FORMAT_VERSION, "versions": _versions(), **metadata}, allow_nan=True)
+    added = {}
+    if metadata is not None:
+        text = json.dumps({"format": FORMAT_VERSION, "versions": _versions(), **metadata}, allow_nan=True)
+        added = {"append_dict": {METADATA_KEY: text}, "crc_check": True}
     entries = [{"name": parameter.name, "data": parameter} for parameter in parameters]
 
     def write(temporary: Path) -> None:
-        with _quiet_mindspore():
+        with quiet_mindspore():
             try:
-                ms.save_checkpoint(entries, str(temporary), append_dict={METADATA_KEY: text}, crc_check=True)
+                ms.save_checkpoint(entries, str(temporary), **added)
             except RuntimeError as error:  # MindSpore wraps the OSError of a full disk
                 raise OSError(str(error)) from error
 
@@ -98,7 +102,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with path.open("rb") as file:
             has_crc = _ends_with_crc(file)
-        with _quiet_mindspore():
+        with quiet_mindspore():
             loaded = ms.load_checkpoint(str(path), crc_check=has_crc)
     except (ValueError, TypeError, RuntimeError, OSError) as error:
         raise ReportedError(
@@ -185,6 +189,26 @@ def load_training_state(parameters: Iterable[ms.Parameter], checkpoint: Checkpoi
     )
 
 
+def misfits(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> str:
+    """In words, how a file's `given` names and shapes differ from the network's `wanted` ones; empty when they fit."""
+    missing = [name for name in wanted if name not in given]
+    left_over = [name for name in given if name not in wanted]
+    misfit = [
+        f"{name} is {given[name]} in the file and {wanted[name]} in the network"
+        for name in wanted
+        if name in given and given[name] != wanted[name]
+    ]
+    return "; ".join(
+        f"{what}: {_shorten(names)}"
+        for what, names in (
+            ("missing from it", missing),
+            ("not in the network", left_over),
+            ("of another shape", misfit),
+        )
+        if names
+    )
+
+
 def _ranks(folder: Path) -> list[int]:
     return sorted({int(name["rank"]) for p in folder.glob("*.ckpt") if (name := _NAME.fullmatch(p.name))})
 
@@ -195,24 +219,12 @@ def _position(checkpoint: Checkpoint) -> tuple:
 
 
 def _set_all(wanted: dict[str, ms.Parameter], given: Mapping[str, np.ndarray], path: Path, *, hint: str) -> None:
-    missing = [name for name in wanted if name not in given]
-    left_over = [name for name in given if name not in wanted]
-    misfit = [
-        f"{name} is {given[name].shape} in the file and {tuple(wanted[name].shape)} in the network"
-        for name in wanted
-        if name in given and given[name].shape != tuple(wanted[name].shape)
-    ]
-    problems = [
-        f"{what}: {_shorten(names)}"
-        for what, names in (
-            ("missing from it", missing),
-            ("not in the network", left_over),
-            ("of another shape", misfit),
-        )
-        if names
-    ]
+    problems = misfits(
+        {name: tuple(parameter.shape) for name, parameter in wanted.items()},
+        {name: value.shape for name, value in given.items()},
+    )
     if problems:
-        raise ReportedError(f"{path} does not fit the network; {'; '.join(problems)}; {hint}")
+        raise ReportedError(f"{path} does not fit the network; {problems}; {hint}")
     for name, parameter in wanted.items():
         value = given[name].astype(parameter.asnumpy().dtype, copy=False)
         parameter.set_data(ms.Tensor(value, parameter.dtype))
@@ -245,7 +257,7 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _quiet_mindspore():
+def quiet_mindspore():
     """Keep MindSpore from logging its own version of an error that we report."""
     loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.split(".")[0] == "ME"]
     levels = [logger.level for logger in loggers]

@@ -82,9 +82,75 @@ EVAL = {
         "--ckpt_files a --dataset digits --eval_data_dir bundled",
     ),
 }
-CASES = [("train", name, *case) for name, case in TRAIN.items()] + [
-    ("eval", name, *case) for name, case in EVAL.items()
+EXPORT = {
+    "no_export_checkpoint": (
+        "",
+        "found no ckpt_file, expected a checkpoint; give --ckpt_file",
+        "--ckpt_file a",
+    ),
+    "air_off_ascend": (
+        "--ckpt_file a --file_format AIR --device_target CPU",
+        "found file_format AIR with device_target CPU, expected Ascend, which alone writes AIR; "
+        "export a MINDIR or ONNX here",
+        "--ckpt_file a --file_format AIR --device_target Ascend",
+    ),
+    "mindir_version_of_another_format": (
+        "--ckpt_file a --file_format ONNX --mindir_version 1",
+        "found mindir_version 1 with file_format ONNX, expected MINDIR; leave one of them out",
+        "--ckpt_file a --file_format ONNX --mindir_version 3",
+    ),
+    "quantize_alone": (
+        "--ckpt_file a --quantize",
+        "found quantize true with file_format MINDIR, expected ONNX; give --file_format ONNX",
+        "--ckpt_file a --quantize --file_format ONNX",
+    ),
+}
+ONNX = {
+    "no_model": ("", "found no ckpt_files, expected an .onnx model; give --ckpt_files", "--ckpt_files a"),
+    "images_and_data": (
+        "--ckpt_files a --images i --eval_data_dir d",
+        "found images 'i' and eval_data_dir 'd', expected pictures to name or a data set to evaluate on; "
+        "leave one of them out",
+        "--ckpt_files a --images i",
+    ),
+    "no_evaluation_data": EVAL["no_evaluation_data"],
+    "folder_of_bundled_evaluation_data": EVAL["folder_of_bundled_evaluation_data"],
+}
+# Further sentences of a function above.
+MORE = [
+    (
+        "export",
+        "quantize_alone",
+        "--ckpt_file a --file_format ONNX --quantize --export_fp16",
+        "found both quantize and export_fp16 true, expected one precision; leave one of them out",
+        "--ckpt_file a --file_format ONNX --export_fp16",
+    ),
+    (
+        "export",
+        "mindir_version_of_another_format",
+        "--ckpt_file a --file_format AIR --mindir_version 1",
+        "found mindir_version 1 with file_format AIR, expected MINDIR; leave one of them out",
+        "--ckpt_file a --file_format AIR",  # with device_target auto only the device itself can tell
+    ),
+    (
+        "eval_onnx",
+        "images_and_data",
+        "--ckpt_files a --images i --dataset digits",
+        "found images 'i' and dataset 'digits', expected pictures to name or a data set to evaluate on; "
+        "leave one of them out",
+        "--ckpt_files a --dataset digits --images=",
+    ),
+    (
+        "eval_onnx",
+        "images_and_data",
+        "--ckpt_files a --images i --predictions p.csv",
+        "found images 'i' and predictions 'p.csv', expected pictures to name or a data set to evaluate on; "
+        "leave one of them out",
+        "--ckpt_files a --images i --predictions=",
+    ),
 ]
+TABLES = {"train": TRAIN, "eval": EVAL, "export": EXPORT, "eval_onnx": ONNX}
+CASES = [(command, name, *case) for command, table in TABLES.items() for name, case in table.items()] + MORE
 
 
 @pytest.mark.parametrize(("command", "impossible", "message", "possible"), [(c[0], *c[2:]) for c in CASES], ids=str)

@@ -90,6 +90,72 @@ def test_classes_and_size_belong_to_the_data_set(tmp_path, file, flags, classes_
         assert config.source("num_classes") == "default"
 
 
+@pytest.mark.parametrize(
+    ("file", "flags", "given"),
+    [
+        ("", "", None),
+        ("", "--net densenet100", None),  # 300 in densenet100_config.yaml, which nobody gave
+        ("max_epoch: 5", "", 5),
+        ("max_epoch: 5", "--max_epoch 7", 7),
+        ("lr: 0.2", "", None),
+        ("", "--max_epoch 120", 120),  # the default, but asked for
+    ],
+)
+def test_given_is_what_somebody_asked_for(tmp_path, file, flags, given):
+    argv = [*DIGITS, *flags.split()]
+    if file:
+        (tmp_path / "a.yaml").write_text(file)
+        argv += ["--config_path", str(tmp_path / "a.yaml")]
+    assert parse("train", argv).given("max_epoch") == given
+
+
+FOLDER = {"dataset": "folder", "train_data_dir": "earlier/train", "eval_data_dir": "earlier/val"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "expected"),
+    [
+        (FOLDER, "", ("folder", "earlier/val")),
+        (FOLDER, "--eval_data_dir mine", ("folder", "mine")),
+        (FOLDER, "--dataset folder --eval_data_dir mine", ("folder", "mine")),
+        (FOLDER, "--dataset list --eval_data_dir mine", ("list", "mine")),
+        (FOLDER, "--dataset digits", ("digits", "")),  # not the path of another data set
+        ({"dataset": "digits"}, "", ("digits", "")),
+        (FOLDER | {"dataset": "secret"}, "--eval_data_dir mine", ("imagenet", "mine")),
+        (FOLDER | {"dataset": ["folder"]}, "--eval_data_dir mine", ("imagenet", "mine")),
+        (FOLDER | {"eval_data_dir": 7}, "--eval_data_dir mine", ("folder", "mine")),
+        (None, "--eval_data_dir mine", ("imagenet", "mine")),
+        ("folder", "--eval_data_dir mine", ("imagenet", "mine")),
+        (None, "--net densenet100 --eval_data_dir mine", ("cifar10", "mine")),
+    ],
+)
+def test_data_set_is_what_was_given_else_the_earlier_runs(recipe, flags, expected):
+    config = parse("export", ["--ckpt_file", "a", *flags.split()])
+    assert config.data_set("eval_data_dir", recipe) == expected
+
+
+def test_each_part_of_the_data_has_its_own_path():
+    config = parse("export", ["--ckpt_file", "a", "--train_data_dir", "mine"])
+    assert config.data_set("train_data_dir", FOLDER) == ("folder", "mine")
+    assert config.data_set("eval_data_dir", FOLDER) == ("folder", "earlier/val")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "message"),
+    [
+        (None, "", "found no eval_data_dir, expected the folder or file of the imagenet data; give --eval_data_dir"),
+        (FOLDER | {"eval_data_dir": 7}, "", "the folder or file of the folder data"),
+        (FOLDER | {"eval_data_dir": ""}, "", "the folder or file of the folder data"),
+        (FOLDER | {"dataset": "secret"}, "", "the folder or file of the imagenet data"),
+        (FOLDER, "--dataset list", "the folder or file of the list data"),
+    ],
+)
+def test_no_data_set_to_be_found(recipe, flags, message):
+    config = parse("export", ["--ckpt_file", "a", *flags.split()])
+    with pytest.raises(UsageError, match=message):
+        config.data_set("eval_data_dir", recipe)
+
+
 # Flags
 
 
@@ -241,6 +307,11 @@ def _possible(texts: dict[str, str]) -> dict[str, str]:
         "train_data_dir": "bundled",
         "eval_data_dir": "bundled",
         "ckpt_files": "c",
+        "ckpt_file": "c",
+        "images": "",
+        "file_format": "ONNX",
+        "mindir_version": "3",
+        "export_fp16": "false",
     }
     texts |= {"rank": "0", "warmup_epochs": str(min(float(texts["warmup_epochs"]), int(texts["max_epoch"])))}
     return texts | {"label_smooth_factor": "0.1"}
@@ -296,7 +367,7 @@ def test_copies_are_equal():
 # Help and import
 
 
-@pytest.mark.parametrize(("command", "width"), list(itertools.product(COMMANDS, (40, 80, 200))))
+@pytest.mark.parametrize(("command", "width"), list(itertools.product(COMMANDS, (44, 80, 200))))
 def test_help_lists_what_the_command_uses(capsys, monkeypatch, command, width):
     monkeypatch.setenv("COLUMNS", str(width))
     with pytest.raises(SystemExit) as exit_:

@@ -10,7 +10,8 @@ from src.model_utils.yaml_file import read_yaml
 
 SEED_FLAGS = """train_data_dir num_classes image_size per_batch_size train_pretrained lr_scheduler lr lr_epochs lr_gamma
 eta_min T_max max_epoch warmup_epochs weight_decay momentum label_smooth label_smooth_factor log_interval save_ckpt_path
-ckpt_interval is_save_on_master is_distributed rank group_size net dataset device_target eval_data_dir ckpt_files"""
+ckpt_interval is_save_on_master is_distributed rank group_size net dataset device_target eval_data_dir ckpt_files
+ckpt_file file_name file_format batch_size device_id"""
 YAMLS = {net: ROOT / network_yaml(net) for net in ("densenet100", "densenet121")}
 
 
@@ -82,6 +83,9 @@ def test_recipes():
 def test_the_choices_are_those_of_the_code_that_acts_on_them():
     from src.datasets.preprocessing import AUGMENTATIONS
     from src.datasets.sources import DATASETS as KNOWN_DATASETS
+    from src.deploy.export import SUFFIXES
+    from src.deploy.manifest import FILE_FORMATS
 
     assert DATASETS == KNOWN_DATASETS
     assert BY_NAME["augmentation"].choices == AUGMENTATIONS
+    assert BY_NAME["file_format"].choices == FILE_FORMATS == tuple(SUFFIXES)

@@ -153,7 +153,7 @@ def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
     def check(on_batch):
         modes.append(step.network.training)
         data = list(batches(0, 0))
-        found = evaluate(predict_step.set_train(False), data, batch_size=BATCH, num_classes=3, on_batch=on_batch)
+        found = evaluate(predict_step.set_train(False).logits, data, batch_size=BATCH, num_classes=3, on_batch=on_batch)
         modes.append(step.network.training)
         return found
 

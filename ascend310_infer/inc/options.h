@@ -1,0 +1,64 @@
+// The command line.
+#ifndef DENSENET_OPTIONS_H_
+#define DENSENET_OPTIONS_H_
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace densenet {
+
+// From an RGB picture of any size to the network's input, as src/datasets/preprocessing.py describes it.
+struct Preprocessing {
+  int image_size;
+  int resize;  // 0: image_size, nothing is cropped
+  std::array<double, 3> mean, std;  // in units where white is 1
+};
+
+// `--name value` or `--name=value`, each at most once; every other word is kept in `rest`. UsageError for anything odd.
+class Flags {
+ public:
+  Flags(const std::vector<std::string>& words, const std::vector<std::string>& names);
+
+  bool Has(const std::string& name) const { return values_.count(name) > 0; }
+  // UsageError when the flag is missing.
+  std::string Required(const std::string& name) const;
+  std::string Text(const std::string& name, const std::string& fallback) const;
+  std::string Choice(const std::string& name, const std::vector<std::string>& choices,
+                     const std::string& fallback) const;
+  int Integer(const std::string& name, int smallest, int largest, int fallback) const;
+  std::array<double, 3> Triple(const std::string& name) const;
+  const std::vector<std::string>& rest() const { return rest_; }
+
+ private:
+  std::map<std::string, std::string> values_;
+  std::vector<std::string> rest_;
+};
+
+extern const std::vector<std::string> kPreprocessingFlags;
+
+// All of kPreprocessingFlags are required: the JSON beside the exported model says what they must be.
+Preprocessing ReadPreprocessing(const Flags& flags);
+
+struct Options {
+  std::string model_path;
+  std::string dataset;  // imagenet, folder, cifar10
+  std::string dataset_path;
+  std::string device_target;  // Ascend, CPU
+  int device_id;
+  int batch_size;  // 0: the one the model was exported with
+  std::string precision_mode;  // of Ascend; empty: the device's default
+  std::string output_dtype;  // float32, float16
+  Preprocessing preprocessing;
+  std::string output_dir, time_dir;
+  int threads;
+};
+
+Options ReadOptions(const std::vector<std::string>& words);
+
+extern const char kHelp[];
+
+}  // namespace densenet
+
+#endif  // DENSENET_OPTIONS_H_

@@ -1,0 +1,48 @@
+// What a run leaves behind.
+#ifndef DENSENET_RESULTS_H_
+#define DENSENET_RESULTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataset.h"
+
+namespace densenet {
+
+// IEEE 754 binary16, rounded to nearest, ties to even.
+uint16_t FloatToHalf(float value);
+float HalfToFloat(uint16_t half);
+
+struct Summary {
+  std::string device;
+  size_t images, classes;
+  int batch;
+  size_t inferences;  // batches run
+  double preprocess_seconds;  // summed over the threads
+  double inference_seconds;
+  double total_seconds;  // from the first picture to the last logits; preprocessing and inference overlap
+};
+
+// Writes output_dir/STEM_0.bin for each picture as it comes, and at the end the reports in time_dir. Both folders must
+// be new or empty, and must differ.
+class Results {
+ public:
+  // output_dtype: float32 or float16.
+  Results(const std::string& output_dir, const std::string& time_dir, const std::string& output_dtype);
+
+  // Error when a logit is not finite.
+  void Add(const Sample& sample, const std::vector<float>& logits);
+
+  // test_perform_static.txt, predictions.csv and summary.json.
+  void Finish(const Summary& summary) const;
+
+ private:
+  const std::string output_dir_, time_dir_, output_dtype_;
+  std::string predictions_ = "image,class\n";
+};
+
+}  // namespace densenet
+
+#endif  // DENSENET_RESULTS_H_

@@ -1,0 +1,40 @@
+// Errors, and files read and written so that no failure goes unnoticed.
+#ifndef DENSENET_UTILS_H_
+#define DENSENET_UTILS_H_
+
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace densenet {
+
+// The program cannot go on for a reason outside the code: a file, an image, a device. Exit status 1.
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The program was asked for something it cannot mean: a flag, a value. Exit status 2.
+struct UsageError : Error {
+  using Error::Error;
+};
+
+// Calls `body` and returns the exit status. What it throws becomes one `error: ...` line, the last one on stderr.
+int RunReported(const std::function<void()>& body);
+
+// The text with control characters, such as line breaks in a file's name, replaced by '?'.
+std::string Printable(std::string text);
+
+// The whole file; Error when it cannot be read.
+std::vector<uint8_t> ReadFile(const std::string& path);
+
+// Writes a new file; Error when the disk refuses.
+void WriteFile(const std::string& path, const void* data, size_t bytes);
+
+// Makes the folder. Error when it already holds something: nothing is ever overwritten.
+void MakeEmptyFolder(const std::string& path);
+
+}  // namespace densenet
+
+#endif  // DENSENET_UTILS_H_

@@ -1,0 +1,151 @@
+#include "dataset.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "utils.h"
+
+namespace fs = std::filesystem;
+
+namespace densenet {
+namespace {
+
+constexpr int kCifarSide = 32;
+constexpr size_t kChannelBytes = kCifarSide * kCifarSide;
+constexpr size_t kRecordBytes = 1 + 3 * kChannelBytes;  // label, then red, green, blue
+constexpr int kCifarClasses = 10;
+
+// As src/datasets/image_files.py: what cannot be decoded is listed so that it is reported and not silently left out.
+const std::vector<std::string> kExtensions = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"};
+
+bool IsPictureName(std::string name) {
+  for (char& c : name) c = (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
+  return name[0] != '.' && std::any_of(kExtensions.begin(), kExtensions.end(), [&](const std::string& extension) {
+    return name.size() > extension.size() &&
+           name.compare(name.size() - extension.size(), extension.size(), extension) == 0;
+  });
+}
+
+// Names of the entries that `wanted` accepts, sorted.
+template <class Wanted>
+std::vector<std::string> SortedNames(const fs::path& folder, Wanted wanted) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (wanted(entry)) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<Sample> ListClassFolders(const fs::path& root) {
+  const auto classes = SortedNames(root, [](const fs::directory_entry& entry) {
+    std::error_code ignored;
+    return entry.is_directory(ignored) && entry.path().filename().string()[0] != '.';
+  });
+  if (classes.empty()) {
+    throw Error(root.string() + " has no class folders; expected one folder of pictures for each class");
+  }
+  std::vector<Sample> samples;
+  for (const auto& name : classes) {
+    const auto files = SortedNames(root / name, [](const fs::directory_entry& entry) {
+      std::error_code ignored;
+      return IsPictureName(entry.path().filename().string()) &&
+             (entry.is_regular_file(ignored) || !entry.exists(ignored));  // a dangling link is reported when it is read
+    });
+    for (const auto& file : files) {
+      samples.push_back({name + "/" + file, fs::path(file).stem().string(), (root / name / file).string(), {}});
+    }
+  }
+  if (samples.empty()) {
+    throw Error("the " + std::to_string(classes.size()) + " class folders of " + root.string() + " hold no pictures");
+  }
+  return samples;
+}
+
+fs::path FindCifar10(const fs::path& path) {
+  if (!fs::is_directory(path)) return path;
+  const fs::path inner = path / "cifar-10-batches-bin";
+  const fs::path file = (fs::is_directory(inner) ? inner : path) / "test_batch.bin";
+  if (!fs::exists(file)) {
+    throw Error(path.string() + " holds no test_batch.bin; expected the binary version of CIFAR-10, unpacked");
+  }
+  return file;
+}
+
+void CheckStems(const std::vector<Sample>& samples) {
+  std::map<std::string, const Sample*> owners;
+  for (const auto& sample : samples) {
+    const auto [owner, added] = owners.emplace(sample.stem, &sample);
+    if (!added) {
+      throw Error(owner->second->name + " and " + sample.name + " would both be written to " + sample.stem +
+                  "_0.bin; give each picture a name of its own");
+    }
+  }
+}
+
+Image ReadRecord(const Sample& sample) {
+  std::ifstream file(sample.path, std::ios::binary);
+  std::vector<char> channels(3 * kChannelBytes);
+  file.seekg(static_cast<std::streamoff>(*sample.record * kRecordBytes + 1));
+  if (!file.read(channels.data(), static_cast<std::streamsize>(channels.size()))) {
+    throw Error(sample.name + " of " + sample.path + " cannot be read; the file changed while it was in use");
+  }
+  Image image = {kCifarSide, kCifarSide, std::vector<uint8_t>(channels.size())};
+  for (size_t i = 0; i < channels.size(); i++) {
+    image.rgb[i] = static_cast<uint8_t>(channels[i % 3 * kChannelBytes + i / 3]);
+  }
+  return image;
+}
+
+}  // namespace
+
+std::vector<Sample> ListCifar10(const std::string& path) {
+  const fs::path file = FindCifar10(path);
+  const size_t bytes = fs::file_size(file);
+  if (bytes == 0 || bytes % kRecordBytes != 0) {
+    throw Error(file.string() + " has " + std::to_string(bytes) + " bytes, not whole records of " +
+                std::to_string(kRecordBytes) + " bytes; it is truncated or not CIFAR-10");
+  }
+  std::vector<Sample> samples;
+  std::ifstream stream(file, std::ios::binary);
+  for (size_t i = 0; i < bytes / kRecordBytes; i++) {
+    stream.seekg(static_cast<std::streamoff>(i * kRecordBytes));
+    const int label = stream.get();
+    if (!stream) throw Error(file.string() + " cannot be read");
+    if (label >= kCifarClasses) {
+      throw Error(file.string() + " has the label " + std::to_string(label) + " in record " + std::to_string(i) +
+                  "; expected 0 to 9, so this is not CIFAR-10");
+    }
+    char name[32];
+    std::snprintf(name, sizeof name, "test_batch_%05zu", i);
+    samples.push_back({name, name, file.string(), i});
+  }
+  return samples;
+}
+
+std::vector<Sample> ListSamples(const std::string& dataset, const std::string& path) {
+  try {
+    const auto samples = dataset == "cifar10" ? ListCifar10(path) : ListClassFolders(path);
+    CheckStems(samples);
+    return samples;
+  } catch (const fs::filesystem_error& error) {
+    throw Error(error.path1().string() + " cannot be read: " + error.code().message() + "; expected " +
+                (dataset == "cifar10" ? "CIFAR-10's binary version" : "a folder of class folders"));
+  }
+}
+
+Image ReadSample(const Sample& sample) {
+  if (sample.record) return ReadRecord(sample);
+  const std::vector<uint8_t> file = ReadFile(sample.path);
+  try {
+    return DecodeImage(file);
+  } catch (const Error& error) {
+    throw Error(sample.path + " should be a complete JPEG or PNG picture, found " + std::to_string(file.size()) +
+                " bytes: " + error.what());
+  }
+}
+
+}  // namespace densenet

@@ -1,0 +1,201 @@
+#include "decode.h"
+
+#include <csetjmp>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include <jpeglib.h>
+#include <png.h>
+
+#include "utils.h"
+
+// libjpeg and libpng leave a failed call by longjmp, which runs no destructors and may undo changes of local variables:
+// ReadJpeg and ReadPng, to which it leads, own nothing and change only what their callers own.
+
+namespace densenet {
+namespace {
+
+// MindSpore's libjpeg-turbo is built without SIMD instructions. With them sound pictures are the same, but the sums of
+// a damaged one overflow in another way. Set before there are threads; libjpeg-turbo reads it at its first picture.
+[[maybe_unused]] const int kPortableDecoder = setenv("JSIMD_FORCENONE", "1", 1);
+
+// Pillow, through which the Python pipeline checks every file, opens no larger picture.
+constexpr uint64_t kMaxPixels = 178956970;
+
+void CheckSize(uint64_t width, uint64_t height) {
+  if (width * height > kMaxPixels) {
+    throw Error("it says it is " + std::to_string(width) + " x " + std::to_string(height) + ", more than " +
+                std::to_string(kMaxPixels) + " pixels");
+  }
+}
+
+struct JpegReader {
+  JpegReader();
+  ~JpegReader() { jpeg_destroy_decompress(&decompress); }
+  JpegReader(const JpegReader&) = delete;
+  JpegReader& operator=(const JpegReader&) = delete;
+
+  jpeg_decompress_struct decompress = {};
+  jpeg_error_mgr errors = {};
+  jpeg_source_mgr source = {};
+  std::jmp_buf failed;
+  char message[JMSG_LENGTH_MAX] = "";
+};
+
+[[noreturn]] void FailJpeg(j_common_ptr common) {
+  auto* reader = static_cast<JpegReader*>(common->client_data);
+  common->err->format_message(common, reader->message);
+  std::longjmp(reader->failed, 1);
+}
+
+// libjpeg's own source makes up an end of the picture, so that a truncated file decodes, in part grey.
+[[noreturn]] void FailTruncated(j_decompress_ptr decompress) {
+  auto* reader = static_cast<JpegReader*>(decompress->client_data);
+  std::snprintf(reader->message, sizeof reader->message, "it is truncated");
+  std::longjmp(reader->failed, 1);
+}
+
+void Skip(j_decompress_ptr decompress, long bytes) {
+  if (bytes <= 0) return;
+  if (static_cast<size_t>(bytes) > decompress->src->bytes_in_buffer) FailTruncated(decompress);
+  decompress->src->next_input_byte += bytes;
+  decompress->src->bytes_in_buffer -= static_cast<size_t>(bytes);
+}
+
+JpegReader::JpegReader() {
+  decompress.err = jpeg_std_error(&errors);
+  decompress.client_data = this;
+  errors.error_exit = FailJpeg;
+  errors.output_message = [](j_common_ptr) {};
+  source.init_source = [](j_decompress_ptr) {};
+  source.fill_input_buffer = [](j_decompress_ptr decompress) -> boolean { FailTruncated(decompress); };
+  source.skip_input_data = Skip;
+  source.resync_to_restart = jpeg_resync_to_restart;
+  source.term_source = [](j_decompress_ptr) {};
+}
+
+// One row of CMYK, which Adobe's programs store inverted, to RGB.
+void CmykToRgb(const uint8_t* cmyk, int width, bool inverted, uint8_t* rgb) {
+  for (int x = 0; x < width; x++, cmyk += 4, rgb += 3) {
+    const int black = inverted ? cmyk[3] : 255 - cmyk[3];
+    for (int c = 0; c < 3; c++) rgb[c] = static_cast<uint8_t>((inverted ? cmyk[c] : 255 - cmyk[c]) * black / 255);
+  }
+}
+
+void ReadJpeg(const std::vector<uint8_t>& file, JpegReader* reader, Image* image, std::vector<uint8_t>* cmyk) {
+  if (setjmp(reader->failed)) throw Error(reader->message);
+  jpeg_decompress_struct* jpeg = &reader->decompress;
+  jpeg_create_decompress(jpeg);
+  reader->source.next_input_byte = file.data();
+  reader->source.bytes_in_buffer = file.size();
+  jpeg->src = &reader->source;
+  jpeg_read_header(jpeg, TRUE);
+  CheckSize(jpeg->image_width, jpeg->image_height);
+  const bool is_cmyk = jpeg->num_components == 4;
+  jpeg->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
+  jpeg_start_decompress(jpeg);
+  image->height = static_cast<int>(jpeg->output_height);
+  image->width = static_cast<int>(jpeg->output_width);
+  const size_t row_bytes = size_t{3} * jpeg->output_width;
+  // Grown row by row: a small file that claims to be huge fails before its memory is touched.
+  image->rgb.reserve(row_bytes * jpeg->output_height);
+  cmyk->resize(is_cmyk ? size_t{4} * jpeg->output_width : 0);
+  while (jpeg->output_scanline < jpeg->output_height) {
+    const size_t start = image->rgb.size();
+    image->rgb.resize(start + row_bytes);
+    JSAMPROW rgb = &image->rgb[start];
+    JSAMPROW row = is_cmyk ? cmyk->data() : rgb;
+    jpeg_read_scanlines(jpeg, &row, 1);
+    if (is_cmyk) CmykToRgb(row, image->width, jpeg->saw_Adobe_marker, rgb);
+  }
+  jpeg_finish_decompress(jpeg);
+}
+
+Image DecodeJpeg(const std::vector<uint8_t>& file) {
+  Image image = {};
+  std::vector<uint8_t> cmyk;
+  JpegReader reader;
+  ReadJpeg(file, &reader, &image, &cmyk);
+  return image;
+}
+
+struct PngReader {
+  explicit PngReader(const std::vector<uint8_t>& file);
+  ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  const uint8_t* next;
+  size_t left;
+  char message[200] = "";
+};
+
+PngReader::PngReader(const std::vector<uint8_t>& file) : next(file.data()), left(file.size()) {
+  const auto fail = [](png_structp png, png_const_charp text) {
+    auto* reader = static_cast<PngReader*>(png_get_error_ptr(png));
+    std::snprintf(reader->message, sizeof reader->message, "%s", text);
+    png_longjmp(png, 1);
+  };
+  const auto read = [](png_structp png, png_bytep target, size_t bytes) {
+    auto* reader = static_cast<PngReader*>(png_get_io_ptr(png));
+    if (bytes > reader->left) png_error(png, "it is truncated");
+    std::memcpy(target, reader->next, bytes);
+    reader->next += bytes;
+    reader->left -= bytes;
+  };
+  png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, fail, [](png_structp, png_const_charp) {});
+  info = png ? png_create_info_struct(png) : nullptr;
+  if (!info) throw std::bad_alloc();
+  png_set_read_fn(png, this, read);
+}
+
+void ReadPng(PngReader* reader, Image* image) {
+  if (setjmp(png_jmpbuf(reader->png))) throw Error(reader->message);
+  const png_structp png = reader->png;
+  const png_infop info = reader->info;
+  png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);  // Pillow checks all that comes before the pixels,
+  png_read_info(png, info);
+  png_set_crc_action(png, PNG_CRC_DEFAULT, PNG_CRC_DEFAULT);  // and OpenCV, which decodes, only what it needs
+  CheckSize(png_get_image_width(png, info), png_get_image_height(png, info));
+  png_set_strip_16(png);
+  png_set_palette_to_rgb(png);
+  if (png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(png);
+  png_set_gray_to_rgb(png);
+  png_set_strip_alpha(png);
+  const int passes = png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  image->height = static_cast<int>(png_get_image_height(png, info));
+  image->width = static_cast<int>(png_get_image_width(png, info));
+  const size_t row_bytes = size_t{3} * png_get_image_width(png, info);
+  if (png_get_rowbytes(png, info) != row_bytes) png_error(png, "its pixels have an unknown layout");
+  image->rgb.reserve(row_bytes * png_get_image_height(png, info));  // and grown row by row, as for a JPEG
+  for (int pass = 0; pass < passes; pass++) {
+    for (int y = 0; y < image->height; y++) {
+      if (pass == 0) image->rgb.resize(image->rgb.size() + row_bytes);
+      png_read_row(png, &image->rgb[static_cast<size_t>(y) * row_bytes], nullptr);
+    }
+  }
+  png_read_end(png, nullptr);
+}
+
+Image DecodePng(const std::vector<uint8_t>& file) {
+  Image image = {};
+  PngReader reader(file);
+  ReadPng(&reader, &image);
+  return image;
+}
+
+}  // namespace
+
+Image DecodeImage(const std::vector<uint8_t>& file) {
+  if (file.size() > 3 && std::memcmp(file.data(), "\xff\xd8\xff", 3) == 0) return DecodeJpeg(file);
+  if (file.size() > 8 && png_sig_cmp(file.data(), 0, 8) == 0) return DecodePng(file);
+  throw Error(file.empty() ? "it is empty" : "it is neither JPEG nor PNG; convert it");
+}
+
+}  // namespace densenet

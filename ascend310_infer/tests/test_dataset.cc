@@ -1,0 +1,86 @@
+#include "dataset.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "message.h"
+#include "temporary_folder.h"
+#include "utils.h"
+
+using namespace densenet;
+
+namespace {
+
+std::string Refusal(const std::string& dataset, const std::string& path) {
+  return Message<Error>([&] { ListSamples(dataset, path); });
+}
+
+// A record whose red is 1, green 2 and blue 3 but for the first two red pixels.
+std::string Record(char label) {
+  return label + std::string("\x0a\x14") + std::string(1022, 1) + std::string(1024, 2) + std::string(1024, 3);
+}
+
+}  // namespace
+
+TEST_CASE("class folders and their pictures come in the order of their names") {
+  const TemporaryFolder folder;
+  for (const auto* name : {"b/2.PNG", "b/10.jpeg", "a c/x.y.jpg", "b/notes.txt", "b/._1.jpg", "b/inner/3.jpg",
+                           ".git/4.jpg", "loose.jpg", "b/.jpg", "b/folder.jpg/5.jpg"}) {
+    folder.Write(name, "");
+  }
+  std::filesystem::create_symlink("nowhere", folder / "b/dangling.bmp");
+  std::vector<std::string> names, stems;
+  for (const auto& sample : ListSamples("folder", folder.path())) {
+    names.push_back(sample.name);
+    stems.push_back(sample.stem);
+  }
+  CHECK(names == std::vector<std::string>{"a c/x.y.jpg", "b/10.jpeg", "b/2.PNG", "b/dangling.bmp"});
+  CHECK(stems == std::vector<std::string>{"x.y", "10", "2", "dangling"});
+}
+
+TEST_CASE("folders without pictures, or with two that would share a result, are refused") {
+  const TemporaryFolder folder;
+  CHECK(Contains(Refusal("imagenet", folder / "missing"), "missing cannot be read: No such file or directory"));
+  CHECK(Contains(Refusal("imagenet", folder.path()), "has no class folders"));
+  folder.Write("a/notes.txt", "");
+  CHECK(Contains(Refusal("folder", folder.path()), "hold no pictures"));
+  folder.Write("a/1.jpg", "");
+  folder.Write("b/1.png", "");
+  CHECK(Refusal("folder", folder.path()) ==
+        "a/1.jpg and b/1.png would both be written to 1_0.bin; give each picture a name of its own");
+}
+
+TEST_CASE("CIFAR-10 records are found in a folder or a file, their planes become pixels") {
+  const TemporaryFolder folder;
+  const auto file = folder.Write("cifar-10-batches-bin/test_batch.bin", Record(9) + Record(0));
+  for (const auto& path : {file, folder.path(), folder / "cifar-10-batches-bin"}) {
+    const auto samples = ListSamples("cifar10", path);
+    REQUIRE(samples.size() == 2);
+    CHECK(samples[1].stem == "test_batch_00001");
+  }
+  const Image image = ReadSample(ListSamples("cifar10", file)[1]);
+  CHECK(image.height == 32);
+  const std::vector<uint8_t> first_pixels(image.rgb.begin(), image.rgb.begin() + 9);
+  CHECK(first_pixels == std::vector<uint8_t>{10, 2, 3, 20, 2, 3, 1, 2, 3});
+}
+
+TEST_CASE("what is no CIFAR-10 file is refused") {
+  const TemporaryFolder folder;
+  CHECK(Contains(Refusal("cifar10", folder.path()), "holds no test_batch.bin"));
+  CHECK(Contains(Refusal("cifar10", folder / "x.bin"), "x.bin cannot be read: No such file or directory"));
+  CHECK(Contains(Refusal("cifar10", folder.Write("empty.bin", "")), "has 0 bytes, not whole records"));
+  CHECK(Contains(Refusal("cifar10", folder.Write("cut.bin", Record(1).substr(1))), "has 3072 bytes, not whole"));
+  CHECK(Contains(Refusal("cifar10", folder.Write("label.bin", Record(1) + Record(10))), "the label 10 in record 1"));
+}
+
+TEST_CASE("a file that is no picture is named") {
+  const TemporaryFolder folder;
+  const auto refusal = [&](const std::string& content) {
+    return Message<Error>([&] { ReadSample({"x", "x", folder.Write("x.jpg", content), {}}); });
+  };
+  CHECK(Contains(refusal(""), "x.jpg should be a complete JPEG or PNG picture, found 0 bytes: it is empty"));
+  CHECK(Contains(refusal("BM 12345"), "found 8 bytes: it is neither JPEG nor PNG; convert it"));
+  CHECK(Contains(refusal("\xff\xd8\xff\xe0"), "found 4 bytes: it is truncated"));
+  CHECK(Contains(refusal("\x89PNG\r\n\x1a\n\x01"), "found 9 bytes: it is truncated"));
+}

@@ -1,0 +1,51 @@
+#include "utils.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <iostream>
+#include <sstream>
+
+#include "message.h"
+#include "temporary_folder.h"
+
+using namespace densenet;
+
+TEST_CASE("an exception becomes one line and an exit status") {
+  const auto run = [](const std::function<void()>& body) {
+    std::ostringstream captured;
+    auto* original = std::cerr.rdbuf(captured.rdbuf());
+    const int status = RunReported(body);
+    std::cerr.rdbuf(original);
+    return std::to_string(status) + " " + captured.str();
+  };
+  CHECK(run([] {}) == "0 ");
+  CHECK(run([] { throw Error("two\nlines"); }) == "1 error: two?lines\n");
+  CHECK(run([] { throw UsageError("no such flag"); }) == "2 error: no such flag\n");
+  CHECK(run([] { throw std::bad_alloc(); }) == "1 error: out of memory; use fewer --threads or a smaller batch\n");
+}
+
+TEST_CASE("a file is read as it was written") {
+  const TemporaryFolder folder;
+  const std::string content("\0\xff\n", 3);
+  WriteFile(folder / "file", content.data(), content.size());
+  CHECK(ReadFile(folder / "file") == std::vector<uint8_t>{0, 0xff, '\n'});
+  CHECK(ReadFile(folder.Write("empty", "")).empty());
+}
+
+TEST_CASE("what cannot be read or written is an error that names it") {
+  const TemporaryFolder folder;
+  CHECK(Contains(Message<Error>([&] { ReadFile(folder / "missing"); }), "missing cannot be read: No such file"));
+  CHECK(Contains(Message<Error>([&] { ReadFile(folder.path()); }), "cannot be read: Is a directory"));
+  CHECK(Contains(Message<Error>([&] { WriteFile(folder / "no/folder", "x", 1); }), "cannot write"));
+  CHECK(Contains(Message<Error>([] { WriteFile("/dev/full", "x", 1); }), "No space left on device"));
+}
+
+TEST_CASE("a folder that holds something is left alone") {
+  const TemporaryFolder folder;
+  MakeEmptyFolder(folder / "new/inner");
+  CHECK(std::filesystem::is_directory(folder / "new/inner"));
+  MakeEmptyFolder(folder / "new/inner");
+  CHECK(Contains(Message<Error>([&] { MakeEmptyFolder(folder / "new"); }), "holds files already"));
+  CHECK(Contains(Message<Error>([&] { MakeEmptyFolder(folder.Write("file", "x")); }), "cannot be made"));
+}

@@ -1,0 +1,91 @@
+"""Evaluate an exported ONNX model in ONNX Runtime as eval.py evaluates its checkpoint, or name what pictures show.
+
+python eval_onnx.py --ckpt_files densenet121.onnx --eval_data_dir DIR/val
+python eval_onnx.py --ckpt_files densenet121.onnx --eval_data_dir DIR/val --device_target GPU --predictions answers.csv
+python eval_onnx.py --ckpt_files densenet121.onnx --images holiday.jpg
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.utils.signals import hold_interrupts
+
+if __name__ == "__main__":
+    hold_interrupts()  # before the imports below start threads
+
+from src.datasets.class_names import fill_class_names, used_class_names
+from src.datasets.classification import evaluation_batches, usable_indices, worker_count
+from src.datasets.pictures import open_pictures
+from src.datasets.usable import open_usable
+from src.deploy.onnx_session import OnnxModel
+from src.model_utils.config import Config, parse
+from src.model_utils.device_adapter import ALONE
+from src.training.evaluation import predict
+from src.training.evaluation_report import best_classes, check_predictions, evaluate_and_report
+from src.training.run_folder import log_name, open_run_folder
+from src.utils.accuracy import Accuracy
+from src.utils.errors import ReportedError, UsageError, run
+from src.utils.logging import get_logger, log_file
+
+
+def main(argv: Sequence[str]) -> Accuracy | None:
+    """Evaluate as the command line `argv` says and return the accuracy; with --images print answers instead."""
+    config = parse("eval_onnx", argv, __doc__)
+    if config.predictions:
+        check_predictions(Path(config.predictions), config.ckpt_files, 1)
+    workers = worker_count(config.num_parallel_workers)
+    model = OnnxModel(Path(config.ckpt_files), config.device_target, workers, config.device_id)
+    own_net = model.manifest.architecture.net
+    if (config.given("net") or own_net) != own_net:
+        raise UsageError(f"net is {config.net}, but {config.ckpt_files} is a {own_net}; leave --net out")
+    for key in config.ignored:
+        get_logger().warning("eval_onnx.py does not use --%s", key)
+    if config.images:
+        print_answers(model, config, workers)
+        return None
+    dataset, data_dir = config.data_set("eval_data_dir", {"dataset": model.manifest.dataset})
+    with (
+        open_run_folder(Path(config.save_ckpt_path), ALONE) as folder,
+        log_file(folder / log_name("eval_onnx", ALONE.rank)),
+    ):
+        get_logger().info("results in %s, model %s on %s", folder, config.ckpt_files, model.provider)
+        names = model.manifest.class_names
+        source = open_usable(
+            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
+            class_names=used_class_names(names),
+        )  # fmt: skip
+        return evaluate_and_report(
+            model,
+            source,
+            model.manifest.preprocessing,
+            fill_class_names(source.class_names, len(names)),
+            folder,
+            batch_size=config.per_batch_size,
+            workers=workers,
+            predictions=config.predictions,
+        )
+
+
+def print_answers(model: OnnxModel, config: Config, workers: int) -> None:
+    """One line a picture: its name and the five most probable classes."""
+    source = open_pictures(Path(config.images))
+    if config.on_bad_image == "skip":
+        good, problems = usable_indices(source, workers)
+        for problem in problems:
+            get_logger().warning("skipped: %s", problem)
+        if not len(good):
+            raise ReportedError(f"none of the {len(source)} pictures in {config.images} can be decoded")
+        source = source.subset(good)
+    batches = evaluation_batches(
+        source, model.manifest.preprocessing, batch_size=config.per_batch_size, workers=workers
+    )
+    for logits, _, indices in predict(model, batches, batch_size=0):
+        for i, (best, probabilities) in zip(indices, best_classes(logits, 5), strict=True):
+            answers = zip(best, probabilities, strict=True)
+            shown = ", ".join(f"{model.manifest.class_names[c]} {100 * p:.2f} %" for c, p in answers)
+            print(f"{source.image_name(i)}: {shown}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,116 @@
+"""Export a checkpoint for other runtimes: ONNX (ONNX Runtime), MINDIR (MindSpore, MindSpore Lite), AIR (Ascend).
+
+python export.py --ckpt_file output/2026-01-31_time_12_00_00/best.ckpt --file_format ONNX
+python export.py --ckpt_file best.ckpt --file_format MINDIR --batch_size 32 --mindir_version 1
+python export.py --ckpt_file best.ckpt --file_format ONNX --quantize --file_name small
+python export.py --net densenet121 --transition_pool max --stem_pool same --ckpt_file zoo.ckpt --file_format ONNX
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.utils.signals import hold_interrupts
+
+if __name__ == "__main__":
+    hold_interrupts()  # before the imports below start threads
+
+from src.datasets.class_names import unnamed_classes, used_class_names
+from src.datasets.classification import Batch, evaluation_batches, worker_count
+from src.datasets.preprocessing import default_preprocessing
+from src.datasets.sources import open_source
+from src.deploy.export import SUFFIXES, export_model
+from src.deploy.manifest import Manifest, manifest_path
+from src.deploy.quantize import export_quantized
+from src.model_utils.config import Config, architecture_overrides, parse
+from src.model_utils.device_adapter import set_up_device
+from src.model_utils.options import DATASETS
+from src.network.densenet import DenseNet, architecture
+from src.training.evaluation import PredictStep
+from src.training.recipe import Recipe, recipe_as_asked
+from src.utils.checkpoint import Checkpoint, load_checkpoint, load_weights
+from src.utils.errors import ReportedError, UsageError, run
+from src.utils.files import is_folder
+from src.utils.logging import get_logger
+
+CALIBRATION_BATCH, MEASURED_BATCH = 8, 32  # images; while calibrating, all intermediate results of a batch are kept
+
+
+def main(argv: Sequence[str]) -> Path:
+    """Export as the command line `argv` says; return the model's path."""
+    config = parse("export", argv, __doc__)
+    checkpoint = load_checkpoint(config.ckpt_file)
+    recipe = recipe_to_export(config, checkpoint)
+    path = Path((config.file_name or recipe.architecture.net) + SUFFIXES[config.file_format])
+    check_target(path)
+    device = set_up_device(config.device_target, config.device_id, deterministic=True)
+    if config.file_format == "AIR" and device != "Ascend":
+        raise ReportedError(f"AIR is written on an Ascend only, and this is a {device}; export a MINDIR or ONNX here")
+    for key in config.ignored:
+        get_logger().warning("export.py does not use --%s", key)
+    run_recipe = checkpoint.metadata.get("recipe")
+    known = run_recipe.get("dataset") if isinstance(run_recipe, dict) else None
+    manifest = Manifest(
+        file_format=config.file_format,
+        precision="float16" if config.export_fp16 else "int8" if config.quantize else "float32",
+        batch_size=0 if config.file_format == "ONNX" else config.batch_size,
+        dataset=known if known in DATASETS else config.dataset,
+        architecture=recipe.architecture,
+        preprocessing=recipe.preprocessing,
+        class_names=recipe.class_names,
+        mindir_version=config.mindir_version if config.file_format == "MINDIR" else None,
+    )
+    network = DenseNet(recipe.architecture)
+    load_weights(network, checkpoint)
+    threads = worker_count(config.num_parallel_workers)
+    if config.quantize:
+        calibration = batches(config, "train_data_dir", run_recipe, recipe, CALIBRATION_BATCH, threads)
+        held_out = batches(config, "eval_data_dir", run_recipe, recipe, MEASURED_BATCH, threads)
+        manifest = export_quantized(PredictStep(network), manifest, path, calibration, held_out, threads=threads)
+    else:
+        manifest = export_model(PredictStep(network), manifest, path, threads=threads)
+    get_logger().info("%s (%.1f MB) and %s", path, path.stat().st_size / 1e6, manifest_path(path).name)
+    get_logger().info("verified: %s", ", ".join(f"{name} {value}" for name, value in manifest.verified.items()))
+    return path
+
+
+def check_target(path: Path) -> None:
+    """Raise UsageError, before the work, when the model could not be written after it."""
+    if not path.suffix:  # /some/folder/.onnx
+        raise UsageError(
+            f"file_name {path.parent}/ ends in no name; give one for the model, such as {path.parent}/model"
+        )
+    if not is_folder(path.parent):
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; create it first")
+    for file in (path, manifest_path(path)):
+        if os.path.lexists(file):
+            raise UsageError(f"{file} exists and is not overwritten; choose another name with --file_name")
+
+
+def recipe_to_export(config: Config, checkpoint: Checkpoint) -> Recipe:
+    """What the checkpoint says, or for a foreign one the flags."""
+    if checkpoint.metadata:
+        return recipe_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
+    head = checkpoint.arrays.get("head.fc.weight", np.empty(()))
+    classes = config.given("num_classes") or (len(head) if head.ndim == 2 else config.num_classes)
+    arch = architecture(config.net, classes, **architecture_overrides(config))
+    return Recipe(arch, default_preprocessing(config.dataset, config.image_size), unnamed_classes(classes))
+
+
+def batches(
+    config: Config, key: str, run_recipe: object, recipe: Recipe, batch_size: int, workers: int
+) -> Iterator[Batch]:
+    """The images under `key`: of training data as many as calibrate, of held-out data all."""
+    dataset, path = config.data_set(key, run_recipe)
+    split = key.removesuffix("_data_dir")
+    source = open_source(dataset, path, split=split, class_names=used_class_names(recipe.class_names))
+    if split == "train":
+        source = source.subset(np.random.default_rng(0).permutation(len(source))[: config.calibration_images])
+    return evaluation_batches(source, recipe.preprocessing, batch_size=batch_size, workers=workers)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Answer a whole data set with the C++ program, on an Ascend 310 or on this machine's CPU, and count the right answers.
+#
+#   bash scripts/run_infer_310.sh MINDIR_PATH DATASET DATA_PATH LABEL_FILE DEVICE_ID
+#   DEVICE_TARGET=CPU bash scripts/run_infer_310.sh densenet121.mindir folder ~/pictures labels.txt 0
+#   bash scripts/run_infer_310.sh densenet100.mindir cifar10 ~/cifar-10-batches-bin - 0
+#
+# MINDIR_PATH: a model of export.py, its .json beside it. DATASET: imagenet or folder (class folders; LABEL_FILE comes
+# from src.deploy.write_labels), or cifar10 (LABEL_FILE is - or the records). For Ascend, the default, set LITE_HOME to
+# the unpacked MindSpore Lite and load the CANN toolkit's set_env.sh; for CPU Lite 2.0.0 is fetched, which reads models
+# that were exported with --mindir_version 1.
+# Results go to result_Files, time_Result and acc.log in this folder; those of an earlier run are moved to infer0,
+# infer1, ... first. The exit status is that of the part that failed.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+RESULTS=(result_Files time_Result acc.log)
+
+[ $# = 5 ] || usage "usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET DATA_PATH LABEL_FILE DEVICE_ID"
+model="$(absolute "$1")" dataset="$2" data="$(absolute "$3")" labels="$(absolute "$4")" device="$5"
+target="${DEVICE_TARGET:-Ascend}"
+[[ "$device" =~ ^[0-9]+$ ]] || fail "DEVICE_ID is '$device', expected a number from 0" 2
+if [ "$4" = - ]; then
+  [ "$dataset" = cifar10 ] || fail "LABEL_FILE is -, but only cifar10 carries its own labels; give a label file" 2
+  labels="$data"
+fi
+case "$target" in
+  Ascend)
+    [ -n "${LITE_HOME:-}" ] ||
+      fail "LITE_HOME is not set; set it to the folder of MindSpore Lite for Ascend, unpacked, or run on the CPU: DEVICE_TARGET=CPU"
+    [ -n "${ASCEND_HOME_PATH:-${ASCEND_TOOLKIT_HOME:-}}" ] ||
+      fail "the CANN toolkit's environment is not loaded: ASCEND_HOME_PATH is not set; source its set_env.sh, or run on the CPU: DEVICE_TARGET=CPU"
+    ;;
+  CPU) ;;
+  *) fail "DEVICE_TARGET is '$target', expected Ascend or CPU" 2 ;;
+esac
+newest=()
+if [ -n "${LITE_HOME:-}" ]; then
+  LITE_HOME="$(absolute "$LITE_HOME")"
+  found=("$LITE_HOME"/{.,runtime,mindspore_lite}/include/api/model.h)
+  [ -f "${found[0]}" ] || [ -f "${found[1]}" ] || [ -f "${found[2]}" ] ||
+    fail "LITE_HOME is $LITE_HOME, which holds no include/api/model.h; give the folder of MindSpore Lite, unpacked"
+else
+  newest=(--newest_mindir 1)
+fi
+
+use_python
+flags="$(cd "$ROOT" && "$PYTHON" -m src.deploy.infer_flags "$model" "$dataset" "$data" "$labels" "${newest[@]}")"
+mapfile -t flags <<<"$flags"
+
+need_build_tools
+if [ -z "${LITE_HOME:-}" ]; then
+  LITE_HOME="$(bash "$ROOT/scripts/fetch_lite.sh")"
+fi
+export LITE_HOME
+
+log="$ROOT/ascend310_infer/out/build.log"
+mkdir -p "${log%/*}"
+(
+  flock 9 # two runs share one build
+  bash "$ROOT/ascend310_infer/build.sh" >"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    fail "the C++ program could not be built; see $log"
+  }
+) 9>"$log.lock"
+
+exec 8<"$PWD"
+flock --nonblock 8 || fail "another run is writing its results into $PWD; use another folder"
+earlier=()
+for name in "${RESULTS[@]}"; do
+  [ ! -e "$name" ] || earlier+=("$name")
+done
+if [ ${#earlier[@]} -gt 0 ]; then
+  number=0
+  until mkdir "infer$number" 2>/dev/null; do
+    [ -e "infer$number" ] || fail "earlier results cannot be moved away: no folder can be made in $PWD"
+    number=$((number + 1))
+  done
+  mv "${earlier[@]}" "infer$number/"
+  echo "earlier results are now in $PWD/infer$number"
+fi
+
+# Lite warns of libraries it can do without; errors it still prints.
+GLOG_v="${GLOG_v:-3}" "$ROOT/ascend310_infer/out/main" --model_path="$model" --dataset="$dataset" --dataset_path="$data" \
+  --device_target="$target" --device_id="$device" --output_dir="$PWD/result_Files" --time_dir="$PWD/time_Result" "${flags[@]}"
+accuracy="$("$PYTHON" "$ROOT/postprocess.py" --dataset "$dataset" --result_path result_Files --label_file "$labels" \
+  --summary time_Result/summary.json)"
+printf '%s\n' "$accuracy" | tee acc.log

@@ -1,0 +1,30 @@
+"""A user's own pictures, of which nobody says what they show."""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.datasets.image_files import ImageFiles, picture_names, printable
+from src.datasets.source import Source
+from src.utils.errors import ReportedError
+from src.utils.files import is_file
+
+
+def open_pictures(path: Path) -> Source:
+    """Open one picture, or all directly in a folder in the order of their names. Their labels are all 0.
+
+    Raises ReportedError when there are none.
+    """
+    if is_file(path):
+        folder, names = path.parent, [path.name]
+    else:
+        try:
+            folder, names = path, picture_names(path)
+        except OSError as error:
+            raise ReportedError(
+                f"{printable(path)} cannot be read: {error.strerror}; expected a picture or a folder of pictures"
+            ) from error
+    if not names:
+        raise ReportedError(f"{printable(path)} holds no pictures; expected them directly in it")
+    images = ImageFiles(folder, names)
+    return Source("pictures", (), np.zeros(len(names), np.int32), True, images, lambda i: printable(names[i]))

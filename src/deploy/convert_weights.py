@@ -1,0 +1,253 @@
+"""Turn weights from elsewhere into a checkpoint of this project, and back. The files say which way.
+
+python -m src.deploy.convert_weights densenet121.pth densenet121.ckpt --class_names names.txt
+python -m src.deploy.convert_weights timm/model.safetensors densenet169.ckpt
+python -m src.deploy.convert_weights zoo.ckpt densenet121.ckpt
+python -m src.deploy.convert_weights best.ckpt densenet121.safetensors
+python -m src.deploy.convert_weights best.ckpt for_the_zoo.ckpt
+
+.pth, .pt (these need PyTorch) and .safetensors hold a state_dict with the names of torchvision's and timm's DenseNets.
+A .ckpt is this project's own, or from the MindSpore model zoo, whose networks pool in another way. The network follows
+from the shapes of the arrays; every name and shape has to fit it, and what was written is read back and compared bit
+for bit. Nothing is overwritten.
+
+--class_names FILE     one name a line, in the order of the outputs; eval.py looks class folders up by them, so for
+                       ImageNet: ls DIR/val > names.txt. Without it they are class_0, class_1, ...
+--net NET              the network that one with other growth_rate, block_config, ... was derived from
+--transition_pool avg|max, --stem_pool pad|same
+                       pools of a model zoo .ckpt; without them max and same, for densenet100 avg, as there
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+
+from src.datasets.preprocessing import default_preprocessing
+from src.deploy.arguments import Parser
+from src.deploy.torch_names import infer_architecture, present_style, torch_name
+from src.deploy.weight_files import FLOATS, PICKLED, SAFE, read_torch_weights, write_torch_weights
+from src.model_utils.options import NETWORKS, usual_dataset
+from src.network.architecture import Architecture
+from src.network.densenet import DenseNet
+from src.training.recipe import recipe_of
+from src.utils.checkpoint import load_checkpoint, misfits, save_checkpoint
+from src.utils.errors import ReportedError, UsageError, run
+from src.utils.files import is_folder
+
+CHECKPOINT = ".ckpt"
+SUFFIXES = (*PICKLED, SAFE, CHECKPOINT)
+PAPERS_POOLS = {"transition_pool": "avg", "stem_pool": "pad"}  # and torchvision's and timm's
+COUNTER = "num_batches_tracked"  # PyTorch's batch normalisation counts its steps; nothing depends on the number
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds: `arrays` by PyTorch's names, and by the same the file's own `names` for them.
+
+    architecture: what a checkpoint of this project carries; None for any other file.
+    """
+
+    path: Path
+    arrays: Mapping[str, np.ndarray]
+    names: Mapping[str, str]
+    architecture: Architecture | None
+
+
+def main(argv: Sequence[str]) -> None:
+    """Convert as the command line `argv` says."""
+    asked = _parse(argv)
+    source, target = asked.source, asked.target
+    _check(source, target)
+    weights = read_weights(source)
+    _check_flags(asked, weights)
+    arch = weights.architecture or _inferred(weights, asked)
+    arrays = fitted(weights, arch)
+    if target.suffix != CHECKPOINT:
+        _check_pools(source, arch, PAPERS_POOLS, "torchvision's and timm's networks")
+        write_torch_weights(target, _state_dict(arrays))
+    elif weights.architecture:
+        _check_pools(source, arch, _zoo_pools(arch), "the model zoo's networks")
+        save_checkpoint(target, _parameters(arrays), metadata=None)
+    else:
+        names = read_class_names(asked.class_names, arch.num_classes)
+        save_checkpoint(target, _parameters(arrays), _metadata(arch, names))
+    _verify(target, arrays)
+    print(
+        f"{target}: {arch.net}, {arch.num_classes} classes, {arch.transition_pool} pools in its transitions; "
+        f"{len(arrays)} arrays of {source}, read back and equal bit for bit"
+    )
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a file of any of the kinds. Raises ReportedError when it cannot be read or names an array in two ways."""
+    carried = None
+    if path.suffix == CHECKPOINT:
+        checkpoint = load_checkpoint(path)
+        given = checkpoint.weights()
+        if checkpoint.metadata:
+            carried = recipe_of(checkpoint).architecture
+        # The model zoo saves its whole training step, in which the network has this name.
+        names = [(torch_name(name.removeprefix("network.")), name) for name in given]
+    else:
+        given = read_torch_weights(path)
+        counters = {name for name in given if name.endswith(COUNTER)}
+        counters = {name for name in counters if name.removesuffix(COUNTER) + "running_mean" in given}
+        names = [(present_style(name), name) for name in given if name not in counters]
+    arrays, own_names = {}, {}
+    for name, own in names:
+        if name in arrays:
+            raise ReportedError(f"{path} holds {own_names[name]} and {own}, two names of one array; use another copy")
+        arrays[name], own_names[name] = given[own], own
+    return Weights(path, arrays, own_names, carried)
+
+
+def fitted(weights: Weights, arch: Architecture) -> dict[str, np.ndarray]:
+    """The arrays as float32 by our names, in the order of the network's parameters.
+
+    Raises ReportedError that lists by the file's own names what is missing, left over or of another shape, or names an
+    array that holds other numbers than FLOATS.
+    """
+    held = sum(value.size for value in weights.arrays.values())
+    if arch.num_parameters > 2 * held:  # asked before the network is built: it may be too large for the memory
+        raise ReportedError(
+            f"{weights.path} holds {held:,} values, not half of the {arch.num_parameters:,} of the network that its "
+            "shapes describe; use another copy"
+        )
+    parameters = list(DenseNet(replace(arch, drop_rate=0.0)).get_parameters())
+    in_checkpoint = weights.path.suffix == CHECKPOINT
+
+    def own_name(name: str) -> str:
+        return weights.names.get(torch_name(name), name if in_checkpoint else torch_name(name))
+
+    problems = misfits(
+        {own_name(parameter.name): parameter.shape for parameter in parameters},
+        {weights.names[name]: value.shape for name, value in weights.arrays.items()},
+    )
+    if problems:
+        raise ReportedError(f"{weights.path} does not fit {arch.net}; {problems}; use another copy")
+    arrays = {parameter.name: weights.arrays[torch_name(parameter.name)] for parameter in parameters}
+    for name, value in arrays.items():
+        if value.dtype.name not in ("float32", "float16", "bfloat16"):
+            raise ReportedError(f"{weights.path}: {own_name(name)} has the type {value.dtype}, expected {FLOATS}")
+    return {name: value.astype(np.float32, copy=False) for name, value in arrays.items()}
+
+
+def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:
+    """The lines of the file `path`, or without one class_0, class_1, ...
+
+    Raises ReportedError when it is no UTF-8 text of `num_classes` different names.
+    """
+    if path is None:
+        return tuple(f"class_{i}" for i in range(num_classes))
+    try:
+        lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportedError(f"class_names {path} cannot be read ({error}); expected text, one name a line") from error
+    names = tuple(line.strip() for line in lines)
+    if len(names) != num_classes:
+        raise ReportedError(f"class_names {path} has {len(names)} lines, but the network has {num_classes} classes")
+    for number, name in enumerate(names, 1):
+        if not name or name in names[: number - 1]:
+            found = f"{name!r} a second time" if name else "no name"
+            raise ReportedError(f"class_names {path}, line {number}: found {found}, expected a name for each class")
+    return names
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("python -m src.deploy.convert_weights SOURCE TARGET [FLAGS]", __doc__)
+    for name in ("source", "target"):
+        parser.add_argument(name, type=Path, metavar=name.upper(), help=argparse.SUPPRESS)
+    parser.add_argument("--class_names", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--net", choices=NETWORKS, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--transition_pool", choices=("avg", "max"), help=argparse.SUPPRESS)
+    parser.add_argument("--stem_pool", choices=("pad", "same"), help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def _check(source: Path, target: Path) -> None:
+    for path in (source, target):
+        if path.suffix not in SUFFIXES:
+            raise UsageError(f"{path} is of no known kind; expected a name that ends in {', '.join(SUFFIXES)}")
+    if os.path.lexists(target):
+        raise UsageError(f"{target} exists and is not overwritten; choose another name")
+    if not is_folder(target.parent):
+        raise UsageError(f"{target} cannot be written: there is no folder {target.parent}; create it first")
+
+
+def _check_flags(asked: argparse.Namespace, weights: Weights) -> None:
+    from_zoo = weights.path.suffix == CHECKPOINT and not weights.architecture
+    if (asked.transition_pool or asked.stem_pool) and not from_zoo:
+        raise UsageError(f"the pools of {weights.path} are known; leave --transition_pool and --stem_pool out")
+    if asked.net and weights.architecture:
+        raise UsageError(f"{weights.path} carries its network, {weights.architecture.net}; leave --net out")
+    if asked.class_names and (weights.architecture or asked.target.suffix != CHECKPOINT):
+        raise UsageError(f"class_names are kept in this project's checkpoints only; {asked.target} will be none")
+
+
+def _inferred(weights: Weights, asked: argparse.Namespace) -> Architecture:
+    try:
+        arch = infer_architecture({name: value.shape for name, value in weights.arrays.items()}, asked.net)
+    except ReportedError as error:
+        raise ReportedError(f"{weights.path}: {error}") from error
+    pools = _zoo_pools(arch) if weights.path.suffix == CHECKPOINT else PAPERS_POOLS
+    return replace(arch, **{key: getattr(asked, key) or usual for key, usual in pools.items()})
+
+
+def _zoo_pools(arch: Architecture) -> dict[str, str]:
+    """Of the MindSpore model zoo's network; its densenet100 is the paper's."""
+    return PAPERS_POOLS if arch.stem == "conv3x3" else {"transition_pool": "max", "stem_pool": "same"}
+
+
+def _check_pools(source: Path, arch: Architecture, pools: Mapping[str, str], where: str) -> None:
+    """The same weights behind other pools are another function, and no loader there would notice."""
+    for key, there in pools.items():
+        if getattr(arch, key) != there and not (key == "stem_pool" and arch.stem == "conv3x3"):
+            raise ReportedError(
+                f"{source} has {key} {getattr(arch, key)}, but {where} have {there} and would answer otherwise; "
+                "train with that, or use this project's checkpoint as it is"
+            )
+
+
+def _metadata(arch: Architecture, class_names: Sequence[str]) -> dict[str, object]:
+    dataset = usual_dataset(arch.net)
+    return {
+        "architecture": arch.to_dict(),
+        "preprocessing": default_preprocessing(dataset).to_dict(),
+        "class_names": list(class_names),
+        "recipe": {"net": arch.net, "dataset": dataset},
+    }
+
+
+def _parameters(arrays: Mapping[str, np.ndarray]) -> list[ms.Parameter]:
+    return [ms.Parameter(ms.Tensor(value), name=name) for name, value in arrays.items()]
+
+
+def _state_dict(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    state = {}
+    for name, value in arrays.items():
+        state[torch_name(name)] = value
+        if name.endswith(".moving_variance"):
+            state[torch_name(name).removesuffix("running_var") + COUNTER] = np.zeros((), np.int64)
+    return state
+
+
+def _verify(target: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ReportedError, and delete `target`, when it does not hold `arrays` bit for bit."""
+    written = read_weights(target).arrays
+    expected = {torch_name(name): value for name, value in arrays.items()}
+    if written.keys() != expected.keys() or any(
+        written[name].dtype != np.float32 or not np.array_equal(written[name].view(np.uint32), value.view(np.uint32))
+        for name, value in expected.items()
+    ):
+        target.unlink()
+        raise ReportedError(f"{target} did not read back as it was written and is deleted; check the disk")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

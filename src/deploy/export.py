@@ -1,0 +1,179 @@
+"""A network written for another runtime: loaded back, and compared before anyone gets to see the file."""
+
+import contextlib
+import logging
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mindspore as ms
+import numpy as np
+import onnx
+from mindspore import Tensor, nn
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from src.datasets.classification import evaluation_batches
+from src.datasets.preprocessing import Preprocessing
+from src.datasets.source import Source
+from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, write_manifest
+from src.deploy.mindir_v1 import downgrade
+from src.deploy.onnx_session import OnnxModel, set_metadata
+from src.training.evaluation import Logits, PredictStep, predict
+from src.utils.accuracy import check_finite
+from src.utils.checkpoint import quiet_mindspore
+from src.utils.errors import ReportedError
+from src.utils.files import is_file, write_atomically
+
+SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx"}
+CHECKED_BATCHES = (1, 7, 32)  # of a model that takes any number of images
+# Largest difference to the network's own logits, as a share of its largest logit. float16 has a mantissa of 11 bits.
+TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
+_REFERENCE_BATCH = 8
+
+
+def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: int) -> Manifest:
+    """Write the network of `step` to `path`, its description beside it; return that with what was measured.
+
+    The file gets its name only after it was loaded back and its logits agreed with those of `step`: an ONNX model in
+    ONNX Runtime, a MINDIR in MindSpore. MindIR version 1 and AIR, which only other tools load, are made from the graph
+    of a MINDIR that agreed. Leaves `step` unusable. Raises ReportedError.
+    """
+    batch_size = manifest.batch_size or max(CHECKED_BATCHES)
+    images = checked_images(manifest.preprocessing, batch_size * math.ceil(_REFERENCE_BATCH / batch_size))
+    rows = ((images[i : i + _REFERENCE_BATCH],) for i in range(0, len(images), _REFERENCE_BATCH))
+    expected = np.concatenate([logits for logits, *_ in predict(step.logits, rows, _REFERENCE_BATCH)])
+    check_finite(expected)
+    with workshop() as folder:
+        made = folder / f"model{SUFFIXES[manifest.file_format]}"
+        if manifest.file_format == "ONNX":
+            write_onnx(step, manifest, made)
+            model: Logits = OnnxModel(made, "CPU", threads)
+        else:
+            graph = folder / "model.mindir"
+            write_mindir(step, manifest, graph)
+            model = _load_mindir(graph)
+        verified = compare(model, images, expected, manifest)
+        if manifest.mindir_version == 1:
+            downgrade(made, made)
+        elif manifest.file_format == "AIR":
+            ms.export(step, _example(manifest), file_name=str(made), file_format="AIR")
+        write_atomically(path, lambda temporary: shutil.copyfile(made, temporary))
+    manifest = replace(manifest, verified=verified)
+    write_manifest(manifest, path)
+    return manifest
+
+
+def write_onnx(step: PredictStep, manifest: Manifest, path: Path) -> None:
+    """ONNX with a dynamic batch axis; float16 only inside, input and output stay float32."""
+    names = {"input_names": [INPUT_NAME], "output_names": [OUTPUT_NAME]}
+    example = _example(replace(manifest, batch_size=1))
+    with quiet_mindspore():
+        ms.onnx.export(step, example, file_name=str(path), **names, dynamic_axes={INPUT_NAME: {0: "batch"}})
+    if not is_file(path):  # it only logs that the disk is full
+        raise OSError("MindSpore left no file")
+    path.chmod(0o644)
+    model = onnx.load(path)
+    batch = model.graph.output[0].type.tensor_type.shape.dim[0]  # MindSpore leaves the example's 1 here
+    batch.Clear()
+    batch.dim_param = "batch"
+    if manifest.precision == "float16":
+        model = convert_float_to_float16(model, keep_io_types=True)
+    set_metadata(model, manifest)
+    onnx.save(model, path)
+
+
+def write_mindir(step: PredictStep, manifest: Manifest, path: Path) -> None:
+    """MindIR version 3, as MindSpore writes it; with float16 the weights stay float32 and are cast in the graph."""
+    if manifest.precision == "float16":
+        step.network.to_float(ms.float16)
+        step = PredictStep(step.network)
+    ms.export(step, _example(manifest), file_name=str(path), file_format="MINDIR")
+    path.chmod(0o644)
+
+
+def compare(model: Logits, images: np.ndarray, expected: np.ndarray, manifest: Manifest) -> dict:
+    """Run all `images` through `model`, in batches of several sizes; return the largest difference to `expected`.
+
+    Raises ReportedError when it is above TOLERANCE.
+    """
+    sizes = (manifest.batch_size,) if manifest.batch_size else CHECKED_BATCHES
+    found = [[model(images[i : i + size]) for i in range(0, len(images), size)] for size in sizes]
+    difference = max(float(np.abs(np.concatenate(logits) - expected).max()) for logits in found)
+    difference /= float(np.abs(expected).max()) or 1.0
+    tolerance = TOLERANCE[manifest.precision]
+    if not difference <= tolerance:
+        raise ReportedError(
+            f"the exported model's logits differ from the network's by {difference:.1e} of the largest, more than "
+            f"{tolerance:g}; it is not kept; please report this with the checkpoint"
+        )
+    return {"max_relative_difference": difference, "tolerance": tolerance, "batch_sizes": list(sizes)}
+
+
+def checked_images(preprocessing: Preprocessing, count: int) -> np.ndarray:
+    """(count, 3, S, S) float32: parts of scikit-learn's two photographs through the pipeline, and random values."""
+    photos = load_sample_images().images
+    random = np.random.default_rng(0)
+    corners = random.integers(0, 200, (count, 2))
+    labels = np.zeros(-(-count // 2), np.int32)
+
+    def read(i: int) -> np.ndarray:
+        top, left = corners[i]
+        picture = BytesIO()
+        Image.fromarray(photos[i % 2][top:, left:]).save(picture, "PNG")
+        return np.frombuffer(picture.getvalue(), np.uint8)
+
+    source = Source("folder", ("photo",), labels, True, read, str)
+    (batch,) = evaluation_batches(source, preprocessing, batch_size=len(labels), workers=1)
+    noise = random.standard_normal((count - len(labels), *batch[0].shape[1:]), np.float32)
+    return np.concatenate([batch[0], noise])[random.permutation(count)]
+
+
+def _example(manifest: Manifest) -> Tensor:
+    size = manifest.preprocessing.image_size
+    if manifest.batch_size:
+        return Tensor(np.zeros((manifest.batch_size, 3, size, size), np.float32))
+    return Tensor(shape=[None, 3, size, size], dtype=ms.float32)
+
+
+def _load_mindir(path: Path) -> Logits:
+    graph = nn.GraphCell(ms.load(str(path)))
+    return lambda images: graph(Tensor(images)).asnumpy()
+
+
+@contextlib.contextmanager
+def workshop() -> Iterator[Path]:
+    """A temporary folder: MindSpore neither writes nor reads models under paths with a space or a letter like é.
+
+    While it is open the libraries are quiet. Raises ReportedError for an OSError in it.
+    """
+    with _quiet_libraries(), TemporaryDirectory() as folder:
+        if not re.fullmatch(r"[\w./-]+", folder, re.ASCII):
+            raise ReportedError(
+                f"the temporary folder is {folder}, but MindSpore exports only to a path of plain letters; "
+                "set TMPDIR to another one"
+            )
+        try:
+            yield Path(folder)
+        except OSError as error:
+            raise ReportedError(
+                f"cannot write the model in {folder}: {error.strerror or error}; free the disk or set TMPDIR"
+            ) from error
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' remarks on their own conversions out of our output."""
+    logger = logging.getLogger("root")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

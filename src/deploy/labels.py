@@ -1,0 +1,122 @@
+"""The true classes behind the C++ program's results, by the name of the result: the picture's without its suffix.
+
+Pictures have a text file of `name:label` lines, as the model zoo's; CIFAR-10's records carry their own.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+
+from src.datasets.cifar10 import PATTERNS, open_records
+from src.datasets.image_files import picture_names, printable
+from src.utils.errors import ReportedError
+from src.utils.files import is_folder
+
+DATASETS = ("imagenet", "cifar10", "folder")  # those that the C++ program reads
+MAX_BYTES = 2**28  # of several million lines
+_LABEL = re.compile(r"[0-9]{1,9}")
+
+
+def result_name(file_name: str) -> str:
+    """`n01_7` for `n01_7.JPEG`."""
+    return os.path.splitext(file_name)[0]  # noqa: PTH122
+
+
+def read_labels(dataset: str, path: Path) -> dict[str, int]:
+    """Read a `name:label` file, or for cifar10 the records (see `cifar10_file`). Labels are not below zero.
+
+    Raises ReportedError for a file that is missing, empty or not of this form, and for a name that occurs twice.
+    """
+    try:
+        if dataset == "cifar10":
+            records = open_records(cifar10_file(path))
+            return {f"test_batch_{i:05d}": int(label) for i, label in enumerate(records[:, 0])}
+        with path.open("rb") as lines:
+            data = lines.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ReportedError(f"the labels {path} cannot be read: {error.strerror}; give {_expected(dataset)}") from error
+    if len(data) > MAX_BYTES:
+        raise ReportedError(f"{path} has more than {MAX_BYTES} bytes; give {_expected(dataset)}")
+    try:
+        return _parse(path, data.decode("utf-8-sig").splitlines())
+    except UnicodeDecodeError as error:
+        raise ReportedError(f"{path} is not UTF-8 text; give {_expected(dataset)}") from error
+
+
+def cifar10_file(path: Path) -> Path:
+    """`path`, or where that is a folder the test_batch.bin in it or in its cifar-10-batches-bin."""
+    if not is_folder(path):
+        return path
+    inner = path / "cifar-10-batches-bin"
+    return (inner if is_folder(inner) else path) / PATTERNS["eval"]
+
+
+def labels_of_folders(folder: Path) -> list[tuple[str, str, int]]:
+    """The pictures in the class folders below `folder`: file name, class, and the number of the class in their order.
+
+    Raises ReportedError when `folder` cannot be listed, holds no pictures, or two of them, or one's name, would not
+    have a result of their own.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        found = [(name, of, label) for label, of in enumerate(classes) for name in picture_names(folder / of)]
+    except OSError as error:
+        raise ReportedError(f"{printable(error.filename)} cannot be read: {error.strerror}") from error
+    if not found:
+        raise ReportedError(f"{printable(folder)} has no class folders with pictures in them")
+    first: dict[str, str] = {}
+    for name, of, _ in found:
+        shown = printable(f"{of}/{name}")
+        if shown != f"{of}/{name}":
+            raise ReportedError(f"{folder} holds the file {shown}, whose name is not plain text; rename it")
+        other = first.setdefault(result_name(name), shown)
+        if other != shown:
+            raise ReportedError(
+                f"{folder} holds {other} and {shown}, whose results would have the same name; rename one of them"
+            )
+    return found
+
+
+def check_labels(labels: Mapping[str, int], names: Set[str], num_classes: int, what: str) -> None:
+    """Raise ReportedError unless exactly `names`, what there is a `what` for, have labels, below num_classes."""
+    every = labels.keys() | names
+    for odd, found in ((every - names, f"label but no {what}"), (every - labels.keys(), f"{what} but no label")):
+        if odd:
+            raise ReportedError(
+                f"{len(odd)} of {len(every)} images have a {found}, first {printable(min(odd))}; "
+                "give the label file of exactly these pictures"
+            )
+    for name, label in labels.items():
+        if label >= num_classes:
+            raise ReportedError(
+                f"{printable(name)} has the label {label}, expected 0 to {num_classes - 1}, the model's classes; "
+                "give the label file of this model's data set"
+            )
+
+
+def _parse(path: Path, lines: Iterable[str]) -> dict[str, int]:
+    labels: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, colon, label = line.rpartition(":")
+        if not colon or not name.strip() or not _LABEL.fullmatch(label.strip()):
+            raise ReportedError(
+                f"{path} has {printable(line.strip())[:80]!r} in line {number}; expected the form name:label, "
+                "the label being the number of the class"
+            )
+        key = result_name(name.strip())
+        if key in labels:
+            raise ReportedError(f"{path} names {printable(key)} a second time in line {number}; keep one of them")
+        labels[key] = int(label)
+    if not labels:
+        raise ReportedError(f"{path} holds no labels; expected a line name:label for each picture")
+    return labels
+
+
+def _expected(dataset: str) -> str:
+    if dataset == "cifar10":
+        return "CIFAR-10's test_batch.bin or its folder"
+    return "the file that python -m src.deploy.write_labels writes"

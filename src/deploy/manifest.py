@@ -1,0 +1,162 @@
+"""What an exported model needs to be used without its checkpoint: a JSON text beside it, and inside an ONNX file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from src.datasets.class_names import is_list_of_names
+from src.datasets.preprocessing import Preprocessing
+from src.model_utils.options import DATASETS
+from src.network.architecture import Architecture
+from src.utils.errors import ReportedError
+from src.utils.files import is_file, write_text_atomically
+
+FORMAT_VERSION = 1
+FILE_FORMATS = ("AIR", "MINDIR", "ONNX")
+PRECISIONS = ("float32", "float16", "int8")
+INPUT_NAME, OUTPUT_NAME = "images", "logits"
+MAX_BYTES = 2**24  # of 100,000 class names
+
+# The same for every model; written for whoever feeds the model without this project's code.
+_INTERFACE = {
+    "input_name": INPUT_NAME,
+    "output_name": OUTPUT_NAME,
+    "channel_order": "RGB",
+    "layout": "NCHW",
+    "dtype": "float32",
+    "input": "resize the whole picture to resize x resize (bilinear; 0: image_size), keep the centre image_size x "
+    "image_size, divide by 255, subtract mean, divide by std",
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Describes one model.
+
+    batch_size 0 takes any number of images. `precision` is of the computation: input and output are float32.
+    `mindir_version` is None for other formats. `verified` holds what the export measured.
+    """
+
+    file_format: str
+    precision: str
+    batch_size: int
+    dataset: str
+    architecture: Architecture
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    mindir_version: int | None = None
+    verified: Mapping[str, object] = field(default_factory=dict)
+
+    def to_dict(self) -> dict:
+        """As plain values that survive JSON."""
+        version = {} if self.mindir_version is None else {"mindir_version": self.mindir_version}
+        return {
+            "format": FORMAT_VERSION,
+            "file_format": self.file_format,
+            **version,
+            "precision": self.precision,
+            "batch_size": self.batch_size,
+            **_INTERFACE,
+            "dataset": self.dataset,
+            "preprocessing": self.preprocessing.to_dict(),
+            "class_names": list(self.class_names),
+            "architecture": self.architecture.to_dict(),
+            "verified": dict(self.verified),
+        }
+
+    @classmethod
+    def from_text(cls, text: str | bytes, where: str) -> "Manifest":
+        """Read the JSON of `to_dict`, found at `where`. Raises ReportedError for whatever is not exactly that."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ReportedError(f"{where} is not JSON: {error}; export the model again") from error
+        if not isinstance(values, dict) or values.get("format") != FORMAT_VERSION:
+            raise ReportedError(
+                f"{where} is no description of format {FORMAT_VERSION} as export.py writes; export the model again"
+            )
+        for name, accepts, expected in _CHECKS:
+            if not accepts(values.get(name)):
+                raise ReportedError(
+                    f"{where}: {name} is {values.get(name)!r:.60}, expected {expected}; export the model again"
+                )
+        architecture = Architecture.from_dict(values["architecture"])
+        if len(values["class_names"]) != architecture.num_classes:
+            raise ReportedError(
+                f"{where} carries {len(values['class_names'])} class_names for {architecture.num_classes} classes; "
+                "export the model again"
+            )
+        return cls(
+            values["file_format"],
+            values["precision"],
+            values["batch_size"],
+            values["dataset"],
+            architecture,
+            Preprocessing.from_dict(values["preprocessing"]),
+            tuple(values["class_names"]),
+            values.get("mindir_version"),
+            values["verified"],
+        )
+
+
+_CHECKS = (
+    ("file_format", lambda v: v in FILE_FORMATS, f"one of {', '.join(FILE_FORMATS)}"),
+    ("mindir_version", lambda v: v is None or type(v) is int, "an integer"),
+    ("precision", lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+    ("batch_size", lambda v: type(v) is int and v >= 0, "an integer from 0"),
+    *((name, lambda v, fixed=fixed: v == fixed, repr(fixed)) for name, fixed in _INTERFACE.items()),
+    ("dataset", lambda v: v in DATASETS, f"one of {', '.join(DATASETS)}"),
+    ("class_names", is_list_of_names, "a list of names"),
+    ("verified", lambda v: isinstance(v, dict), "a mapping"),
+)
+
+
+def manifest_path(model: Path) -> Path:
+    """`densenet121.mindir.json` for `densenet121.mindir`."""
+    return model.with_name(model.name + ".json")
+
+
+def write_manifest(manifest: Manifest, model: Path) -> None:
+    """Describe the file `model`, which is there.
+
+    Raises ReportedError when the disk refuses; `model` is then deleted, as nobody could use it.
+    """
+    values = {"file": model.name, "sha256": _sha256(model), **manifest.to_dict()}
+    try:
+        write_text_atomically(manifest_path(model), json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    except ReportedError:
+        model.unlink(missing_ok=True)
+        raise
+
+
+def read_manifest(model: Path) -> Manifest:
+    """The description beside `model`. Raises ReportedError when it is missing, ill-formed or of another file."""
+    path = manifest_path(model)
+    for file in (model, path):
+        if not is_file(file):
+            raise ReportedError(f"there is no file {file}; export the model with export.py, which writes both")
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        digest = _sha256(model)
+    except OSError as error:
+        raise ReportedError(f"{error.filename} cannot be read: {error.strerror}; check its permissions") from error
+    if len(text) > MAX_BYTES:
+        raise ReportedError(f"{path} has more than {MAX_BYTES} bytes, which no description has; export the model again")
+    manifest = Manifest.from_text(text, str(path))
+    if json.loads(text).get("sha256") != digest:
+        raise ReportedError(
+            f"{model} is not the file that {path.name} describes: its sha256 is {digest}; "
+            "it is damaged or was replaced, export it again"
+        )
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,111 @@
+"""Running an exported ONNX model with ONNX Runtime."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from src.datasets.image_files import printable
+from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from src.utils.errors import ReportedError, UsageError
+from src.utils.files import is_file, is_folder
+
+METADATA_KEY = "densenet_manifest"  # the manifest's JSON, among the model's own metadata
+_FATAL = 4  # what it logs below this, it also raises
+_PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
+
+
+class OnnxModel:
+    """A model file as a function: images (B, 3, S, S) float32 -> logits (B, num_classes) float32.
+
+    device_target: CPU, GPU or auto. threads: of the CPU. device_id: which GPU. Raises ReportedError or UsageError.
+    """
+
+    def __init__(self, path: Path, device_target: str, threads: int, device_id: int = 0) -> None:
+        if not is_file(path):
+            found = "is a folder" if is_folder(path) else "does not exist"
+            raise ReportedError(f"model {path} {found}; give an .onnx file that export.py wrote")
+        self.provider = provider = provider_of(device_target)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = _FATAL
+        onnxruntime.set_default_logger_severity(_FATAL)
+        provider_options = {"device_id": str(device_id)} if provider == _PROVIDERS["GPU"] else {}
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=[(provider, provider_options)])
+        except Exception as error:  # ONNX Runtime's own classes, of which none is public
+            raise ReportedError(
+                f"{path} cannot be loaded by ONNX Runtime: it is no ONNX model, or is damaged; export it again"
+            ) from error
+        if provider not in self._session.get_providers():
+            raise ReportedError(
+                f"ONNX Runtime could not start {provider} and would have used the CPU; install the CUDA and cuDNN that "
+                "onnxruntime-gpu names, or give --device_target CPU"
+            )
+        self._path = path
+        self.manifest = self._read_manifest(path)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """See the class."""
+        try:
+            logits = self._session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
+        except Exception as error:  # as above
+            raise ReportedError(
+                f"{self._path} fails in ONNX Runtime ({printable(str(error))[:300]}); "
+                "lower --per_batch_size if memory is short, else export it again"
+            ) from error
+        expected = (len(images), self.manifest.architecture.num_classes)
+        if logits.shape != expected:
+            raise ReportedError(f"{self._path} gives logits {logits.shape}, expected {expected}; export it again")
+        return logits
+
+    def _read_manifest(self, path: Path) -> Manifest:
+        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise ReportedError(
+                f"{path} carries no {METADATA_KEY}, so its classes and preprocessing are unknown; "
+                "export it with this project's export.py"
+            )
+        manifest = Manifest.from_text(text, f"{METADATA_KEY} in {path}")
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        size = manifest.preprocessing.image_size
+        found = [(value.name, value.type, value.shape[1:]) for value in (*inputs, *outputs)]
+        expected = [
+            (INPUT_NAME, "tensor(float)", [3, size, size]),
+            (OUTPUT_NAME, "tensor(float)", [manifest.architecture.num_classes]),
+        ]
+        if found != expected:
+            raise ReportedError(
+                f"{path} takes and gives {printable(str(found))[:200]}, but its own description says {expected}; "
+                "export it again"
+            )
+        return manifest
+
+
+def set_metadata(model: onnx.ModelProto, manifest: Manifest) -> None:
+    """Have the file itself carry its description, where `OnnxModel` looks for it."""
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(manifest.to_dict())})
+
+
+def provider_of(device_target: str) -> str:
+    """ONNX Runtime's name for a device; auto is the GPU where this ONNX Runtime was built for it, else the CPU.
+
+    Raises UsageError for Ascend, and ReportedError for a device that is not available.
+    """
+    available = onnxruntime.get_available_providers()
+    if device_target == "auto":
+        device_target = "GPU" if _PROVIDERS["GPU"] in available else "CPU"
+    if device_target not in _PROVIDERS:
+        raise UsageError(
+            f"found device_target {device_target}, expected CPU or GPU: ONNX models run in ONNX Runtime; "
+            "for Ascend export a MINDIR"
+        )
+    provider = _PROVIDERS[device_target]
+    if provider not in available:
+        raise ReportedError(
+            f"this ONNX Runtime has no {provider} (it has {', '.join(available)}); install onnxruntime-gpu instead of "
+            "onnxruntime, or give --device_target CPU"
+        )
+    return provider

@@ -1,0 +1,107 @@
+"""What the C++ program leaves: a file of raw logits for each image, and a summary that says how to read it."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src.datasets.image_files import printable
+from src.deploy.labels import check_labels
+from src.utils.accuracy import Accuracy
+from src.utils.errors import ReportedError
+
+SUFFIX = "_0.bin"
+_MAX_BYTES = 2**20  # of the summary
+_MAX_CLASSES = 1_000_000
+_DTYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Form:
+    """Each file holds `num_classes` values of `dtype`."""
+
+    num_classes: int
+    dtype: np.dtype
+
+
+def read_summary(path: Path) -> Form:
+    """Read the form of the results from summary.json. Raises ReportedError for whatever is not that."""
+    try:
+        with path.open("rb") as file:
+            values = json.loads(file.read(_MAX_BYTES))
+    except OSError as error:
+        raise ReportedError(
+            f"the summary {path} cannot be read: {error.strerror}; give the C++ program's summary.json"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ReportedError(f"{path} is not JSON: {error}; run the inference again") from error
+    values = values if isinstance(values, dict) else {}
+    dtype, classes = values.get("dtype"), values.get("classes")
+    if dtype not in _DTYPES or type(classes) is not int or not 1 <= classes <= _MAX_CLASSES:
+        raise ReportedError(
+            f"{path} says dtype {dtype!r:.40} and classes {classes!r:.40}, expected float32 or float16 and a number; "
+            "run the inference again"
+        )
+    return Form(classes, _DTYPES[dtype])
+
+
+def form_from_size(folder: Path, num_classes: int) -> Form:
+    """Tell float32 from float16 by the size of the first file in `folder`."""
+    names = list_results(folder)
+    size = (folder / (min(names) + SUFFIX)).stat().st_size
+    for dtype in _DTYPES.values():
+        if size == num_classes * dtype.itemsize:
+            return Form(num_classes, dtype)
+    raise ReportedError(
+        f"{folder / (min(names) + SUFFIX)} has {size} bytes, expected {4 * num_classes} (float32) or "
+        f"{2 * num_classes} (float16) for {num_classes} classes"
+    )
+
+
+def list_results(folder: Path) -> set[str]:
+    """The names of the images with a result in `folder`. Raises ReportedError when there are none."""
+    try:
+        names = {name.removesuffix(SUFFIX) for name in os.listdir(folder) if name.endswith(SUFFIX)}  # noqa: PTH208
+    except OSError as error:
+        raise ReportedError(f"the results {folder} cannot be read: {error.strerror}") from error
+    if not names:
+        raise ReportedError(f"{folder} holds no results, files that end in {SUFFIX}; run the inference first")
+    return names
+
+
+def count_results(folder: Path, labels: Mapping[str, int], form: Form) -> Accuracy:
+    """Compare every result in `folder` with its label.
+
+    Raises ReportedError when an image has a result but no label or the reverse, a label is no class of the model, or a
+    file is not of the `form`.
+    """
+    names = list_results(folder)
+    check_labels(labels, names, form.num_classes, "result")
+    ordered = sorted(names)
+    _read_logits(folder / (ordered[0] + SUFFIX), form)  # before a wrong number of classes takes all memory
+    accuracy = Accuracy(form.num_classes)
+    for start in range(0, len(ordered), _BATCH):
+        batch = ordered[start : start + _BATCH]
+        logits = np.stack([_read_logits(folder / (name + SUFFIX), form) for name in batch])
+        accuracy.update(logits, np.array([labels[name] for name in batch]))
+    return accuracy
+
+
+def _read_logits(path: Path, form: Form) -> np.ndarray:
+    expected = form.num_classes * form.dtype.itemsize
+    try:
+        with path.open("rb") as file:
+            data = file.read(expected + 1)
+    except OSError as error:
+        raise ReportedError(f"{printable(path)} cannot be read: {error.strerror}") from error
+    if len(data) != expected:
+        found = f"{len(data)} bytes" if len(data) < expected else f"more than {expected} bytes"
+        raise ReportedError(
+            f"{printable(path)} has {found}, expected {expected} for {form.num_classes} classes of {form.dtype.name}; "
+            "run the inference again"
+        )
+    return np.frombuffer(data, form.dtype).astype(np.float32)

@@ -1,0 +1,235 @@
+"""The C++ preprocessing against the Python pipeline: the same pictures refused, the others equal bit for bit."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import write_cifar
+from cpp import build, damaged, encoded, photographs, png, png_chunk, preprocess, write_all
+from PIL import Image
+
+from src.datasets.cifar10 import open_cifar10
+from src.datasets.classification import evaluation_batches
+from src.datasets.image_files import ImageFiles
+from src.datasets.preprocessing import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from src.datasets.source import Source
+from src.utils.errors import ReportedError
+
+pytestmark = pytest.mark.slow  # a compiler is at work
+
+IMAGENET = Preprocessing(224, 256, IMAGENET_MEAN, IMAGENET_STD)
+CIFAR10 = Preprocessing(32, 0, CIFAR10_MEAN, CIFAR10_STD)
+ODD = Preprocessing(40, 47, (0.1, 0.7, 0.33), (0.9, 0.21, 0.05))
+
+
+@pytest.fixture(scope="module")
+def tool(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("build"), "preprocess_tool", sanitize=False) / "preprocess_tool"
+
+
+def python_tensors(files: list[Path], preprocessing: Preprocessing) -> list[np.ndarray | None]:
+    """What the Python pipeline makes of each file, float32 (3, S, S); None where it refuses the file."""
+    images = ImageFiles(Path("/"), [str(file) for file in files])
+
+    def accepted(i: int) -> bool:
+        try:
+            return len(images(i)) > 0
+        except ReportedError:
+            return False
+
+    good = [i for i in range(len(files)) if accepted(i)]
+    source = Source("folder", ("any",), np.zeros(len(files), np.int32), True, images, images.name).subset(
+        np.array(good)
+    )
+    tensors: list[np.ndarray | None] = [None] * len(files)
+    for batch, _, indices in evaluation_batches(source, preprocessing, batch_size=16, workers=2):
+        for tensor, i in zip(batch, indices, strict=True):
+            tensors[good[i]] = tensor
+    return tensors
+
+
+def cpp_tensors(tool: Path, files: list[Path], preprocessing: Preprocessing, output: Path) -> list[np.ndarray | None]:
+    """The same by the C++ program."""
+    output.mkdir()
+    lines = preprocess(tool, preprocessing, files, "--output_dir", output).stdout.splitlines()
+    assert len(lines) == len(files)
+    size = preprocessing.image_size
+    return [
+        np.fromfile(output / f"{i}.bin", np.float32).reshape(3, size, size) if line == "ok" else None
+        for i, line in enumerate(lines)
+    ]
+
+
+def with_jpeg_segment_removed(jpeg: bytes, marker: bytes) -> bytes:
+    start = jpeg.index(marker)
+    (length,) = struct.unpack(">H", jpeg[start + 2 : start + 4])
+    return jpeg[:start] + jpeg[start + 2 + length :]
+
+
+def odd_pictures() -> dict[str, bytes]:
+    """Files that show the two photographs in every form of JPEG and PNG that Pillow, or we, can write."""
+    temple, flower = photographs()
+    small = temple.crop((10, 20, 311, 222))
+    pixels = np.asarray(temple)
+    ramp = np.tile(np.arange(640) % 256, (427, 1)).astype(np.uint8)
+    with_alpha = np.dstack([pixels, ramp])
+    deep = with_alpha.astype(np.uint16) * 251 + 77
+    turned = {value: Image.Exif() for value in (3, 6, 8)}
+    for value, exif in turned.items():
+        exif[0x0112] = value  # orientation
+
+    jpegs = {
+        "plain": (temple, {}),
+        "4:4:4": (flower, {"subsampling": 0, "quality": 100}),
+        "4:2:2": (temple, {"subsampling": 1}),
+        "4:2:0 of odd sides": (flower.crop((3, 5, 404, 302)), {"subsampling": 2}),
+        "progressive": (temple, {"progressive": True}),
+        "progressive 4:4:4": (flower, {"progressive": True, "subsampling": 0, "quality": 30}),
+        "progressive grey": (temple.convert("L"), {"progressive": True}),
+        "grey": (flower.convert("L"), {}),
+        "CMYK": (temple.convert("CMYK"), {}),
+        "CMYK of low quality": (flower.convert("CMYK"), {"quality": 20}),
+        "RGB": (flower, {"keep_rgb": True}),
+        "of lowest quality": (flower, {"quality": 1}),
+        "with restart markers": (temple, {"restart_marker_rows": 1}),
+        "with optimised tables": (temple, {"optimize": True}),
+        "with a colour profile": (temple, {"icc_profile": bytes(3000)}),
+        "with a comment": (temple, {"comment": b"a comment"}),
+        **{f"EXIF {value}": (small, {"exif": exif}) for value, exif in turned.items()},
+        "1 x 1": (temple.crop((5, 5, 6, 6)), {}),
+        "1 row": (temple.crop((0, 9, 640, 10)), {}),
+        "1 column": (temple.crop((9, 0, 10, 427)), {}),
+        "of 512 x 512": (temple.resize((512, 512)), {}),
+        "of 512 x 256": (temple.resize((512, 256)), {}),
+        "of 256 x 256": (temple.resize((256, 256)), {}),
+        "of 94 x 94": (temple.resize((94, 94)), {}),
+        "wide": (flower.resize((3000, 40)), {}),
+        "small": (flower.resize((20, 31)), {}),
+        "huge": (flower.resize((6000, 4000)), {}),
+    }
+    pngs = {
+        "RGB": (temple, {}),
+        "RGBA": (Image.fromarray(with_alpha), {}),
+        "grey": (flower.convert("L"), {}),
+        "grey with alpha": (Image.fromarray(with_alpha).convert("LA"), {}),
+        "black and white": (temple.convert("1"), {}),
+        "1 bit palette": (flower.quantize(2), {}),
+        "2 bit palette": (flower.quantize(4), {}),
+        "4 bit palette": (flower.quantize(13), {}),
+        "8 bit palette": (temple.quantize(200), {}),
+        "palette with a transparent colour": (temple.quantize(100), {"transparency": 3}),
+        "RGB with a transparent colour": (temple, {"transparency": (0, 0, 0)}),
+        "grey with a transparent grey": (temple.convert("L"), {"transparency": 7}),
+        "16 bit grey": (Image.fromarray(deep[..., 0]), {}),
+        **{f"EXIF {value}": (small, {"exif": exif}) for value, exif in turned.items()},
+        "animated": (temple, {"save_all": True, "append_images": [flower]}),
+        "1 x 1": (temple.crop((5, 5, 6, 6)), {}),
+    }
+    files = {f"JPEG {name}": encoded(picture, "JPEG", **options) for name, (picture, options) in jpegs.items()}
+    files |= {f"PNG {name}": encoded(picture, "PNG", **options) for name, (picture, options) in pngs.items()}
+
+    files["JPEG CMYK without Adobe's marker"] = with_jpeg_segment_removed(files["JPEG CMYK"], b"\xff\xee")
+    ycck = bytearray(files["JPEG CMYK"])
+    ycck[ycck.index(b"\xff\xee") + 15] = 2  # Adobe's colour transform
+    files["JPEG YCCK"] = bytes(ycck)
+    tall = bytearray(encoded(temple.crop((0, 0, 512, 256)), "JPEG", subsampling=1))
+    frame = tall.index(b"\xff\xc0")
+    tall[frame + 5 : frame + 9] = struct.pack(">HH", 512, 256)  # the blocks of a 4:2:2 picture laid out as 4:4:0
+    tall[frame + 11] = 0x12
+    files["JPEG 4:4:0"] = bytes(tall)
+    files["JPEG with more behind it"] = files["JPEG plain"] + bytes(1000)
+
+    rgb = files["PNG RGB"]
+    for name, content in ((b"gAMA", struct.pack(">I", 100000)), (b"bKGD", bytes(6)), (b"sBIT", b"\5\5\5")):
+        files[f"PNG with {name.decode()}"] = rgb[:33] + png_chunk(name, content) + rgb[33:]
+    files["PNG 16 bit RGB"] = png(deep[..., :3], 2)
+    files["PNG 16 bit RGBA"] = png(deep, 6)
+    files["PNG 16 bit grey with alpha"] = png(deep[..., 2:], 4)
+    files["PNG interlaced"] = png(pixels, 2, interlaced=True)
+    files["PNG interlaced RGBA"] = png(with_alpha, 6, interlaced=True)
+    files["PNG interlaced 3 x 2"] = png(pixels[:2, :3], 2, interlaced=True)
+    return files
+
+
+@pytest.fixture(scope="module")
+def odd_files(tmp_path_factory) -> dict[str, Path]:
+    pictures = odd_pictures()
+    return dict(
+        zip(pictures, write_all(tmp_path_factory.mktemp("odd") / "files", list(pictures.values())), strict=True)
+    )
+
+
+@pytest.mark.parametrize("preprocessing", [IMAGENET, CIFAR10, ODD], ids=["224 of 256", "32", "40 of 47"])
+def test_every_form_of_picture_is_the_same_bit_for_bit(tool, odd_files, preprocessing, tmp_path):
+    ours = cpp_tensors(tool, list(odd_files.values()), preprocessing, tmp_path / "tensors")
+    theirs = python_tensors(list(odd_files.values()), preprocessing)
+    same = {name: np.array_equal(a, b) for name, a, b in zip(odd_files, ours, theirs, strict=True) if b is not None}
+    assert len(same) == len(odd_files) >= 60
+    assert [name for name, equal in same.items() if not equal] == []
+
+
+def test_damaged_pictures_are_refused_or_decoded_as_in_python(tool, tmp_path):
+    temple, flower = (picture.resize((200, 150)) for picture in photographs())
+    originals = [
+        encoded(temple, "JPEG"),
+        encoded(flower, "JPEG", progressive=True),
+        encoded(temple.convert("CMYK"), "JPEG"),
+        encoded(flower, "JPEG", restart_marker_rows=1),
+        encoded(temple, "PNG"),
+        encoded(flower.quantize(50), "PNG"),
+        png(np.asarray(temple), 2, interlaced=True),
+    ]
+    files = write_all(tmp_path / "files", list(damaged(originals, 40 * len(originals), seed=3)))
+    ours = cpp_tensors(tool, files, ODD, tmp_path / "tensors")
+    theirs = python_tensors(files, ODD)
+    accepted = [b is not None for b in theirs]
+    assert 0.2 < np.mean(accepted) < 0.8
+    assert [i for i, (a, b) in enumerate(zip(ours, accepted, strict=True)) if (a is not None) != b] == []
+    assert [i for i in np.flatnonzero(accepted) if not np.array_equal(ours[i], theirs[i])] == []
+
+
+def test_cifar_records_are_the_same_bit_for_bit(tool, tmp_path):
+    write_cifar(tmp_path / "test_batch.bin", 23)
+    source = open_cifar10(tmp_path, "eval")
+    for preprocessing in (CIFAR10, ODD):
+        flags = ("--dataset", "cifar10", "--output_dir", tmp_path)
+        assert preprocess(tool, preprocessing, [tmp_path / "test_batch.bin"], *flags).stdout == "ok\n"
+        ((images, _, _),) = evaluation_batches(source, preprocessing, batch_size=23, workers=1)
+        assert np.array_equal(np.fromfile(tmp_path / "0.bin", np.float32), images.ravel())
+
+
+def test_normalisation_rounds_as_in_python(tool, tmp_path):
+    values = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+    (file,) = write_all(tmp_path / "files", [png(values, 2)])
+    random = np.random.default_rng(0)
+    for i in range(40):
+        mean, std = random.uniform(0, 1, 3).tolist(), random.uniform(0.001, 1, 3).tolist()
+        preprocessing = Preprocessing(16, 0, tuple(mean), tuple(std))
+        (ours,) = cpp_tensors(tool, [file], preprocessing, tmp_path / str(i))
+        assert np.array_equal(ours, python_tensors([file], preprocessing)[0])
+
+
+def test_what_is_no_jpeg_or_png_is_refused_with_a_reason(tool, tmp_path):
+    temple = photographs()[0]
+    jpeg, whole_png = encoded(temple, "JPEG"), encoded(temple, "PNG")
+    frame = jpeg.index(b"\xff\xc0")
+    claims = struct.pack(">II", 20000, 20000)
+    contents = {
+        encoded(temple, "BMP"): "neither JPEG nor PNG; convert it",
+        encoded(temple, "GIF"): "neither JPEG nor PNG; convert it",
+        b"": "found 0 bytes: it is empty",
+        b"\xff\xd8\xff": "neither JPEG nor PNG",
+        jpeg[:-1]: "it is truncated",
+        whole_png[:-1]: "it is truncated",
+        whole_png[:33] + b"\0\0\0\0tEXtcrc?" + whole_png[33:]: "CRC error",
+        jpeg[: frame + 5] + struct.pack(">HH", 40000, 40000) + jpeg[frame + 9 :]: "40000 x 40000, more than 178956970",
+        whole_png[:8]
+        + png_chunk(b"IHDR", claims + whole_png[24:29])
+        + whole_png[33:]: "20000 x 20000, more than 178956",
+    }
+    done = preprocess(tool, IMAGENET, write_all(tmp_path / "files", list(contents)))
+    for line, reason in zip(done.stdout.splitlines(), contents.values(), strict=True):
+        assert "should be a complete JPEG or PNG picture" in line
+        assert reason in line
+    assert (done.returncode, done.stderr) == (1, f"error: {len(contents)} of {len(contents)} files are bad\n")

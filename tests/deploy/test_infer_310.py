@@ -1,0 +1,324 @@
+"""The whole chain on a CPU: train, export, the C++ program, acc.log; the same answers as eval.py's."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import NETWORK, ROOT, only, write_cifar, write_pictures
+
+import eval as evaluation
+import export
+import train
+from src.datasets.classification import evaluation_batches
+from src.datasets.sources import open_source
+from src.deploy import infer_flags, write_labels
+from src.deploy.labels import result_name
+from src.network.densenet import DenseNet
+from src.training.evaluation import PredictStep
+from src.training.recipe import recipe_of
+from src.utils.checkpoint import load_checkpoint, load_weights
+from src.utils.errors import run
+
+SCRIPT = ROOT / "scripts/run_infer_310.sh"
+TRAINING = ["--image_size", "16", "--max_epoch", "12", "--per_batch_size", "8", "--augmentation", "none"]
+TRAINING += ["--lr", "0.05", "--lr_scheduler", "cosine_annealing"]
+CLASSES = ("ant", "bee", "cat")
+UNUSED = 12 - len(CLASSES)  # with more than ten classes there is a top-5 line
+
+
+def run_script(folder: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
+    inherited = {name: value for name, value in os.environ.items() if name not in ("LITE_HOME", "ASCEND_HOME_PATH")}
+    command = ["bash", SCRIPT, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=inherited | environment, capture_output=True, text=True, timeout=500)
+
+
+def messages(text: str) -> list[str]:
+    """The lines of a log without their time stamps, which have to be the seed's."""
+    lines = text.splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}:INFO:", line) for line in lines)
+    return [line.split(":INFO:")[1] for line in lines]
+
+
+def network_logits(checkpoint: Path, dataset: str, data: Path) -> dict[str, np.ndarray]:
+    """The logits of eval.py's network by the name of the result."""
+    loaded = load_checkpoint(checkpoint)
+    recipe = recipe_of(loaded)
+    step = PredictStep(DenseNet(recipe.architecture))
+    load_weights(step.network, loaded)
+    source = open_source(dataset, data, split="eval")
+    ((images, _, _),) = evaluation_batches(source, recipe.preprocessing, batch_size=len(source), workers=1)
+    named = [
+        f"test_batch_{i:05d}" if dataset == "cifar10" else result_name(Path(source.image_name(i)).name)
+        for i in range(len(source))
+    ]
+    return dict(zip(named, step.logits(images), strict=True))
+
+
+def check_against_eval(folder: Path, checkpoint: Path, dataset: str, data: Path, capsys) -> None:
+    """acc.log has eval.py's lines; every file of logits is the network's, and puts the same class first."""
+    evaluated = evaluation.main(
+        ["--ckpt_files", str(checkpoint), "--eval_data_dir", str(data), "--save_ckpt_path", str(folder / "eval")]
+    )
+    capsys.readouterr()
+    (accuracy,) = evaluated.values()
+    assert messages((folder / "acc.log").read_text()) == accuracy.lines()
+    assert accuracy.top1 > 0.6  # an untrained network would prove nothing
+
+    expected = network_logits(checkpoint, dataset, data)
+    found = {
+        file.name.removesuffix("_0.bin"): np.fromfile(file, np.float32) for file in (folder / "result_Files").iterdir()
+    }
+    assert found.keys() == expected.keys()
+    largest = max(np.abs(logits).max() for logits in expected.values())
+    for name, logits in expected.items():
+        assert np.abs(found[name] - logits).max() / largest < 1e-4
+        assert found[name].argmax() == logits.argmax()
+    with (folder / "time_Result/predictions.csv").open() as file:
+        answers = {result_name(Path(row["image"]).name): int(row["class"]) for row in csv.DictReader(file)}
+    assert answers == {name: logits.argmax() for name, logits in expected.items()}
+
+
+def unique_names(folder: Path) -> Path:
+    for picture in list(folder.glob("*/*.jpg")):
+        picture.rename(picture.with_name(f"{picture.parent.name} {picture.name}"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """A folder with a trained network's checkpoint, its model, 60 held-out pictures and their labels."""
+    folder = tmp_path_factory.mktemp("my pictures")
+    training = unique_names(write_pictures(folder / "training", CLASSES, 60))
+    for name in CLASSES:
+        (folder / "held out" / name).mkdir(parents=True)
+        for picture in sorted((training / name).iterdir())[::3]:
+            shutil.move(picture, folder / "held out" / name / picture.name)
+    data = ["--train_data_dir", str(training), "--eval_data_dir", str(folder / "held out")]
+    train.main(
+        [
+            *NETWORK,
+            "--dataset",
+            "folder",
+            "--num_classes",
+            "12",
+            *TRAINING,
+            *data,
+            "--save_ckpt_path",
+            str(folder / "run"),
+        ]
+    )
+    shutil.copy(only(folder / "run") / "best.ckpt", folder / "best.ckpt")
+    make_model(folder / "best.ckpt", folder / "my model", "--batch_size", "7", "--mindir_version", "1")
+    write_labels.main([str(folder / "held out"), str(folder / "my labels.txt")])
+    return folder
+
+
+def make_model(checkpoint: Path, name: Path, *flags: str) -> Path:
+    return export.main(["--ckpt_file", str(checkpoint), "--file_format", "MINDIR", "--file_name", str(name), *flags])
+
+
+@pytest.mark.slow
+def test_pictures_from_training_to_acc_log(pictures, tmp_path, capsys):
+    folder = tmp_path / "my results"
+    folder.mkdir()
+    arguments = [pictures / "my model.mindir", "folder", pictures / "held out", pictures / "my labels.txt", 0]
+    done = run_script(folder, *arguments, DEVICE_TARGET="CPU")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert {path.name for path in folder.iterdir()} == {"acc.log", "result_Files", "time_Result"}
+    timing = (folder / "time_Result/test_perform_static.txt").read_text()
+    assert re.fullmatch(r"NN inference cost average time: \d+\.\d+ ms of infer_count 9\n", timing)  # 60 in sevens
+    check_against_eval(folder, pictures / "best.ckpt", "folder", pictures / "held out", capsys)
+    assert done.stdout.endswith((folder / "acc.log").read_text())
+
+
+@pytest.mark.slow
+def test_earlier_results_are_moved_and_the_program_is_not_built_again(pictures, tmp_path):
+    program = ROOT / "ascend310_infer/out/main"
+    arguments = [pictures / "my model.mindir", "folder", pictures / "held out", pictures / "my labels.txt", 0]
+    assert run_script(tmp_path, *arguments, DEVICE_TARGET="CPU").returncode == 0
+    built = program.stat().st_mtime_ns
+    (tmp_path / "acc.log").write_text("the first")
+    (tmp_path / "infer0").write_text("another file")
+    done = run_script(tmp_path, *arguments, DEVICE_TARGET="CPU")
+    assert done.returncode == 0, done.stderr
+    assert f"earlier results are now in {tmp_path}/infer1\n" in done.stdout
+    assert (tmp_path / "infer1/acc.log").read_text() == "the first"
+    assert len(list((tmp_path / "infer1/result_Files").iterdir())) == 60
+    assert len(list((tmp_path / "result_Files").iterdir())) == 60
+    assert (tmp_path / "infer0").read_text() == "another file"
+    assert program.stat().st_mtime_ns == built
+
+
+@pytest.mark.slow
+def test_cifar10_with_the_labels_of_its_records(tmp_path, capsys):
+    data = tmp_path / "cifar-10-batches-bin"
+    write_cifar(data / "data_batch_1.bin", 400)
+    write_cifar(data / "test_batch.bin", 60)
+    paths = ["--train_data_dir", str(data), "--eval_data_dir", str(data)]
+    flags = [*TRAINING, "--image_size", "8", *paths, "--save_ckpt_path", str(tmp_path / "run")]
+    train.main([*NETWORK, "--dataset", "cifar10", *flags])
+    checkpoint = only(tmp_path / "run") / "best.ckpt"
+    model = make_model(checkpoint, tmp_path / "any_batch", "--batch_size", "0", "--mindir_version", "1")
+    done = run_script(tmp_path, model.name, "cifar10", data.name, "-", 0, DEVICE_TARGET="CPU")
+    assert done.returncode == 0, done.stderr
+    check_against_eval(tmp_path, checkpoint, "cifar10", data, capsys)
+
+
+@pytest.mark.slow
+def test_a_damaged_picture_ends_the_run_with_the_programs_status(pictures, tmp_path):
+    data = tmp_path / "held out"
+    shutil.copytree(pictures / "held out", data)
+    (data / "bee/bee 0.jpg").write_bytes((data / "bee/bee 0.jpg").read_bytes()[:200])
+    arguments = [pictures / "my model.mindir", "folder", data, pictures / "my labels.txt", 0]
+    done = run_script(tmp_path, *arguments, DEVICE_TARGET="CPU")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {data}/bee/bee 0.jpg should be a complete JPEG or PNG picture")
+    assert not (tmp_path / "acc.log").exists()
+
+
+def test_the_usage_is_what_the_header_says(tmp_path):
+    done = run_script(tmp_path, "model.mindir", "folder", "data", "labels.txt")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == "usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET DATA_PATH LABEL_FILE DEVICE_ID"
+    assert "#   " + line.removeprefix("usage: ") in SCRIPT.read_text("utf-8").splitlines()
+
+
+ARGUMENTS = ("my model.mindir", "folder", "held out", "my labels.txt", "0")
+CPU = {"DEVICE_TARGET": "CPU"}
+
+
+@pytest.mark.parametrize(
+    "change, environment, status, message",
+    [
+        ({4: "first"}, CPU, 2, "DEVICE_ID is 'first', expected a number from 0"),
+        ({3: "-"}, CPU, 2, "LABEL_FILE is -, but only cifar10 carries its own labels; give a label file"),
+        ({}, {"DEVICE_TARGET": "GPU"}, 2, "DEVICE_TARGET is 'GPU', expected Ascend or CPU"),
+        ({}, {}, 1, "LITE_HOME is not set; set it to the folder of MindSpore Lite for Ascend, unpacked"),
+        ({}, {"LITE_HOME": "."}, 1, "the CANN toolkit's environment is not loaded: ASCEND_HOME_PATH is not set"),
+        ({}, {"LITE_HOME": "/no lite"} | CPU, 1, "LITE_HOME is /no lite, which holds no include/api/model.h; give the"),
+    ],
+)
+def test_arguments_are_checked_before_anything_starts(change, environment, status, message, tmp_path):
+    arguments = [change.get(i, argument) for i, argument in enumerate(ARGUMENTS)]
+    done = run_script(tmp_path, *arguments, **environment)
+    assert done.returncode == status
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def edit_labels(old: str, new: str):
+    def change(folder: Path) -> None:
+        labels = folder / "my labels.txt"
+        text = labels.read_text()
+        assert old in text
+        labels.write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def drop_class(folder: Path) -> None:
+    """The label file then numbers the classes otherwise than the network."""
+    shutil.rmtree(folder / "held out/bee")
+    (folder / "my labels.txt").unlink()
+    write_labels.main([str(folder / "held out"), str(folder / "my labels.txt")])
+
+
+def same_names(folder: Path) -> None:
+    (folder / "held out/ant/ant 0.jpg").rename(folder / "held out/ant/bee 0.jpg")
+
+
+BAD_INPUTS = {
+    "no model": ({0: "none.mindir"}, None, "there is no file {}/none.mindir"),
+    "a model that was replaced": (
+        {},
+        lambda f: (f / "my model.mindir").write_bytes(b"x"),
+        "{}/my model.mindir is not the",
+    ),
+    "no description": ({}, lambda f: (f / "my model.mindir.json").unlink(), "there is no file {}/my model.mindir.json"),
+    "version 3": (
+        {0: "new.mindir"},
+        None,
+        "{}/new.mindir is MindIR version 3, but this MindSpore Lite reads version 1",
+    ),
+    "another kind of data": (
+        {1: "cifar10", 3: "-"},
+        None,
+        "DATASET is cifar10, but {}/my model.mindir was trained on folder",
+    ),
+    "unknown data set": ({1: "digits"}, None, "argument DATASET: invalid choice: 'digits'"),
+    "no data": ({2: "none"}, None, "{}/none cannot be read: No such file or directory"),
+    "data without classes": ({2: "held out/ant"}, None, "{}/held out/ant has no class folders with pictures in them"),
+    "no labels": ({3: "none.txt"}, None, "the labels {}/none.txt cannot be read: No such file or directory"),
+    "not a label": ({}, edit_labels("ant 0.jpg:0", "ant 0.jpg:ant"), "{}/my labels.txt has 'ant 0.jpg:ant' in line 1"),
+    "label too large": ({}, edit_labels("ant 0.jpg:0", "ant 0.jpg:12"), "ant 0 has the label 12, expected 0 to 11"),
+    "a missing picture": (
+        {},
+        edit_labels("ant 0.jpg", "ant x.jpg"),
+        "1 of 61 images have a label but no picture, first ant x",
+    ),
+    "a picture too many": (
+        {},
+        edit_labels("ant 0.jpg:0\n", ""),
+        "1 of 60 images have a picture but no label, first ant 0",
+    ),
+    "classes numbered otherwise": ({}, drop_class, "cat/cat 0.jpg has the label 1, but cat is the model's class 2;"),
+    "one name twice": ({}, same_names, "{}/held out holds ant/bee 0.jpg and bee/bee 0.jpg, whose results would"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change, edit, message", BAD_INPUTS.values(), ids=list(BAD_INPUTS))
+def test_inputs_that_do_not_fit_are_one_line(change, edit, message, pictures, tmp_path, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(pictures, folder, ignore=shutil.ignore_patterns("run", "training"))
+    if change.get(0) == "new.mindir":
+        make_model(folder / "best.ckpt", folder / "new")
+    if edit:
+        edit(folder)
+    capsys.readouterr()
+    arguments = [change.get(i, argument) for i, argument in enumerate(ARGUMENTS[:4])]
+    paths = [a if i == 1 or a == "-" else str(folder / a) for i, a in enumerate(arguments)]
+    assert run(infer_flags.main, [*paths, "--newest_mindir", "1"]) in (1, 2)
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith("error: " + message.format(folder))
+    assert out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change, status, message",
+    [
+        ({0: "none.mindir"}, 1, "there is no file {}/none.mindir; export the model with export.py, which writes both"),
+        ({1: "digits"}, 2, "argument DATASET: invalid choice: 'digits'"),
+    ],
+)
+def test_the_script_stops_at_bad_inputs(change, status, message, pictures, tmp_path):
+    arguments = [change.get(i, argument) for i, argument in enumerate(ARGUMENTS)]
+    paths = [a if i in (1, 4) else pictures / a for i, a in enumerate(arguments)]
+    done = run_script(tmp_path, *paths, DEVICE_TARGET="CPU")
+    assert done.returncode == status
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: " + message.format(pictures))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_flags_are_those_of_the_description(pictures, capsys):
+    paths = [str(pictures / name) for name in ("my model.mindir", "held out", "my labels.txt")]
+    infer_flags.main([paths[0], "folder", *paths[1:]])
+    assert capsys.readouterr().out.splitlines() == [
+        "--image_size=16",
+        "--resize=18",
+        "--mean=0.485,0.456,0.406",
+        "--std=0.229,0.224,0.225",
+    ]

@@ -1,0 +1,249 @@
+"""Against PyTorch itself: torchvision's and timm's networks, their files, and the comparison script.
+
+Needs requirements-torch.txt. `pytest -s` shows the differences that were measured.
+"""
+
+import importlib.util
+import pickle
+import re
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from commands import HELD_OUT_DIGITS, ROOT, TINY
+
+import train
+from src.deploy import convert_weights
+from src.deploy.torch_names import torch_name
+from src.losses.crossentropy import CrossEntropy
+from src.network.densenet import DenseNet, architecture
+from src.training.recipe import recipe_of
+from src.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from src.utils.errors import run
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+NETWORKS = ["densenet121", "densenet161", "densenet169", "densenet201"]
+RELATIVE = {"growth_rate": 4, "block_config": (2, 3)}  # and torchvision's num_init_features, our stem_features, 8
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    import torch_models  # here and not above: collecting the tests needs no PyTorch
+
+    return torch_models
+
+
+@pytest.fixture(scope="module")
+def torch(theirs):
+    return theirs.torch
+
+
+def converted(source: Path, *flags: str) -> DenseNet:
+    """Our network with the weights of the file `source`, by way of a checkpoint."""
+    target = source.with_name("converted.ckpt")
+    convert_weights.main([str(source), str(target), *flags])
+    checkpoint = load_checkpoint(target)
+    network = DenseNet(recipe_of(checkpoint).architecture)
+    load_weights(network, checkpoint)
+    return network
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, in units of the largest value."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+class LossAndGradients(ms.nn.Cell):
+    def __init__(self, network):
+        super().__init__(auto_prefix=False)
+        self.network = network.set_train()
+        self.loss = CrossEntropy()
+        self.gradients = ms.value_and_grad(self.forward, None, network.trainable_params())
+
+    def forward(self, images, labels):
+        return self.loss(self.network(images), labels)
+
+    def construct(self, images, labels):
+        return self.gradients(images, labels)
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+def test_torchvisions_network_has_the_same_logits_and_gradients(net, theirs, torch, tmp_path):
+    torch.manual_seed(0)
+    model = theirs.randomised(theirs.torchvision.models.get_model(net))
+    images = theirs.random_images(model, 4, 64)
+    theirs.without_kinks(model, images)
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    network = converted(tmp_path / "model.pth")
+    assert network.architecture == architecture(net, 1000)
+
+    in_evaluation = difference(
+        network.set_train(False)(ms.Tensor(images.numpy())).asnumpy(), theirs.logits(model, images)
+    )
+
+    labels = np.array([3, 141, 592, 653], np.int32)
+    loss, gradients = LossAndGradients(network)(ms.Tensor(images.numpy()), ms.Tensor(labels))
+    expected_loss, expected = theirs.gradients(model, images, labels)
+    found = {torch_name(p.name): g.asnumpy() for p, g in zip(network.trainable_params(), gradients, strict=True)}
+    assert found.keys() == expected.keys()
+    in_gradients = {k: np.linalg.norm(found[k] - v) / np.linalg.norm(v) for k, v in expected.items()}
+    worst = max(in_gradients, key=in_gradients.get)
+    moved = {torch_name(name): parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
+    statistics = {k: v.numpy() for k, v in model.state_dict().items() if "running" in k}
+    in_statistics = max(difference(moved[name], value) for name, value in statistics.items())
+
+    print(f"\n{net}: logits {in_evaluation:.1e}, loss {abs(loss.asnumpy() / expected_loss - 1):.1e}, gradients "
+          f"{in_gradients[worst]:.1e} ({worst}), running statistics {in_statistics:.1e}")  # fmt: skip
+    assert in_evaluation < 1e-5
+    assert loss.asnumpy() == pytest.approx(expected_loss, rel=1e-5)
+    assert in_gradients[worst] < 1e-3, worst
+    assert in_statistics < 1e-5
+
+
+def test_timms_network_has_the_same_logits(theirs, torch, tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    model = theirs.randomised(timm.create_model("densenet121"))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 64, 64), np.float32))
+    network = converted(tmp_path / "model.safetensors")
+    in_evaluation = difference(
+        network.set_train(False)(ms.Tensor(images.numpy())).asnumpy(), theirs.logits(model, images)
+    )
+    print(f"\ntimm densenet121: logits {in_evaluation:.1e}")
+    assert in_evaluation < 1e-5
+
+    convert_weights.main([str(tmp_path / "converted.ckpt"), str(tmp_path / "back.pth")])
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    for model in (timm.create_model("densenet121"), theirs.torchvision.models.densenet121()):
+        model.load_state_dict(back)  # strict
+    for name, value in torch.load(tmp_path / "back.pth", weights_only=True).items():
+        assert torch.equal(model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+def test_timm_and_torchvision_have_our_names_and_shapes(net, theirs, torch):
+    import timm
+
+    ours = {torch_name(name): p.shape for name, p in DenseNet(architecture(net, 1000)).parameters_dict().items()}
+    with torch.device("meta"):
+        for model in (timm.create_model(net), theirs.torchvision.models.get_model(net)):
+            state = {k: tuple(v.shape) for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+            assert state == ours
+
+
+def test_the_model_zoos_pools(theirs, torch, tmp_path):
+    """A network as the zoo's, once as ours from its checkpoint and once as torchvision's with other pools."""
+    pools = {"transition_pool": "max", "stem_pool": "same"}
+    zoo = DenseNet(architecture("densenet121", 5, stem_features=8, **RELATIVE, **pools))
+    model = theirs.randomised(theirs.torchvision.models.DenseNet(**RELATIVE, num_init_features=8, num_classes=5))
+    model.features.pool0 = torch.nn.Sequential(
+        torch.nn.ConstantPad2d((0, 1, 0, 1), -torch.inf), torch.nn.MaxPool2d(3, 2)
+    )
+    model.features.transition1.pool = torch.nn.MaxPool2d(2)
+    state = model.state_dict()
+    for name, parameter in zoo.parameters_dict().items():
+        parameter.set_data(ms.Tensor(state[torch_name(name)].numpy()))
+    save_checkpoint(tmp_path / "zoo.ckpt", zoo.get_parameters(), None)
+    network = converted(tmp_path / "zoo.ckpt", "--net", "densenet121").set_train(False)
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 3, 64, 64), np.float32))
+    assert difference(network(ms.Tensor(images.numpy())).asnumpy(), theirs.logits(model, images)) < 1e-5
+
+
+def relative(theirs):
+    return theirs.randomised(theirs.torchvision.models.DenseNet(**RELATIVE, num_init_features=8, num_classes=5))
+
+
+def test_the_files_that_torchvision_released(theirs, torch, tmp_path):
+    """Their names are of the old style, without counters, and so is the file's format."""
+    state = relative(theirs).state_dict()
+    old = {k.replace("norm1.", "norm.1.").replace("norm2.", "norm.2.").replace("conv1.", "conv.1."): v
+           for k, v in state.items() if not k.endswith("num_batches_tracked")}  # fmt: skip
+    torch.save(old, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    network = converted(tmp_path / "old.pth", "--net", "densenet121")
+    for name, parameter in network.parameters_dict().items():
+        np.testing.assert_array_equal(parameter.asnumpy(), state[torch_name(name)].numpy())
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat16"])
+def test_half_precision(theirs, torch, tmp_path, kind):
+    state = {name: value.to(getattr(torch, kind)) for name, value in relative(theirs).state_dict().items()}
+    state = {name: value.long() if name.endswith("tracked") else value for name, value in state.items()}
+    torch.save(state, tmp_path / "half.pt")
+    network = converted(tmp_path / "half.pt", "--net", "densenet121")
+    for name, parameter in network.parameters_dict().items():
+        np.testing.assert_array_equal(parameter.asnumpy(), state[torch_name(name)].float().numpy())
+
+
+class Attack:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return Path.mkdir, (self.folder,)
+
+
+CONV0 = "features.conv0.weight"
+BAD = {
+    "attack": "cannot be read as PyTorch weights: it is damaged or holds more than tensors; save them again with torch",
+    "pickle": "cannot be read as PyTorch weights",
+    "text": "cannot be read as PyTorch weights",
+    "cut": "cannot be read as PyTorch weights",
+    "model": "cannot be read as PyTorch weights",
+    "tensor": "holds a Tensor, expected a state_dict: tensors by their names",
+    "training": "holds more than tensors, first 'epoch', a int; save the model's state_dict alone",
+    "vast": "bytes, but its tensors claim 4,000,0",
+    "int8": f"'{CONV0}' has the type int8, expected float32, float16 or bfloat16",
+    "double": f"'{CONV0}' has the type float64, expected float32, float16 or bfloat16",
+    "sparse": f"'{CONV0}' is not stored as a dense array; save it as one",
+    "parallel": "these are not the weights of a DenseNet classifier: features.conv0.weight is missing",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_pth(theirs, torch, tmp_path, capsys, kind):
+    model = relative(theirs)
+    state = model.state_dict()
+    path = tmp_path / f"{kind}.pth"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Attack(tmp_path / "made"), protocol=2))
+    elif kind == "text":
+        path.write_text("no tensors here")
+    else:
+        saved = {
+            "attack": {CONV0: Attack(tmp_path / "made")},
+            "cut": state,
+            "model": model,
+            "tensor": state[CONV0],
+            "training": {"epoch": 3, "state_dict": state},
+            "vast": state | {CONV0: torch.zeros(1).expand(1000, 1000, 1000)},
+            "int8": state | {CONV0: state[CONV0].to(torch.int8)},
+            "double": state | {CONV0: state[CONV0].double()},
+            "sparse": state | {CONV0: state[CONV0].to_sparse()},
+            "parallel": {"module." + name: value for name, value in state.items()},
+        }[kind]
+        torch.save(saved, path)
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:-1000])
+    assert run(convert_weights.main, [str(path), str(tmp_path / "new.ckpt"), "--net", "densenet121"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}")
+    assert BAD[kind] in line
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_comparison_script_trains_as_train_py_does(tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("train_pytorch", ROOT / "scripts" / "train_pytorch.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    flags = [*TINY, "--eval_data_dir", "bundled", "--per_batch_size", "64"]
+    accuracy = script.main(flags)
+    (loss,) = re.findall(r"loss:([0-9.]+),", capsys.readouterr().out)
+    (epoch,) = train.main([*flags, "--save_ckpt_path", str(tmp_path)]).history
+    assert float(loss) == pytest.approx(epoch["loss"], abs=2e-3)
+    assert accuracy.top1 == pytest.approx(epoch["top1"], abs=2 / HELD_OUT_DIGITS)
