@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make the environment, run the linters and all tests.
 #
-#   bash scripts/test.sh                    everything (what CI runs)
+#   bash scripts/test.sh                    everything (what CI runs); needs PyTorch, which it installs
 #   bash scripts/test.sh fast               without the tests marked slow
 #   bash scripts/test.sh [fast] ARGUMENTS   with more arguments for pytest, such as a file or -k NAME
 set -euo pipefail
@@ -10,15 +10,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 need_build_tools
 need_header doctest/doctest.h doctest-dev
-make_environment requirements-dev.txt
-cd "$ROOT"
-bin="$ROOT/.venv/bin"
-
-selection=()
+requirements=requirements-torch.txt selection=()
 if [ "${1:-}" = fast ]; then
-  selection=(-m "not slow")
+  requirements=requirements-dev.txt selection=(-m "not slow")
   shift
 fi
+make_environment "$requirements"
+cd "$ROOT"
+bin="$ROOT/.venv/bin"
 
 "$bin/ruff" check .
 "$bin/ruff" format --check .

@@ -12,15 +12,21 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+import onnx
 import pytest
 from commands import NETWORK, ROOT, TINY, contents, only, write_cifar, write_pictures
 
 import eval as evaluation
+import eval_onnx
+import export
 import train
+from src.deploy import manifest as deploy_manifest
+from src.deploy.export import SUFFIXES
+from src.deploy.onnx_session import METADATA_KEY as MANIFEST_KEY
 from src.utils.checkpoint import METADATA_KEY, save_checkpoint
-from src.utils.errors import run
+from src.utils.errors import ReportedError, run
 
-MAIN = {"train": train.main, "eval": evaluation.main}
+MAIN = {"train": train.main, "eval": evaluation.main, "export": export.main, "eval_onnx": eval_onnx.main}
 
 # (command, flags, exit status, what the line must say). The flags of `train` come after those of the tiny network on
 # digits, so they replace them. {b} is the folder that `bench` fills, {run} a finished run in it; the other placeholders
@@ -53,9 +59,10 @@ FLAGS = [
     ("train", "--rank 1 --group_size 2", 2, "rank 1 of group_size 2 was asked for, but this process is rank 0 of 1"),
     ("train", "--dataset cifar10", 2, "found no train_data_dir, expected the folder or file of the cifar10 data"),
     ("train", "--train_data_dir {b}", 2, "with dataset digits, which is bundled"),
-    ("eval", "--ckpt_file {run}/best.ckpt", 2, "unknown flag '--ckpt_file'"),
+    ("eval", "--ckpt_file {run}/best.ckpt", 2, "found no ckpt_files, expected a checkpoint or a folder of checkpoints"),
     ("eval", "", 2, "found no ckpt_files, expected a checkpoint or a folder of checkpoints"),
     ("eval", "{best} --dataset folder", 2, "found no eval_data_dir"),
+    ("eval", "{best} --eval_data_dir {b}/good", 2, "with dataset digits, which is bundled"),
     ("eval", "{best} --net densenet169", 2, "net is densenet169, but"),
     ("eval", "--ckpt_files {run} --predictions {b}/p.csv", 2, "predictions are of one checkpoint"),
     ("eval", "{best} --predictions {b}/a_file", 2, "a_file exists and is not overwritten"),
@@ -183,7 +190,112 @@ MACHINE = [
     ("eval", "{best} --predictions {b}/{long}", 1, "File name too long; free the disk or choose"),
     ("eval", "{best} --per_batch_size 2000000000", 1, "out of memory (Unable to allocate"),
 ]
-BAD_INPUTS = FLAGS + YAML + DATA + CHECKPOINTS + MACHINE
+EXPORT = [
+    ("export", "", 2, "found no ckpt_file, expected a checkpoint; give --ckpt_file"),
+    ("export", "--ckpt_files {run}/best.ckpt", 2, "found no ckpt_file, expected a checkpoint; give --ckpt_file"),
+    ("export", "{x} --file_format TFLITE", 2, "--file_format: found 'TFLITE', expected one of AIR, MINDIR, ONNX"),
+    ("export", "{x} --batch_size -1", 2, "--batch_size: found '-1', which is out of range; expected a whole number of"),
+    ("export", "{x} --mindir_version 2", 2, "--mindir_version: found '2', expected one of 1, 3"),
+    ("export", "{x} --file_format AIR --device_target CPU", 2, "file_format AIR with device_target CPU, expected Asc"),
+    ("export", "{x} --file_format AIR", 1, "AIR is written on an Ascend only, and this is a CPU; export a MINDIR or"),
+    ("export", "{x} --device_target GPU", 1, "device_target is GPU, but this MindSpore finds only CPU here"),
+    ("export", "{x} --file_format ONNX --mindir_version 1", 2, "mindir_version 1 with file_format ONNX, expected MIN"),
+    ("export", "{x} --quantize", 2, "quantize true with file_format MINDIR, expected ONNX"),
+    ("export", "{q} {x} --export_fp16", 2, "found both quantize and export_fp16 true, expected one precision"),
+    ("export", "{q} {x} --calibration_images 0", 2, "--calibration_images: found '0', which is out of range"),
+    ("export", "{x} --net densenet121", 2, "net is densenet121, but {run}/best.ckpt was made with densenet100; leave"),
+    ("export", "{x} --num_classes 3", 2, "num_classes is 3, but {run}/best.ckpt was made with 10; leave --num_classe"),
+    ("export", "{x} --image_size 1", 1, "image_size is 1: the pools of densenet100 with 2 dense blocks leave no pixel"),
+    ("export", "{x} --num_parallel_workers 100000", 2, "num_parallel_workers is 100000; this machine allows 1 to"),
+    ("export", "--ckpt_file {b}/none.ckpt", 1, "none.ckpt does not exist; give a .ckpt file"),
+    ("export", "--ckpt_file {run}", 1, "is a folder; give a .ckpt file"),
+    ("export", "--ckpt_file {c}/flipped.ckpt", 1, "flipped.ckpt cannot be read as a MindSpore checkpoint"),
+    ("export", "--ckpt_file {c}/cut_crc.ckpt", 1, "cut_crc.ckpt has lost the checksum at its end"),
+    ("export", "--ckpt_file {c}/not_json.ckpt", 1, "carries metadata that is not this project's JSON"),
+    ("export", "--ckpt_file {c}/preprocessing.ckpt", 1, "the preprocessing's std should be three numbers between 0 an"),
+    ("export", "--ckpt_file {c}/all_memory.ckpt", 1, "all_memory.ckpt describes a network of 1"),
+    ("export", "--ckpt_file {c}/names_many.ckpt", 1, "names_many.ckpt carries 12 class_names"),
+    ("export", "--ckpt_file {c}/names_odd.ckpt", 1, "names_odd.ckpt carries class_names that are not a list of names"),
+    ("export", "--ckpt_file {c}/foreign.ckpt", 1, "foreign.ckpt does not fit the network; missing from it: backbone."),
+    ("export", "--ckpt_file {c}/zoo.ckpt {net} --bn_size 3", 1, "zoo.ckpt does not fit the network; of another shape:"),
+    ("export", "--ckpt_file {c}/zoo.ckpt {net} --num_classes 3", 1, "is (10, 10) in the file and (3, 10) in the netwo"),
+    ("export", "--ckpt_file {c}/zoo.ckpt {net} --image_size 1", 1, "image_size is 1: the pools of densenet100 with 2 "),
+    ("export", "--ckpt_file {c}/scalar_head.ckpt {net}", 1, "missing from it: backbone.features.conv0.weight"),
+    ("export", "--ckpt_file {c}/not_finite.ckpt", 1, "the network's output holds values that are not finite"),
+    ("export", "--ckpt_file {c}/huge.ckpt --file_format ONNX --export_fp16", 1, "more than 0.02; it is not kept"),
+    ("export", "{x} --file_name {m}/taken", 2, "taken.mindir exists and is not overwritten; choose another name"),
+    ("export", "{x} --file_format ONNX --file_name {m}/described", 2, "described.onnx.json exists and is not overwri"),
+    ("export", "{x} --file_format ONNX --file_name {m}/dangling", 2, "dangling.onnx exists and is not overwritten"),
+    ("export", "{x} --file_name {b}/none/m", 2, "m.mindir cannot be written: there is no folder {b}/none; create it"),
+    ("export", "{x} --file_name {b}/a_file/m", 2, "there is no folder {b}/a_file; create it first"),
+    ("export", "{x} --file_name {b}/empty/", 2, "file_name {b}/empty/ ends in no name; give one for the model"),
+    ("export", "{x} --file_name {b}/empty/{long}", 1, "File name too long; free the disk or choose another folder"),
+    ("export", "{x} --file_name /proc/m", 1, "cannot write /proc/m.mindir: No such file or directory"),
+    ("export", "{q} {x} --dataset folder", 2, "found no train_data_dir, expected the folder or file of the folder dat"),
+    ("export", "{q} {x} --train_data_dir {b}/good", 2, "with dataset digits, which is bundled"),
+    ("export", "{q} {x} --dataset folder --train_data_dir {b}/good", 1, "not know, first 'cat'"),
+    ("export", "{q} --ckpt_file {c}/recipe_dataset.ckpt", 2, "found no train_data_dir"),
+    ("export", "{q} --ckpt_file {b}/cats.ckpt", 1, "labels of 10 classes, but the network knows 2"),
+    ("export", "{quantize_cats} {b}/good", 2, "found no eval_data_dir, expected the folder or file of the folder data"),
+    ("export", "{quantize_cats} {b}/empty", 1, "empty has no class folders"),
+    ("export", "{quantize_cats} {b}/cut --eval_data_dir {b}/good", 1, "cut/dog/1.jpg should be a complete JPEG"),
+    ("export", "{quantize_cats} {b}/good --eval_data_dir {b}/cut", 1, "cut/dog/1.jpg should be a complete JPEG"),
+]
+ONNX = [
+    ("eval_onnx", "", 2, "found no ckpt_files, expected an .onnx model; give --ckpt_files"),
+    ("eval_onnx", "--ckpt_files {m}/none.onnx", 1, "none.onnx does not exist; give an .onnx file that export.py wrote"),
+    ("eval_onnx", "--ckpt_files {m}/{long}.onnx", 1, "does not exist; give an .onnx file that export.py wrote"),
+    ("eval_onnx", "--ckpt_files {m}/dangling.onnx", 1, "dangling.onnx does not exist; give an .onnx file"),
+    ("eval_onnx", "--ckpt_files {m}", 1, "is a folder; give an .onnx file that export.py wrote"),
+    ("eval_onnx", "--ckpt_files {m}/empty.onnx", 1, "empty.onnx cannot be loaded by ONNX Runtime: it is no ONNX model"),
+    ("eval_onnx", "--ckpt_files {m}/noise.onnx", 1, "noise.onnx cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {m}/cut_half.onnx", 1, "cut_half.onnx cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {m}/cut_byte.onnx", 1, "cut_byte.onnx cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {run}/best.ckpt", 1, "best.ckpt cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {b}/good/cat/0.jpg", 1, "0.jpg cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {m}/operator.onnx", 1, "operator.onnx cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {m}/opset.onnx", 1, "opset.onnx cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {m}/undescribed.onnx", 1, "undescribed.onnx carries no densenet_manifest, so its cla"),
+    ("eval_onnx", "--ckpt_files {m}/not_json.onnx", 1, "densenet_manifest in {m}/not_json.onnx is not JSON"),
+    ("eval_onnx", "--ckpt_files {m}/format.onnx", 1, "format.onnx is no description of format 1 as export.py writes"),
+    ("eval_onnx", "--ckpt_files {m}/architecture.onnx", 1, "network architecture: found str, expected a mapping"),
+    ("eval_onnx", "--ckpt_files {m}/mean.onnx", 1, "the preprocessing's mean should be three numbers between 0 and 1"),
+    ("eval_onnx", "--ckpt_files {m}/order.onnx", 1, "order.onnx: channel_order is 'BGR', expected 'RGB'"),
+    ("eval_onnx", "--ckpt_files {m}/names_many.onnx", 1, "names_many.onnx carries 12 class_names for 10 classes"),
+    ("eval_onnx", "--ckpt_files {m}/names_odd.onnx", 1, "expected a list of names; export the model again"),
+    ("eval_onnx", "--ckpt_files {m}/twelve.onnx", 1, "own description says [('images', 'tensor(float)', [3, 8, 8]), "
+     "('logits', 'tensor(float)', [12])]"),
+    ("eval_onnx", "--ckpt_files {m}/size.onnx", 1, "takes and gives [('images', 'tensor(float)', [3, 8, 8]), "),
+    ("eval_onnx", "--ckpt_files {m}/batch.onnx", 1, "batch.onnx fails in ONNX Runtime ([ONNXRuntimeError] : 2 : INVA"),
+    ("eval_onnx", "--ckpt_files {m}/kernel.onnx", 1, "kernel.onnx fails in ONNX Runtime ([ONNXRuntimeError] : 1 : F"),
+    ("eval_onnx", "--ckpt_files {m}/one_row.onnx", 1, "one_row.onnx gives logits (1, 10), expected (32, 10)"),
+    ("eval_onnx", "--ckpt_files {m}/not_finite.onnx", 1, "the network's output holds values that are not finite"),
+    ("eval_onnx", "--ckpt_files {m}/not_finite.onnx --images {b}/good/cat", 1, "output holds values that are not fin"),
+    ("eval_onnx", "{onnx} --device_target GPU", 1, "this ONNX Runtime has no CUDAExecutionProvider"),
+    ("eval_onnx", "{onnx} --device_target Ascend", 2, "found device_target Ascend, expected CPU or GPU"),
+    ("eval_onnx", "{onnx} --net densenet169", 2, "net is densenet169, but {m}/good.onnx is a densenet100; leave --net"),
+    ("eval_onnx", "{onnx} --per_batch_size 0", 2, "--per_batch_size: found '0', which is out of range"),
+    ("eval_onnx", "{onnx} --per_batch_size 2000000000", 1, "out of memory (Unable to allocate"),
+    ("eval_onnx", "{onnx} --num_parallel_workers 100000", 2, "num_parallel_workers is 100000; this machine allows 1"),
+    ("eval_onnx", "{onnx} --dataset folder", 2, "found no eval_data_dir, expected the folder or file of the folder"),
+    ("eval_onnx", "{onnx} --eval_data_dir {b}/good", 2, "with dataset digits, which is bundled"),
+    ("eval_onnx", "{onnx} {dogs}", 1, "2 class folders that the network does not know, first 'cat'"),
+    ("eval_onnx", "{onnx} --dataset cifar10 --eval_data_dir {b}/cifar", 1, "holds no test_batch.bin"),
+    ("eval_onnx", "{onnx} --predictions {b}/a_file", 2, "a_file exists and is not overwritten"),
+    ("eval_onnx", "{onnx} --predictions {b}/none/p.csv", 2, "there is no folder {b}/none; create it first"),
+    ("eval_onnx", "{onnx} --save_ckpt_path /proc/nowhere", 1, "cannot create /proc/nowhere/"),
+    ("eval_onnx", "{onnx} --images {b}/good/cat --dataset folder", 2, "found images '{b}/good/cat' and dataset 'folde"),
+    ("eval_onnx", "{onnx} --images {b}/good/cat --eval_data_dir {b}/good", 2, "/good/cat' and eval_data_dir '"),
+    ("eval_onnx", "{onnx} --images {b}/good/cat --predictions p.csv", 2, "/good/cat' and predictions 'p.csv', expect"),
+    ("eval_onnx", "{onnx} --images {b}/none", 1, "none cannot be read: No such file or directory; expected a picture"),
+    ("eval_onnx", "{onnx} --images {b}/{long}", 1, "cannot be read: File name too long; expected a picture or a folde"),
+    ("eval_onnx", "{onnx} --images {b}/empty", 1, "empty holds no pictures; expected them directly in it"),
+    ("eval_onnx", "{onnx} --images {b}/good", 1, "good holds no pictures; expected them directly in it"),
+    ("eval_onnx", "{onnx} --images {b}/a_file", 1, "a_file should be a complete JPEG, PNG, BMP or TIFF picture"),
+    ("eval_onnx", "{onnx} --images {b}/cut/dog", 1, "cut/dog/1.jpg should be a complete JPEG"),
+    ("eval_onnx", "{onnx} --images {b}/no_jpegs/dog --on_bad_image skip", 1, "none of the 1 pictures in {b}/no_jpegs"),
+]  # fmt: skip
+BAD_INPUTS = FLAGS + YAML + DATA + CHECKPOINTS + MACHINE + EXPORT + ONNX
 
 # Some rows again as a user types them: these also show what MindSpore itself writes on stderr.
 AS_PROCESSES = [
@@ -201,6 +313,14 @@ AS_PROCESSES = [
         "--train_pretrained {c}/foreign.ckpt",
         "--save_ckpt_path /proc/nowhere",
         "--resume {b}/busy",
+        "{x} --file_format AIR",
+        "--ckpt_file {c}/not_finite.ckpt",
+        "--ckpt_file {c}/huge.ckpt --file_format ONNX --export_fp16",
+        "{quantize_cats} {b}/cut --eval_data_dir {b}/good",
+        "--ckpt_files {m}/noise.onnx",
+        "--ckpt_files {m}/kernel.onnx",
+        "{onnx} --device_target GPU",
+        "{onnx} --images {b}/cut/dog",
     )
 ]
 
@@ -216,6 +336,7 @@ def bench(tmp_path_factory, trained_run) -> Path:
     _write_yaml(b / "yaml")
     _write_data(b)
     _write_checkpoints(b)
+    _write_models(b)
     return b
 
 
@@ -297,6 +418,7 @@ def _write_checkpoints(b: Path) -> None:
         "preprocessing": {"preprocessing": prep | {"std": [0, 0, 0]}},
         "names_text": {"class_names": "0123456789"},
         "names_none": {"class_names": []},
+        "names_odd": {"class_names": ["\ud800"] * 10},
         "names_many": {"class_names": [str(i) for i in range(12)]},
         "recipe_dataset": {"recipe": recipe | {"dataset": "secret", "eval_data_dir": "x"}},
         "recipe_key": {"recipe": recipe | {"secret": 1}},
@@ -311,6 +433,10 @@ def _write_checkpoints(b: Path) -> None:
     save_checkpoint(folder / "preprocessing_none.ckpt", _parameters(loaded), without)
     not_finite = loaded | {"head.fc.bias": ms.Tensor(np.full(10, np.nan, np.float32))}
     save_checkpoint(folder / "not_finite.ckpt", _parameters(not_finite), metadata)
+    huge_bias = loaded | {"head.fc.bias": ms.Tensor(np.full(10, 1e30, np.float32))}
+    save_checkpoint(folder / "huge.ckpt", _parameters(huge_bias), metadata)
+    save_checkpoint(folder / "zoo.ckpt", _parameters(loaded), None)
+    save_checkpoint(folder / "scalar_head.ckpt", [ms.Parameter(ms.Tensor(1.0), name="head.fc.weight")], None)
     other = ms.Parameter(ms.Tensor(np.ones(3, np.float32)), name="other.weight")
     ms.save_checkpoint([{"name": other.name, "data": other}], str(folder / "foreign.ckpt"))
     entry = {METADATA_KEY: "{'format': 1}"}
@@ -322,6 +448,71 @@ def _write_checkpoints(b: Path) -> None:
     save_checkpoint(b / "cats.ckpt", _parameters(heads), metadata | cats)
     shutil.copytree(b / "run", b / "busy")
     (b / "busy" / "0-3_1.ckpt").write_bytes(bytes(flipped))
+
+
+def _write_models(b: Path) -> None:
+    """From one good export: damaged bytes, descriptions that lie, and graphs that cannot be computed."""
+    folder = b / "models"
+    folder.mkdir()
+    argv = ["--ckpt_file", str(b / "run" / "best.ckpt"), "--file_format", "ONNX", "--file_name", str(folder / "good")]
+    data = export.main(argv).read_bytes()
+    for name, damaged in {
+        "empty": b"",
+        "noise": np.random.default_rng(0).bytes(3000),
+        "cut_half": data[: len(data) // 2],
+        "cut_byte": data[:-1],
+    }.items():
+        (folder / f"{name}.onnx").write_bytes(damaged)
+    (folder / "taken.mindir").write_text("precious")
+    (folder / "described.onnx.json").write_text("precious")
+    (folder / "dangling.onnx").symlink_to("nowhere")
+
+    def save(name: str, change) -> None:
+        model = onnx.load_from_string(data)
+        change(model)
+        onnx.save(model, folder / f"{name}.onnx")
+
+    values = json.loads(onnx.load_from_string(data).metadata_props[0].value)
+    arch, prep = values["architecture"], values["preprocessing"]
+    twelve = [str(i) for i in range(12)]
+    for name, changes in {
+        "format": {"format": 2},
+        "architecture": {"architecture": "densenet121"},
+        "mean": {"preprocessing": prep | {"mean": [0.5]}},
+        "order": {"channel_order": "BGR"},
+        "size": {"preprocessing": prep | {"image_size": 16}},
+        "names_many": {"class_names": twelve},
+        "names_odd": {"class_names": ["\ud800"] * 10},
+        "twelve": {"class_names": twelve, "architecture": arch | {"num_classes": 12}},
+    }.items():
+        text = json.dumps(values | changes)
+        save(name, lambda model, text=text: onnx.helper.set_model_props(model, {MANIFEST_KEY: text}))
+    save("not_json", lambda model: onnx.helper.set_model_props(model, {MANIFEST_KEY: "{"}))
+    save("undescribed", lambda model: model.ClearField("metadata_props"))
+    save("opset", lambda model: setattr(model.opset_import[0], "version", 99))
+    save("operator", lambda model: setattr(model.graph.node[0], "op_type", "Convolve"))
+    save("batch", _fix_batch)
+    save("one_row", _average_rows)
+    save("kernel", lambda model: _replace_weight(model, "backbone.features.conv0.weight", np.zeros((8, 4, 3, 3))))
+    save("not_finite", lambda model: _replace_weight(model, "head.fc.bias", np.full(10, np.nan)))
+
+
+def _replace_weight(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:
+    (weight,) = (value for value in model.graph.initializer if value.name == name)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+
+
+def _fix_batch(model: onnx.ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 4
+
+
+def _average_rows(model: onnx.ModelProto) -> None:
+    """One answer for all images, declared as one for each."""
+    last = model.graph.node[-1]
+    assert last.output[0] == "logits"
+    last.output[0] = "rows"
+    model.graph.node.append(onnx.helper.make_node("ReduceMean", ["rows"], ["logits"], axes=[0], keepdims=1))
 
 
 def _parameters(arrays: dict[str, ms.Tensor]) -> list[ms.Parameter]:
@@ -342,6 +533,10 @@ def _fill_in(text: str, b: Path) -> str:
         "{net}": " ".join([*NETWORK, "--image_size 8"]),
         "{folder}": "--dataset folder --per_batch_size 4 --train_data_dir {b}",
         "{best}": "--ckpt_files {run}/best.ckpt",
+        "{x}": "--ckpt_file {run}/best.ckpt",
+        "{q}": "--file_format ONNX --quantize",
+        "{quantize_cats}": "--file_format ONNX --quantize --ckpt_file {b}/cats.ckpt --dataset folder --train_data_dir",
+        "{onnx}": "--ckpt_files {m}/good.onnx",
         "{cats}": "--ckpt_files {b}/cats.ckpt",
         "{held_out}": "--dataset folder --eval_data_dir",
         "{cifar}": "--dataset cifar10 --train_data_dir",
@@ -351,6 +546,7 @@ def _fill_in(text: str, b: Path) -> str:
         "{long}": "x" * 300,
         "{run}": "{b}/run",
         "{c}": "{b}/ckpt",
+        "{m}": "{b}/models",
         "{b}": str(b),
     }
     for placeholder, replacement in short.items():
@@ -360,8 +556,9 @@ def _fill_in(text: str, b: Path) -> str:
 
 def _command_line(command: str, flags: str, b: Path, output: Path) -> list[str]:
     argv = shlex.split(_fill_in(flags, b), posix=False)
-    if "--save_ckpt_path" not in argv:
-        argv += ["--save_ckpt_path", str(output)]
+    flag = "--file_name" if command == "export" else "--save_ckpt_path"
+    if flag not in argv:
+        argv += [flag, str(output)]
     return [*TINY, *argv] if command == "train" and "--resume" not in argv else argv
 
 
@@ -387,6 +584,8 @@ def test_one_clear_line_and_nothing_lost(row, bench, tmp_path, capfd, monkeypatc
     after = contents(bench)
     assert {path: after.get(path) for path in before} == before
     assert not (tmp_path / "hacked").exists()
+    written = [Path(path).name for path in (*(after.keys() - before.keys()), *contents(tmp_path))]
+    assert not [name for name in written if name.startswith(".tmp-") or any(end in name for end in SUFFIXES.values())]
 
 
 @pytest.mark.slow
@@ -418,6 +617,50 @@ def test_full_disk(limit, file, tmp_path):
     assert file == "train.log" or not (only(tmp_path) / file).exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "flags"),
+    [
+        (1000, "--file_format ONNX"),  # MindSpore's own writing
+        (15_500, "--file_format ONNX"),
+        (16_000, "--file_format ONNX --quantize"),
+        (19_000, "--file_format ONNX --quantize"),
+        (50_000, "--file_format MINDIR"),
+        (50_000, "--file_format MINDIR --mindir_version 1"),
+    ],
+)
+def test_full_disk_leaves_no_model(limit, flags, trained_run, tmp_path, monkeypatch):
+    for folder in ("out", "temporary"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    argv = [sys.executable, ROOT / "export.py", "--ckpt_file", trained_run / "best.ckpt", *flags.split()]
+    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    done = subprocess.run(
+        [*argv, "--file_name", tmp_path / "out" / "model"], capture_output=True, text=True, preexec_fn=full
+    )
+    assert done.returncode == 1
+    _assert_one_line(done.stderr, "free the disk or ")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "temporary"]
+
+
+def test_a_model_without_its_description_is_not_left(trained_run, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ReportedError("no room")
+
+    monkeypatch.setattr(deploy_manifest, "write_text_atomically", refuse)
+    with pytest.raises(ReportedError, match="no room"):
+        export.main(["--ckpt_file", str(trained_run / "best.ckpt"), "--file_name", str(tmp_path / "model")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_that_mindspore_cannot_write_to(trained_run, tmp_path, monkeypatch):
+    (tmp_path / "my files").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "my files"))
+    with pytest.raises(ReportedError, match=r"the temporary folder is .*/my files/.* set TMPDIR to another one"):
+        export.main(["--ckpt_file", str(trained_run / "best.ckpt"), "--file_name", str(tmp_path / "model")])
+    assert [path.name for path in tmp_path.rglob("*")] == ["my files"]
+
+
 def test_rows_are_many_and_different():
-    assert len(set(BAD_INPUTS)) == len(BAD_INPUTS) >= 50
-    assert len(AS_PROCESSES) >= 8
+    assert len(set(BAD_INPUTS)) == len(BAD_INPUTS) >= 150
+    assert len(AS_PROCESSES) >= 16

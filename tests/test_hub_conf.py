@@ -47,7 +47,7 @@ def test_a_checkpoint_of_train_py_goes_in_as_hub_does_it(create_network, trained
 
 
 def test_other_names_and_values(create_network):
-    with pytest.raises(NotImplementedError, match=r"^densenet264 is not implemented in the repo; it has densenet100, d"):
+    with pytest.raises(NotImplementedError, match=r"^densenet264 is not implemented in the repo; it has densenet100"):
         create_network("densenet264")
     with pytest.raises(ReportedError, match="growth_rate is 0, expected an integer from 1 to 512"):
         create_network("densenet121", 10, growth_rate=0)

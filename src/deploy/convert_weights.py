@@ -11,8 +11,8 @@ A .ckpt is this project's own, or from the MindSpore model zoo, whose networks p
 from the shapes of the arrays; every name and shape has to fit it, and what was written is read back and compared bit
 for bit. Nothing is overwritten.
 
---class_names FILE     one name a line, in the order of the outputs; eval.py looks class folders up by them, so for
-                       ImageNet: ls DIR/val > names.txt. Without it they are class_0, class_1, ...
+--class_names FILE     one name a line, in the order of the outputs; for ImageNet: ls DIR/val > names.txt. Without it
+                       they are class_0, class_1, ..., and an evaluation takes the class folders in their order
 --net NET              the network that one with other growth_rate, block_config, ... was derived from
 --transition_pool avg|max, --stem_pool pad|same
                        pools of a model zoo .ckpt; without them max and same, for densenet100 avg, as there
@@ -28,6 +28,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
+from src.datasets.class_names import unnamed_classes
 from src.datasets.preprocessing import default_preprocessing
 from src.deploy.arguments import Parser
 from src.deploy.torch_names import infer_architecture, present_style, torch_name
@@ -144,7 +145,7 @@ def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:
     Raises ReportedError when it is no UTF-8 text of `num_classes` different names.
     """
     if path is None:
-        return tuple(f"class_{i}" for i in range(num_classes))
+        return unnamed_classes(num_classes)
     try:
         lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:

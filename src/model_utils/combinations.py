@@ -90,12 +90,12 @@ def no_evaluation_data(config: Config) -> str | None:
 
 def folder_of_bundled_training_data(config: Config) -> str | None:
     """The digits are read from scikit-learn."""
-    return _folder_of_bundled_data("train_data_dir", config.train_data_dir, config.dataset)
+    return folder_of_bundled_data("train_data_dir", config.train_data_dir, config.dataset)
 
 
 def folder_of_bundled_evaluation_data(config: Config) -> str | None:
     """The digits are read from scikit-learn."""
-    return _folder_of_bundled_data("eval_data_dir", config.eval_data_dir, config.dataset)
+    return folder_of_bundled_data("eval_data_dir", config.eval_data_dir, config.dataset)
 
 
 def no_checkpoint(config: Config) -> str | None:
@@ -163,7 +163,8 @@ def missing_data(key: str, value: str, dataset: str) -> str | None:
     return None
 
 
-def _folder_of_bundled_data(key: str, value: str, dataset: str) -> str | None:
+def folder_of_bundled_data(key: str, value: str, dataset: str) -> str | None:
+    """The sentence for a path (`key`, now `value`) to the digits, which would not be read."""
     if dataset == "digits" and value not in BUNDLED:
         return f"found {key} {show(value)} with dataset digits, which is bundled; leave it out or write `bundled`"
     return None

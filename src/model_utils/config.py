@@ -7,7 +7,7 @@ The last of these that gives a key wins: the schema's default, the network's own
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.model_utils.combinations import COMBINATIONS, missing_data
+from src.model_utils.combinations import COMBINATIONS, folder_of_bundled_data, missing_data
 from src.model_utils.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_yaml, usual_dataset
 from src.model_utils.usage import help_text
 from src.model_utils.values import expected, nearest, parse_value, show
@@ -49,7 +49,7 @@ class Config:
         """The kind of data set and the path under `key` ('train_data_dir', 'eval_data_dir'): what was given, else
         what `recipe`, the dictionary of an earlier run, of which nothing is trusted, says.
 
-        Raises UsageError when the path is missing.
+        Raises UsageError when the path is missing, or would not be read.
         """
         recipe = recipe if isinstance(recipe, Mapping) else {}
         known = recipe.get("dataset")
@@ -57,7 +57,7 @@ class Config:
         path = getattr(self, key)
         if not path and known == dataset and isinstance(recipe.get(key), str):
             path = recipe[key]
-        if problem := missing_data(key, path, dataset):
+        if problem := missing_data(key, path, dataset) or folder_of_bundled_data(key, path, dataset):
             raise UsageError(problem)
         return dataset, path
 

@@ -27,7 +27,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     `path` and starts with `.tmp-`. Raises ReportedError when the disk refuses (full, read-only, a missing folder);
     `path` is then as it was.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{path.suffix}")
+    stem = TEMPORARY_PREFIX + uuid.uuid4().hex
+    temporary = path.with_name(stem + path.suffix)
     try:
         write(temporary)
         temporary.chmod(0o644)
@@ -39,7 +40,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             f"cannot write {path}: {error.strerror or error}; free the disk or choose another folder"
         ) from error
     finally:
-        for leftover in path.parent.glob(temporary.stem + ".*"):  # MindSpore puts one more beside it
+        for leftover in path.parent.glob(stem + "*"):  # MindSpore puts one more beside it
             leftover.unlink(missing_ok=True)
 
 

@@ -148,6 +148,11 @@ def test_each_part_of_the_data_has_its_own_path():
         (FOLDER | {"eval_data_dir": ""}, "", "the folder or file of the folder data"),
         (FOLDER | {"dataset": "secret"}, "", "the folder or file of the imagenet data"),
         (FOLDER, "--dataset list", "the folder or file of the list data"),
+        (
+            {"dataset": "digits"},
+            "--eval_data_dir mine",
+            "found eval_data_dir 'mine' with dataset digits, which is bund",
+        ),
     ],
 )
 def test_no_data_set_to_be_found(recipe, flags, message):
