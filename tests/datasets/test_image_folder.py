@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.datasets.class_names import unnamed_classes
 from src.datasets.sources import open_source
 from src.utils.errors import ReportedError
 
@@ -34,6 +35,36 @@ def test_a_class_the_network_does_not_know_is_named(photo_folder):
         ReportedError, match=r"1 class folders that the network does not know, first 'temple 塔'; it knows 2"
     ):
         open_source("folder", photo_folder, split="eval", class_names=("flower", "empty"))
+
+
+UNNAMED = ("class_0", "class_1", "class_2")
+
+
+def test_a_network_of_unnamed_classes_takes_the_folders_in_order(photo_folder):
+    source = open_source("folder", photo_folder, split="eval", class_names=UNNAMED)
+    assert source.class_names == ("empty", "flower", "temple 塔")
+    assert source.labels.tolist() == [1] * 6 + [2] * 5
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_network_of_unnamed_classes_has_to_have_as_many(classes, photo_folder):
+    with pytest.raises(
+        ReportedError, match=f"the data set folder has labels of 3 classes, but the network knows {classes}$"
+    ):
+        open_source("folder", photo_folder, split="eval", class_names=unnamed_classes(classes))
+
+
+def test_folders_called_as_the_unnamed_classes_are_matched_by_name(photo_folder, tmp_path):
+    for name in ("class_0", "class_2"):
+        (tmp_path / name).symlink_to(photo_folder / "flower")
+    source = open_source("folder", tmp_path, split="eval", class_names=UNNAMED)
+    assert source.class_names == UNNAMED
+    assert source.labels.tolist() == [0] * 6 + [2] * 6
+
+
+def test_some_unnamed_classes_among_names_are_names(photo_folder):
+    with pytest.raises(ReportedError, match="3 class folders that the network does not know, first 'empty'"):
+        open_source("folder", photo_folder, split="eval", class_names=("class_0", "class_1", "cat"))
 
 
 def test_folders_without_classes_or_pictures(tmp_path):

@@ -1,0 +1,99 @@
+"""What a checkpoint says of its network: taken as it is, or refused where it contradicts itself or its user."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.datasets.preprocessing import default_preprocessing
+from src.network.architecture import architecture
+from src.training.recipe import Recipe, class_names_of, recipe_as_asked, recipe_of
+from src.utils.checkpoint import Checkpoint
+from src.utils.errors import ReportedError, UsageError
+
+ARCHITECTURE = architecture("densenet100", 3, block_config=(1, 1), growth_rate=4, stem_features=8)
+PREPROCESSING = default_preprocessing("folder", 64)
+METADATA = {
+    "architecture": ARCHITECTURE.to_dict(),
+    "preprocessing": PREPROCESSING.to_dict(),
+    "class_names": ["cat", "dog", "塔"],
+}
+
+
+def checkpoint(**changes) -> Checkpoint:
+    """One that holds as many numbers as the network has parameters, with some entries of its metadata changed."""
+    arrays = {"all": np.zeros(ARCHITECTURE.num_parameters, np.float32)}
+    return Checkpoint(Path("a.ckpt"), arrays, METADATA | changes)
+
+
+def test_the_recipe_is_read_from_the_checkpoint():
+    expected = Recipe(ARCHITECTURE, PREPROCESSING, ("cat", "dog", "塔"))
+    assert recipe_of(checkpoint()) == expected
+    assert recipe_as_asked(checkpoint(), {}, 0) == expected
+    assert (
+        recipe_as_asked(checkpoint(), {"net": "densenet100", "num_classes": 3, "block_config": (1, 1)}, 64) == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": "cat"}, "a.ckpt carries class_names that are not a list of names"),
+        ({"class_names": []}, "not a list of names"),
+        ({"class_names": ["cat", "dog", "\ud800"]}, "not a list of names"),
+        ({"class_names": ["cat", "dog", "\x1b[31m"]}, "not a list of names"),
+        ({"class_names": ["cat", "dog"]}, "a.ckpt carries 2 class_names for 3 classes"),
+        (
+            {"architecture": ARCHITECTURE.to_dict() | {"growth_rate": 5}},
+            r"describes a network of [\d,]+ parameters, bu",
+        ),
+        ({"architecture": None}, "network architecture: found NoneType"),
+        ({"preprocessing": {}}, "the preprocessing should hold image_size"),
+        ({"preprocessing": default_preprocessing("folder", 1).to_dict()}, "image_size is 1: the pools of densenet100"),
+    ],
+)
+def test_contradictions_are_refused(changes, message):
+    with pytest.raises(ReportedError, match=message):
+        recipe_of(checkpoint(**changes))
+
+
+@pytest.mark.parametrize("key", ["architecture", "preprocessing", "class_names"])
+def test_what_is_missing_is_named(key):
+    values = {name: value for name, value in METADATA.items() if name != key}
+    with pytest.raises(ReportedError, match=f"a.ckpt carries no {key}: it was not written by this project's train.py"):
+        recipe_of(Checkpoint(Path("a.ckpt"), checkpoint().arrays, values))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"net": "densenet121"}, "net is densenet121, but a.ckpt was made with densenet100; leave --net out"),
+        ({"num_classes": 4}, "num_classes is 4, but a.ckpt was made with 3; leave --num_classes out"),
+        (
+            {"net": "densenet100", "block_config": (1, 2)},
+            r"block_config is \(1, 2\), but a.ckpt was made with \(1, 1\)",
+        ),
+        ({"stem_pool": "same"}, "stem_pool is same, but a.ckpt was made with pad; leave --stem_pool out"),
+    ],
+)
+def test_another_network_than_asked_for_is_refused(asked, message):
+    with pytest.raises(UsageError, match=message):
+        recipe_as_asked(checkpoint(), asked, 0)
+
+
+def test_another_input_size_keeps_the_share_of_the_picture():
+    assert (PREPROCESSING.image_size, PREPROCESSING.resize) == (64, 73)
+    recipe = recipe_as_asked(checkpoint(), {}, 128)
+    assert (recipe.preprocessing.image_size, recipe.preprocessing.resize) == (128, 146)
+    assert (recipe.architecture, recipe.preprocessing.mean) == (ARCHITECTURE, PREPROCESSING.mean)
+
+
+def test_an_input_that_is_too_small_is_refused():
+    with pytest.raises(
+        ReportedError, match="image_size is 1: the pools of densenet100 with 2 dense blocks leave no pix"
+    ):
+        recipe_as_asked(checkpoint(), {}, 1)
+
+
+def test_class_names_alone():
+    assert class_names_of(checkpoint()) == ("cat", "dog", "塔")
