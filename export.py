@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> Path:
         file_format=config.file_format,
         precision="float16" if config.export_fp16 else "int8" if config.quantize else "float32",
         batch_size=0 if config.file_format == "ONNX" else config.batch_size,
-        dataset=known if known in DATASETS else config.dataset,
+        dataset=config.given("dataset") or (known if known in DATASETS else config.dataset),
         architecture=recipe.architecture,
         preprocessing=recipe.preprocessing,
         class_names=recipe.class_names,

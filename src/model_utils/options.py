@@ -53,7 +53,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("num_classes", int, 0, "network", "number of classes; 0: as many as the data set has", ge=0,
            commands=_NETWORK),
     Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0,
-           commands=_NETWORK),
+           le=8192, commands=_NETWORK),
     Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0,
            commands=_NETWORK),
     Option("block_config", INTS, (), "network", "dense layers in each block; empty: the network's own", ge=1,

@@ -237,7 +237,7 @@ def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Mapping[str, np.nda
         if not name.startswith("head.")
     )
     if bodies_agree and "head.fc.weight" in given:
-        return "the class counts differ: to fine-tune with a new classifier set --reset_head true"
+        return "the class counts differ: to fine-tune with a new classifier give train.py --reset_head true"
     return "choose the --net (and growth_rate, block_config, ...) that the checkpoint was made with"
 
 

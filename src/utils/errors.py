@@ -53,7 +53,7 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return error.exit_status
     except MemoryError as error:
-        print(f"error: out of memory ({error}); lower --per_batch_size or --image_size", file=sys.stderr)
+        print(f"error: out of memory ({error}); lower the batch size or --image_size", file=sys.stderr)
         return ReportedError.exit_status
     except KeyboardInterrupt:
         print("error: interrupted before there was anything to save", file=sys.stderr)

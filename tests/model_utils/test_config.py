@@ -272,7 +272,7 @@ def _values(option) -> st.SearchStrategy[str]:
         bounds = {"exclude_min": option.gt is not None and low == option.gt}
         bounds |= {"exclude_max": option.lt is not None and high == option.lt}
         return st.floats(low, high, allow_nan=False, allow_infinity=False, **bounds).map(repr)
-    numbers = st.integers(int(option.ge), INT_MAX)
+    numbers = st.integers(int(option.ge), int(option.le or INT_MAX))
     if option.type == INTS:
         return st.lists(numbers, unique=True, max_size=5).map(lambda items: ",".join(map(str, sorted(items))))
     return numbers.map(str)
