@@ -83,7 +83,11 @@ fi
 
 # Lite warns of libraries it can do without; errors it still prints.
 GLOG_v="${GLOG_v:-3}" "$ROOT/ascend310_infer/out/main" --model_path="$model" --dataset="$dataset" --dataset_path="$data" \
-  --device_target="$target" --device_id="$device" --output_dir="$PWD/result_Files" --time_dir="$PWD/time_Result" "${flags[@]}"
+  --device_target="$target" --device_id="$device" --output_dir="$PWD/result_Files" --time_dir="$PWD/time_Result" "${flags[@]}" &
+program=$!
+trap 'kill "$program" 2>/dev/null' EXIT # left alone it would go on when this script is stopped
+wait "$program"
+trap - EXIT
 accuracy="$("$PYTHON" "$ROOT/postprocess.py" --dataset "$dataset" --result_path result_Files --label_file "$labels" \
   --summary time_Result/summary.json)"
 printf '%s\n' "$accuracy" | tee acc.log

@@ -19,6 +19,7 @@ class ImageLoader {
  public:
   using Load = std::function<std::vector<float>(size_t)>;
 
+  // Error when the threads cannot be started.
   ImageLoader(size_t count, Load load, int threads, size_t ahead);
   // Leaves out what has not begun.
   ~ImageLoader();
@@ -34,6 +35,8 @@ class ImageLoader {
  private:
   void Submit();
   void Work();
+  // Ends the threads; each finishes what it has begun.
+  void Stop();
 
   const size_t count_;
   const Load load_;

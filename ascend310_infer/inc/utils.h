@@ -26,7 +26,7 @@ int RunReported(const std::function<void()>& body);
 // The text with control characters, such as line breaks in a file's name, replaced by '?'.
 std::string Printable(std::string text);
 
-// The whole file; Error when it cannot be read.
+// The whole file; Error when it cannot be read or is larger than any picture.
 std::vector<uint8_t> ReadFile(const std::string& path);
 
 // Writes a new file; Error when the disk refuses.

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "include/api/context.h"
@@ -45,7 +47,8 @@ std::shared_ptr<mindspore::Context> MakeContext(const Options& options) {
 
 Classifier::Classifier(const Options& options) {
   const std::string& path = options.model_path;
-  if (!std::filesystem::is_regular_file(path)) throw Error("there is no model file " + path);
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) throw Error("there is no model file " + path);
   Check(model_.Build(path, mindspore::kMindIR, MakeContext(options)),
         "MindSpore Lite (its messages are above) cannot load " + path + " on " + options.device_target +
             "; the file is damaged or too new for it (export.py --mindir_version 1), or the device is not there");
@@ -75,11 +78,15 @@ Classifier::Classifier(const Options& options) {
   }
 }
 
-float* Classifier::input() { return static_cast<float*>(inputs_[0].MutableData()); }
+float* Classifier::input() {
+  void* data = inputs_[0].MutableData();
+  if (!data) throw std::bad_alloc();
+  return static_cast<float*>(data);
+}
 
 std::vector<float> Classifier::Infer() {
   std::vector<mindspore::MSTensor> outputs;
-  Check(model_.Predict(inputs_, &outputs), "the inference failed");
+  Check(model_.Predict(inputs_, &outputs), "the inference failed (MindSpore Lite's messages are above)");
   const auto shape = outputs.size() == 1 ? outputs[0].Shape() : std::vector<int64_t>{};
   if (shape.size() != 2 || shape[0] != batch_ || shape[1] < 1) {
     throw Error("the model's output should be logits of shape (" + std::to_string(batch_) + ", classes), found " +

@@ -2,16 +2,27 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
+
+#include "utils.h"
 
 namespace densenet {
 
 ImageLoader::ImageLoader(size_t count, Load load, int threads, size_t ahead) : count_(count), load_(std::move(load)) {
   for (size_t i = 0; i < std::min(count, ahead); i++) Submit();
-  for (int i = 0; i < threads; i++) threads_.emplace_back(&ImageLoader::Work, this);
+  try {
+    for (int i = 0; i < threads; i++) threads_.emplace_back(&ImageLoader::Work, this);
+  } catch (const std::exception& error) {
+    Stop();  // there will be no destructor call
+    throw Error("only " + std::to_string(threads_.size()) + " of " + std::to_string(threads) +
+                " threads could be started: " + error.what() + "; use fewer --threads");
+  }
 }
 
-ImageLoader::~ImageLoader() {
+ImageLoader::~ImageLoader() { Stop(); }
+
+void ImageLoader::Stop() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;

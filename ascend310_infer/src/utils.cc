@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,12 @@
 namespace fs = std::filesystem;
 
 namespace densenet {
+namespace {
+
+// The largest picture that DecodeImage accepts needs less, even uncompressed.
+constexpr uintmax_t kMaxFileBytes = uintmax_t{1} << 31;
+
+}  // namespace
 
 int RunReported(const std::function<void()>& body) {
   const auto report = [](const std::string& message, int status) {
@@ -18,6 +25,7 @@ int RunReported(const std::function<void()>& body) {
     std::cerr << "error: " << Printable(message) << std::endl;
     return status;
   };
+  std::signal(SIGXFSZ, SIG_IGN);  // beyond the limit of a file's size a write fails, which is reported
   try {
     body();
     std::cout << std::flush;
@@ -40,10 +48,13 @@ std::vector<uint8_t> ReadFile(const std::string& path) {
   std::error_code problem;
   const auto bytes = fs::file_size(path, problem);  // fails for a folder, which could be opened
   if (problem) throw Error(path + " cannot be read: " + problem.message());
+  if (bytes > kMaxFileBytes) {
+    throw Error(path + " has " + std::to_string(bytes) + " bytes, more than any picture; remove it");
+  }
   std::vector<uint8_t> data(bytes);
   std::ifstream file(path, std::ios::binary);
   if (!file.read(reinterpret_cast<char*>(data.data()), static_cast<std::streamsize>(bytes))) {
-    throw Error(path + " cannot be read: " + std::strerror(errno));
+    throw Error(path + " cannot be read: " + (file.eof() ? "it was cut while it was in use" : std::strerror(errno)));
   }
   return data;
 }
@@ -63,7 +74,9 @@ void MakeEmptyFolder(const std::string& path) {
   if (problem || !fs::is_directory(path, problem)) {
     throw Error("the folder " + path + " cannot be made: " + problem.message() + "; choose another one");
   }
-  if (!fs::is_empty(path, problem)) {
+  const bool empty = fs::is_empty(path, problem);
+  if (problem) throw Error("the folder " + path + " cannot be read: " + problem.message() + "; choose another one");
+  if (!empty) {
     throw Error("the folder " + path + " holds files already, which are not overwritten; remove it or choose another");
   }
 }

@@ -37,6 +37,9 @@ TEST_CASE("what cannot be read or written is an error that names it") {
   const TemporaryFolder folder;
   CHECK(Contains(Message<Error>([&] { ReadFile(folder / "missing"); }), "missing cannot be read: No such file"));
   CHECK(Contains(Message<Error>([&] { ReadFile(folder.path()); }), "cannot be read: Is a directory"));
+  const auto huge = folder.Write("huge", "");
+  std::filesystem::resize_file(huge, uintmax_t{1} << 32);
+  CHECK(Contains(Message<Error>([&] { ReadFile(huge); }), "huge has 4294967296 bytes, more than any picture"));
   CHECK(Contains(Message<Error>([&] { WriteFile(folder / "no/folder", "x", 1); }), "cannot write"));
   CHECK(Contains(Message<Error>([] { WriteFile("/dev/full", "x", 1); }), "No space left on device"));
 }

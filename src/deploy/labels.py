@@ -107,7 +107,7 @@ def _parse(path: Path, lines: Iterable[str]) -> dict[str, int]:
                 f"{path} has {printable(line.strip())[:80]!r} in line {number}; expected the form name:label, "
                 "the label being the number of the class"
             )
-        key = result_name(name.strip())
+        key = result_name(name)
         if key in labels:
             raise ReportedError(f"{path} names {printable(key)} a second time in line {number}; keep one of them")
         labels[key] = int(label)

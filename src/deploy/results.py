@@ -51,13 +51,16 @@ def read_summary(path: Path) -> Form:
 
 def form_from_size(folder: Path, num_classes: int) -> Form:
     """Tell float32 from float16 by the size of the first file in `folder`."""
-    names = list_results(folder)
-    size = (folder / (min(names) + SUFFIX)).stat().st_size
+    path = folder / (min(list_results(folder)) + SUFFIX)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ReportedError(f"{printable(path)} cannot be read: {error.strerror}") from error
     for dtype in _DTYPES.values():
         if size == num_classes * dtype.itemsize:
             return Form(num_classes, dtype)
     raise ReportedError(
-        f"{folder / (min(names) + SUFFIX)} has {size} bytes, expected {4 * num_classes} (float32) or "
+        f"{printable(path)} has {size} bytes, expected {4 * num_classes} (float32) or "
         f"{2 * num_classes} (float16) for {num_classes} classes"
     )
 

@@ -3,13 +3,17 @@
 import csv
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import NETWORK, ROOT, only, write_cifar, write_pictures
+from cpp import photographs
 
 import eval as evaluation
 import export
@@ -31,10 +35,24 @@ CLASSES = ("ant", "bee", "cat")
 UNUSED = 12 - len(CLASSES)  # with more than ten classes there is a top-5 line
 
 
-def run_script(folder: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
+def start_script(folder: Path, *arguments: str | Path, **environment: str) -> subprocess.Popen:
     inherited = {name: value for name, value in os.environ.items() if name not in ("LITE_HOME", "ASCEND_HOME_PATH")}
     command = ["bash", SCRIPT, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=inherited | environment, capture_output=True, text=True, timeout=500)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=inherited | environment, text=True, **pipes)
+
+
+def run_script(folder: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
+    started = start_script(folder, *arguments, **environment)
+    out, err = started.communicate(timeout=500)
+    return subprocess.CompletedProcess(started.args, started.returncode, out, err)
+
+
+def wait_until(condition, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def messages(text: str) -> list[str]:
@@ -181,6 +199,50 @@ def test_a_damaged_picture_ends_the_run_with_the_programs_status(pictures, tmp_p
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {data}/bee/bee 0.jpg should be a complete JPEG or PNG picture")
     assert not (tmp_path / "acc.log").exists()
+
+
+@pytest.mark.slow
+def test_a_stopped_script_stops_the_program(pictures, tmp_path):
+    data, results = tmp_path / "data/ant", tmp_path / "result_Files"
+    data.mkdir(parents=True)
+    photographs()[0].resize((6000, 4000)).save(data / "0.jpg")  # takes long to decode
+    for i in range(1, 200):
+        (data / f"{i}.jpg").hardlink_to(data / "0.jpg")
+    write_labels.main([str(data.parent), str(tmp_path / "labels.txt")])
+    arguments = [pictures / "my model.mindir", "folder", data.parent, tmp_path / "labels.txt", 0]
+    script = start_script(tmp_path, *arguments, DEVICE_TARGET="CPU")
+    wait_until(lambda: script.poll() is not None or (results.is_dir() and any(results.iterdir())), 300)
+    script.terminate()
+    script.communicate(timeout=10)
+    assert script.returncode == -signal.SIGTERM
+    # The program holds the lock of the folder too.
+    wait_until(lambda: subprocess.run(["flock", "--nonblock", tmp_path, "true"]).returncode == 0, 5)
+    assert len(list(results.iterdir())) < 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "limit, most, message",
+    [
+        (resource.RLIMIT_FSIZE, 0, r"error: cannot write .*/out/ant 0_0\.bin: File too large; free the disk or choose"),
+        (resource.RLIMIT_AS, 2**31, r"error: only \d+ of 256 threads could be started: Resource temporarily"),
+    ],
+    ids=["file size", "memory"],
+)
+def test_what_the_system_refuses_the_program_is_one_line(limit, most, message, pictures, infer_program, tmp_path):
+    paths = [f"--model_path={pictures / 'my model.mindir'}", f"--dataset_path={pictures / 'held out'}"]
+    paths += [f"--output_dir={tmp_path / 'out'}", f"--time_dir={tmp_path / 'time'}"]
+    size = ["--image_size=16", "--resize=18", "--mean=0.5,0.5,0.5", "--std=0.5,0.5,0.5"]
+    done = subprocess.run(
+        [infer_program, *paths, *size, "--dataset=folder", "--device_target=CPU", "--threads=256"],
+        preexec_fn=lambda: resource.setrlimit(limit, (most, most)),
+        env=os.environ | {"GLOG_v": "3"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.match(message, line)
 
 
 def test_the_usage_is_what_the_header_says(tmp_path):

@@ -147,6 +147,12 @@ def test_bad_files_are_one_line(change, message, folder, capsys):
     assert out == ""
 
 
+def test_a_link_to_nowhere_is_one_line(folder, capsys):
+    (folder / "result_Files/a_0.bin").symlink_to("nowhere")
+    assert run(postprocess.main, command("--num_classes", "12")) == 1
+    assert capsys.readouterr().err == "error: result_Files/a_0.bin cannot be read: No such file or directory\n"
+
+
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "arguments, status, message",

@@ -23,12 +23,16 @@ def test_classes_are_numbered_in_the_order_of_their_names(tmp_path, capsys):
     (folder / "a" / "._a 0.jpg").write_bytes(b"")
     (folder / "a" / "notes.txt").write_text("no picture")
     (folder / "b" / "x:y.PNG").write_bytes(b"")
+    (folder / "b" / " z.jpg").write_bytes(b"")
     labels = tmp_path / "my labels.txt"
     write_labels.main([str(folder), str(labels)])
-    assert labels.read_text() == "a 0.jpg:0\na 1.jpg:0\nb 0.jpg:1\nb 1.jpg:1\nx:y.PNG:1\nd:e 0.jpg:3\nd:e 1.jpg:3\n"
-    assert capsys.readouterr().out == f"{labels}: 7 pictures of 3 classes\n"
+    assert labels.read_text() == (
+        "a 0.jpg:0\na 1.jpg:0\n z.jpg:1\nb 0.jpg:1\nb 1.jpg:1\nx:y.PNG:1\nd:e 0.jpg:3\nd:e 1.jpg:3\n"
+    )
+    assert capsys.readouterr().out == f"{labels}: 8 pictures of 3 classes\n"
     assert read_labels("folder", labels)["x:y"] == 1
     assert read_labels("folder", labels)["d:e 1"] == 3
+    assert read_labels("folder", labels)[" z"] == 1
 
 
 def test_nothing_is_overwritten(tmp_path, capsys):
