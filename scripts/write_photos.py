@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
         for i in range(PICTURES_PER_CLASS):
             top, left = random.integers(height - SIDE), random.integers(width - SIDE)
             part = photograph[top : top + SIDE, left : left + SIDE]
-            Image.fromarray(part).save(folder / name / f"{i:03d}.jpg", quality=90)
+            Image.fromarray(part).save(folder / name / f"{name}_{i:03d}.jpg", quality=90)
 
 
 if __name__ == "__main__":
