@@ -73,7 +73,11 @@ def main(argv: Sequence[str]) -> Path:
     else:
         manifest = export_model(PredictStep(network), manifest, path, threads=threads)
     get_logger().info("%s (%.1f MB) and %s", path, path.stat().st_size / 1e6, manifest_path(path).name)
-    get_logger().info("verified: %s", ", ".join(f"{name} {value}" for name, value in manifest.verified.items()))
+    measured = (
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in manifest.verified.items()
+    )
+    get_logger().info("verified: %s", ", ".join(measured))
     return path
 
 

@@ -4,7 +4,6 @@
 into MindSpore's C++ operators. A Python operator among them would cost most of the pipeline's speed.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from reprlib import repr as repr_of_some
@@ -76,7 +75,7 @@ def _is_channel_triple(value: object) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) == 3
-        and all(type(number) in (int, float) and math.isfinite(number) and 0 <= number <= 1 for number in value)
+        and all(type(number) in (int, float) and 0 <= number <= 1 for number in value)
     )
 
 

@@ -29,6 +29,7 @@ import mindspore as ms
 import numpy as np
 
 from src.datasets.class_names import unnamed_classes
+from src.datasets.image_files import printable
 from src.datasets.preprocessing import default_preprocessing
 from src.deploy.arguments import Parser
 from src.deploy.torch_names import infer_architecture, present_style, torch_name
@@ -140,7 +141,7 @@ def fitted(weights: Weights, arch: Architecture) -> dict[str, np.ndarray]:
 
 
 def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:
-    """The lines of the file `path`, or without one class_0, class_1, ...
+    """The lines of the file `path`, spelt as a class folder of that name is, or without one class_0, class_1, ...
 
     Raises ReportedError when it is no UTF-8 text of `num_classes` different names.
     """
@@ -150,7 +151,7 @@ def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:
         lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ReportedError(f"class_names {path} cannot be read ({error}); expected text, one name a line") from error
-    names = tuple(line.strip() for line in lines)
+    names = tuple(printable(line.strip()) for line in lines)
     if len(names) != num_classes:
         raise ReportedError(f"class_names {path} has {len(names)} lines, but the network has {num_classes} classes")
     for number, name in enumerate(names, 1):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.datasets.class_names import is_list_of_names
+from src.datasets.image_files import printable
 from src.datasets.preprocessing import Preprocessing
 from src.model_utils.options import DATASETS
 from src.network.architecture import Architecture
@@ -123,7 +124,7 @@ def write_manifest(manifest: Manifest, model: Path) -> None:
 
     Raises ReportedError when the disk refuses; `model` is then deleted, as nobody could use it.
     """
-    values = {"file": model.name, "sha256": _sha256(model), **manifest.to_dict()}
+    values = {"file": printable(model.name), "sha256": _sha256(model), **manifest.to_dict()}
     try:
         write_text_atomically(manifest_path(model), json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     except ReportedError:

@@ -1,5 +1,6 @@
 """PyTorch's weights in files: .safetensors, which needs no PyTorch, and .pth, which does. No pickled code is run."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from src.utils.files import is_file, write_atomically
 PICKLED = (".pth", ".pt")
 SAFE = ".safetensors"
 FLOATS = "float32, float16 or bfloat16"
+MAX_BYTES = 2**32  # of a file: it is read as a whole, and no DenseNet in use needs a tenth of it
 
 _NUMPY = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}
 
@@ -25,6 +27,9 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
     """
     if not is_file(path):
         raise ReportedError(f"there is no file {path}; give a state_dict as .pth or .safetensors")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ReportedError(f"{path} has {size:,} bytes, expected at most {MAX_BYTES:,}; use another copy")
     return _read_safe(path) if path.suffix == SAFE else _read_pickled(path)
 
 
@@ -52,14 +57,23 @@ def _read_safe(path: Path) -> dict[str, np.ndarray]:
             array = (array.astype("<u4") << 16).view("<f4")
         elif entry["dtype"] == "F16":
             array = array.astype(np.float32)
-        arrays[name] = array.reshape(entry["shape"])
+        try:
+            arrays[name] = array.reshape(entry["shape"])
+        except (ValueError, OverflowError) as error:  # [0, 2**63], or a hundred axes
+            raise ReportedError(f"{path}: {name!r:.100} has a shape that is no array's; use another copy") from error
     return arrays
 
 
 def _read_pickled(path: Path) -> dict[str, np.ndarray]:
     torch = _import_torch(path)
     try:
+        # PyTorch stores without compression, and reads with: a small file could unfold to fill the memory.
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                _check_claim(path, sum(entry.file_size for entry in archive.infolist()))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except ReportedError:
+        raise
     except Exception as error:  # what PyTorch raises for a damaged or a hostile file is of many kinds
         raise ReportedError(
             f"{path} cannot be read as PyTorch weights: it is damaged or holds more than tensors; "
@@ -74,10 +88,7 @@ def _read_pickled(path: Path) -> dict[str, np.ndarray]:
             "save the model's state_dict alone"
         )
     # A tensor can claim any shape over a small storage; unfolding it would take all memory.
-    size = path.stat().st_size
-    claimed = sum(value.numel() * value.element_size() for value in loaded.values())
-    if claimed > size:
-        raise ReportedError(f"{path} has {size:,} bytes, but its tensors claim {claimed:,}; use another copy")
+    _check_claim(path, sum(value.numel() * value.element_size() for value in loaded.values()))
     accepted = (torch.float32, torch.float16, torch.bfloat16, torch.int64)
     arrays = {}
     for name, value in loaded.items():
@@ -87,6 +98,12 @@ def _read_pickled(path: Path) -> dict[str, np.ndarray]:
             raise _other_type(path, name, str(value.dtype).removeprefix("torch."))
         arrays[name] = (value if value.dtype == torch.int64 else value.float()).numpy()
     return arrays
+
+
+def _check_claim(path: Path, claimed: int) -> None:
+    size = path.stat().st_size
+    if claimed > size:
+        raise ReportedError(f"{path} has {size:,} bytes, but its tensors claim {claimed:,}; use another copy")
 
 
 def _other_type(path: Path, name: str, found: str) -> ReportedError:

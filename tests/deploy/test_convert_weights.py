@@ -132,6 +132,24 @@ def test_half_precision_is_widened_exactly(tmp_path):
     assert_same(checkpoint.arrays, {k: (v.view(np.uint32) & 0xFFFF0000).view(np.float32) for k, v in weights.items()})
 
 
+def test_class_names_are_spelt_as_class_folders_are(tmp_path):
+    """A name with a no-break space, say: the checkpoint would otherwise be refused by all that reads it."""
+    source = write_safetensors(tmp_path / "a.safetensors", state_dict(random_weights(**TINY)))
+    (tmp_path / "names.txt").write_text("a\r\nb\N{NO-BREAK SPACE}c\nd\n塔\ne\n")
+    flags = ["--net", "densenet121", "--class_names", tmp_path / "names.txt"]
+    recipe = recipe_of(load_checkpoint(convert(source, tmp_path / "a.ckpt", *flags)))
+    assert recipe.class_names == ("a", "b?c", "d", "塔", "e")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_larger_than_any_densenet_is_not_read(tmp_path, suffix):
+    source = tmp_path / f"vast{suffix}"
+    with source.open("wb") as file:
+        file.truncate(2**40)  # of the disk it takes nothing
+    with pytest.raises(ReportedError, match=r"has 1,099,511,627,776 bytes, expected at most 4,294,967,296"):
+        convert(source, tmp_path / "new.ckpt")
+
+
 @pytest.mark.parametrize("kind", [ms.float16, ms.bfloat16])
 def test_a_checkpoint_in_half_precision(tmp_path, kind):
     halves = {name: ms.Tensor(value, kind) for name, value in random_weights(**TINY).items()}
@@ -240,6 +258,9 @@ BAD = [
     ("{b}/empty.safetensors {b}/new.ckpt", 1, "empty.safetensors cannot be read as safetensors ("),
     ("{b}/cut.safetensors {b}/new.ckpt", 1, "cut.safetensors cannot be read as safetensors ("),
     ("{b}/greedy.safetensors {b}/new.ckpt", 1, "greedy.safetensors cannot be read as safetensors ("),
+    ("{b}/shape.safetensors {b}/new.ckpt", 1, "shape.safetensors: 'a' has a shape that is no array's; use another"),
+    ("{b}/long.safetensors {b}/new.ckpt", 1, "long.safetensors: 'a' has a shape that is no array's; use another"),
+    ("{b}/axes.safetensors {b}/new.ckpt", 1, "axes.safetensors: 'a' has a shape that is no array's; use another"),
     ("{b}/folder.safetensors {b}/new.ckpt", 1, "there is no file {b}/folder.safetensors"),
     ("{b}/int8.safetensors {b}/new.ckpt", 1, f"'{CONV1}' has the type I8, expected float32, float16 or bfloat16"),
     ("{b}/double.safetensors {b}/new.ckpt", 1, f"'{CONV1}' has the type F64, expected float32, float16 or bfloat16"),
@@ -287,6 +308,9 @@ def bench(tmp_path_factory) -> Path:
     (folder / "empty.safetensors").write_bytes(b"")
     (folder / "cut.safetensors").write_bytes(good.read_bytes()[:-100])
     (folder / "greedy.safetensors").write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    for name, shape in (("shape", [0, 2**62]), ("long", [0, 2**64 - 1]), ("axes", [0] * 100)):
+        header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+        (folder / f"{name}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     for name, value in (("int8", conv1.astype(np.int8)), ("double", conv1.astype(float))):
         write_safetensors(folder / f"{name}.safetensors", state | {CONV1: value})
     write_safetensors(folder / "counter.safetensors", state | {CONV1: conv1.astype(np.int64)})

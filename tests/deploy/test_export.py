@@ -8,15 +8,17 @@ import numpy as np
 import onnx
 import pytest
 from mindspore import Tensor, nn
+from PIL import Image
 
 import eval as evaluation
 import eval_onnx
 import export
 from src.datasets.classification import evaluation_batches
+from src.datasets.digits import open_digits
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sources import open_source
 from src.deploy import export as deploy_export
-from src.deploy.export import checked_images
+from src.deploy.export import checked_images, compare
 from src.deploy.manifest import manifest_path, read_manifest
 from src.deploy.onnx_session import OnnxModel
 from src.network.densenet import DenseNet
@@ -117,6 +119,20 @@ def test_int8_is_measured_on_held_out_images(exported, reference):
     assert verified["speed_up"] > 0
 
 
+@pytest.mark.parametrize("wrong_batch", [1, 7, 32])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1.001])
+def test_a_wrong_answer_at_one_batch_size_is_noticed(wrong_batch, wrong, exported):
+    def model(images):
+        logits = np.ones((len(images), 10), np.float32)
+        if len(images) == wrong_batch:
+            logits[-1, 3] = wrong
+        return logits
+
+    images, manifest = np.zeros((32, 3, 8, 8), np.float32), read_manifest(exported("--file_format ONNX"))
+    with pytest.raises(ReportedError, match=r"more than 0\.0001; it is not kept"):
+        compare(model, images, np.ones((32, 10), np.float32), manifest)
+
+
 def test_a_model_that_answers_otherwise_is_not_kept(trained_checkpoint, tmp_path, monkeypatch):
     def scaled(step, manifest, path):
         for parameter in step.network.get_parameters():
@@ -181,11 +197,6 @@ def test_eval_onnx_names_the_same_five_classes_for_every_image(both_answers):
 
 
 def test_images_prints_the_five_best_of_each_picture(exported, tmp_path, capsys):
-
-    from PIL import Image
-
-    from src.datasets.digits import open_digits
-
     source = open_digits("eval")
     for i in (3, 40, 77):
         Image.fromarray(source.read(i)).save(tmp_path / f"{i:03d} é.png")

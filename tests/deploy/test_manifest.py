@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,14 @@ def model(tmp_path):
 def test_what_is_written_comes_back(model):
     assert manifest_path(model).name == "a model.mindir.json"
     assert read_manifest(model) == MANIFEST
+
+
+def test_of_a_file_whose_name_is_no_utf8(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.mindir")
+    path.write_bytes(b"weights")
+    write_manifest(MANIFEST, path)
+    assert read_manifest(path) == MANIFEST
+    assert json.loads(manifest_path(path).read_text())["file"] == "caf\\xe9.mindir"
 
 
 def test_it_tells_a_stranger_how_to_feed_the_model(model):
@@ -80,6 +89,10 @@ def test_either_file_missing_is_named(missing, model):
         ({"verified": None}, "verified is None, expected a mapping"),
         ({"architecture": "densenet121"}, "network architecture: found str"),
         ({"preprocessing": {}}, "the preprocessing should hold image_size"),
+        (
+            {"preprocessing": MANIFEST.preprocessing.to_dict() | {"mean": [0, 0, 10**400]}},
+            "mean should be three numbers between 0 and 1",
+        ),
     ],
 )
 def test_what_is_not_a_description_is_refused(changes, message):

@@ -6,6 +6,7 @@ Needs requirements-torch.txt. `pytest -s` shows the differences that were measur
 import importlib.util
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import mindspore as ms
@@ -198,6 +199,7 @@ BAD = {
     "tensor": "holds a Tensor, expected a state_dict: tensors by their names",
     "training": "holds more than tensors, first 'epoch', a int; save the model's state_dict alone",
     "vast": "bytes, but its tensors claim 4,000,0",
+    "packed": "bytes, but its tensors claim 40,",
     "int8": f"'{CONV0}' has the type int8, expected float32, float16 or bfloat16",
     "double": f"'{CONV0}' has the type float64, expected float32, float16 or bfloat16",
     "sparse": f"'{CONV0}' is not stored as a dense array; save it as one",
@@ -206,7 +208,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_pth(theirs, torch, tmp_path, capsys, kind):
+def test_bad_pth(theirs, torch, tmp_path, capsys, monkeypatch, kind):
     model = relative(theirs)
     state = model.state_dict()
     path = tmp_path / f"{kind}.pth"
@@ -222,12 +224,20 @@ def test_bad_pth(theirs, torch, tmp_path, capsys, kind):
             "tensor": state[CONV0],
             "training": {"epoch": 3, "state_dict": state},
             "vast": state | {CONV0: torch.zeros(1).expand(1000, 1000, 1000)},
+            "packed": state | {CONV0: torch.zeros(10**7)},
             "int8": state | {CONV0: state[CONV0].to(torch.int8)},
             "double": state | {CONV0: state[CONV0].double()},
             "sparse": state | {CONV0: state[CONV0].to_sparse()},
             "parallel": {"module." + name: value for name, value in state.items()},
         }[kind]
         torch.save(saved, path)
+    if kind == "packed":
+        monkeypatch.setattr(torch, "load", None)  # it would unfold the whole
+        with zipfile.ZipFile(path) as stored:
+            members = {name: stored.read(name) for name in stored.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, content in members.items():
+                packed.writestr(name, content)
     if kind == "cut":
         path.write_bytes(path.read_bytes()[:-1000])
     assert run(convert_weights.main, [str(path), str(tmp_path / "new.ckpt"), "--net", "densenet121"]) == 1
