@@ -27,6 +27,8 @@ from src.training.recipe import recipe_of
 from src.utils.checkpoint import load_checkpoint, load_weights
 from src.utils.errors import ReportedError
 
+pytestmark = pytest.mark.slow
+
 HELD_OUT = 355
 
 

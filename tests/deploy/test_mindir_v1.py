@@ -17,6 +17,8 @@ from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep
 from src.utils.errors import ReportedError
 
+pytestmark = pytest.mark.slow
+
 COUNT, CLASSES = 5, 7
 # An odd size: what a pool leaves over at the border differs between the paddings.
 PREPROCESSING = Preprocessing(37, 0, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
