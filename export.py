@@ -6,7 +6,6 @@ python export.py --ckpt_file best.ckpt --file_format ONNX --quantize --file_name
 python export.py --net densenet121 --transition_pool max --stem_pool same --ckpt_file zoo.ckpt --file_format ONNX
 """
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,13 +26,12 @@ from src.deploy.manifest import Manifest, manifest_path
 from src.deploy.quantize import export_quantized
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
-from src.model_utils.options import DATASETS
 from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep
 from src.training.recipe import Recipe, recipe_as_asked
 from src.utils.checkpoint import Checkpoint, load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError, run
-from src.utils.files import is_folder
+from src.utils.files import require_new
 from src.utils.logging import get_logger
 
 CALIBRATION_BATCH, MEASURED_BATCH = 8, 32  # images; while calibrating, all intermediate results of a batch are kept
@@ -52,12 +50,11 @@ def main(argv: Sequence[str]) -> Path:
     for key in config.ignored:
         get_logger().warning("export.py does not use --%s", key)
     run_recipe = checkpoint.metadata.get("recipe")
-    known = run_recipe.get("dataset") if isinstance(run_recipe, dict) else None
     manifest = Manifest(
         file_format=config.file_format,
         precision="float16" if config.export_fp16 else "int8" if config.quantize else "float32",
         batch_size=0 if config.file_format == "ONNX" else config.batch_size,
-        dataset=config.given("dataset") or (known if known in DATASETS else config.dataset),
+        dataset=config.kind_of_data(run_recipe),
         architecture=recipe.architecture,
         preprocessing=recipe.preprocessing,
         class_names=recipe.class_names,
@@ -87,11 +84,8 @@ def check_target(path: Path) -> None:
         raise UsageError(
             f"file_name {path.parent}/ ends in no name; give one for the model, such as {path.parent}/model"
         )
-    if not is_folder(path.parent):
-        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; create it first")
     for file in (path, manifest_path(path)):
-        if os.path.lexists(file):
-            raise UsageError(f"{file} exists and is not overwritten; choose another name with --file_name")
+        require_new(file)
 
 
 def recipe_to_export(config: Config, checkpoint: Checkpoint) -> Recipe:

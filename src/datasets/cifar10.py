@@ -23,7 +23,7 @@ def open_cifar10(path: Path, split: str) -> Source:
     Any number of records and, for training, of files. Raises ReportedError for a missing folder or file, a file that is
     not whole records, a label above 9.
     """
-    folder = _find_folder(path)
+    folder = find_folder(path)
     files = sorted(folder.glob(PATTERNS[split]))
     if not files:
         raise ReportedError(
@@ -49,7 +49,8 @@ def open_cifar10(path: Path, split: str) -> Source:
     return Source("cifar10", _read_class_names(folder), labels, False, read, image_name)
 
 
-def _find_folder(path: Path) -> Path:
+def find_folder(path: Path) -> Path:
+    """Return the folder `path`, or the cifar-10-batches-bin in it. Raises ReportedError when it is no folder."""
     if not path.is_dir():
         raise ReportedError(
             f"{printable(path)} is no folder; expected the one that holds data_batch_1.bin and test_batch.bin"

@@ -19,8 +19,7 @@ def open_folder(dataset: str, path: Path, class_names: Sequence[str] | None) -> 
     not among them is an error and one that is missing has no images; but a network whose classes are unnamed takes the
     folders as they come. Raises ReportedError, or OSError for what cannot be listed.
     """
-    with os.scandir(path) as entries:
-        folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    folders = class_folders(path)
     classes = [(printable(folder), picture_names(path / folder)) for folder in folders]
     if not classes:
         raise ReportedError(f"{printable(path)} has no class folders; expected one folder of pictures for each class")
@@ -43,3 +42,9 @@ def open_folder(dataset: str, path: Path, class_names: Sequence[str] | None) -> 
     labels = np.array([number[name] for name, files in classes for _ in files], np.int32)
     images = ImageFiles(path, paths)
     return Source(dataset, names, labels, True, images, images.name)
+
+
+def class_folders(path: Path) -> list[str]:
+    """Return the names of the folders in `path`, hidden ones left out, sorted. Raises OSError."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

@@ -19,7 +19,6 @@ for bit. Nothing is overwritten.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +39,7 @@ from src.network.densenet import DenseNet
 from src.training.recipe import recipe_of
 from src.utils.checkpoint import load_checkpoint, misfits, save_checkpoint
 from src.utils.errors import ReportedError, UsageError, run
-from src.utils.files import is_folder
+from src.utils.files import require_new
 
 CHECKPOINT = ".ckpt"
 SUFFIXES = (*PICKLED, SAFE, CHECKPOINT)
@@ -176,10 +175,7 @@ def _check(source: Path, target: Path) -> None:
     for path in (source, target):
         if path.suffix not in SUFFIXES:
             raise UsageError(f"{path} is of no known kind; expected a name that ends in {', '.join(SUFFIXES)}")
-    if os.path.lexists(target):
-        raise UsageError(f"{target} exists and is not overwritten; choose another name")
-    if not is_folder(target.parent):
-        raise UsageError(f"{target} cannot be written: there is no folder {target.parent}; create it first")
+    require_new(target)
 
 
 def _check_flags(asked: argparse.Namespace, weights: Weights) -> None:

@@ -1,6 +1,7 @@
 """A network written for another runtime: loaded back, and compared before anyone gets to see the file."""
 
 import contextlib
+import json
 import logging
 import math
 import re
@@ -15,14 +16,13 @@ import numpy as np
 import onnx
 from mindspore import Tensor, nn
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from sklearn.datasets import load_sample_images
 
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
 from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, write_manifest
 from src.deploy.mindir_v1 import downgrade
-from src.deploy.onnx_session import OnnxModel, set_metadata
+from src.deploy.onnx_session import METADATA_KEY, OnnxModel
 from src.training.evaluation import Logits, PredictStep, predict
 from src.utils.accuracy import check_finite
 from src.utils.checkpoint import quiet_mindspore
@@ -87,6 +87,11 @@ def write_onnx(step: PredictStep, manifest: Manifest, path: Path) -> None:
     onnx.save(model, path)
 
 
+def set_metadata(model: onnx.ModelProto, manifest: Manifest) -> None:
+    """Have the file itself carry its description, where `OnnxModel` looks for it."""
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(manifest.to_dict())})
+
+
 def write_mindir(step: PredictStep, manifest: Manifest, path: Path) -> None:
     """MindIR version 3, as MindSpore writes it; with float16 the weights stay float32 and are cast in the graph."""
     if manifest.precision == "float16":
@@ -115,6 +120,8 @@ def compare(model: Logits, images: np.ndarray, expected: np.ndarray, manifest: M
 
 def checked_images(preprocessing: Preprocessing, count: int) -> np.ndarray:
     """(count, 3, S, S) float32: parts of scikit-learn's two photographs through the pipeline, and random values."""
+    from sklearn.datasets import load_sample_images  # 0.8 s to import: not for a mistake in the command line
+
     photos = load_sample_images().images
     random = np.random.default_rng(0)
     corners = random.integers(0, 200, (count, 2))

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
-from src.datasets.cifar10 import PATTERNS, open_records
+from src.datasets.cifar10 import PATTERNS, find_folder, open_records
 from src.datasets.image_files import picture_names, printable
+from src.datasets.image_folder import class_folders
 from src.utils.errors import ReportedError
 from src.utils.files import is_folder
 
@@ -46,10 +47,7 @@ def read_labels(dataset: str, path: Path) -> dict[str, int]:
 
 def cifar10_file(path: Path) -> Path:
     """`path`, or where that is a folder the test_batch.bin in it or in its cifar-10-batches-bin."""
-    if not is_folder(path):
-        return path
-    inner = path / "cifar-10-batches-bin"
-    return (inner if is_folder(inner) else path) / PATTERNS["eval"]
+    return find_folder(path) / PATTERNS["eval"] if is_folder(path) else path
 
 
 def labels_of_folders(folder: Path) -> list[tuple[str, str, int]]:
@@ -59,9 +57,9 @@ def labels_of_folders(folder: Path) -> list[tuple[str, str, int]]:
     have a result of their own.
     """
     try:
-        with os.scandir(folder) as entries:
-            classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-        found = [(name, of, label) for label, of in enumerate(classes) for name in picture_names(folder / of)]
+        found = [
+            (name, of, label) for label, of in enumerate(class_folders(folder)) for name in picture_names(folder / of)
+        ]
     except OSError as error:
         raise ReportedError(f"{printable(error.filename)} cannot be read: {error.strerror}") from error
     if not found:

@@ -70,14 +70,10 @@ class Manifest:
     @classmethod
     def from_text(cls, text: str | bytes, where: str) -> "Manifest":
         """Read the JSON of `to_dict`, found at `where`. Raises ReportedError for whatever is not exactly that."""
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ReportedError(f"{where} is not JSON: {error}; export the model again") from error
-        if not isinstance(values, dict) or values.get("format") != FORMAT_VERSION:
-            raise ReportedError(
-                f"{where} is no description of format {FORMAT_VERSION} as export.py writes; export the model again"
-            )
+        return cls._from_dict(_parse(text, where), where)
+
+    @classmethod
+    def _from_dict(cls, values: Mapping[str, object], where: str) -> "Manifest":
         for name, accepts, expected in _CHECKS:
             if not accepts(values.get(name)):
                 raise ReportedError(
@@ -146,13 +142,26 @@ def read_manifest(model: Path) -> Manifest:
         raise ReportedError(f"{error.filename} cannot be read: {error.strerror}; check its permissions") from error
     if len(text) > MAX_BYTES:
         raise ReportedError(f"{path} has more than {MAX_BYTES} bytes, which no description has; export the model again")
-    manifest = Manifest.from_text(text, str(path))
-    if json.loads(text).get("sha256") != digest:
+    values = _parse(text, str(path))
+    manifest = Manifest._from_dict(values, str(path))
+    if values.get("sha256") != digest:
         raise ReportedError(
             f"{model} is not the file that {path.name} describes: its sha256 is {digest}; "
             "it is damaged or was replaced, export it again"
         )
     return manifest
+
+
+def _parse(text: str | bytes, where: str) -> dict:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ReportedError(f"{where} is not JSON: {error}; export the model again") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT_VERSION:
+        raise ReportedError(
+            f"{where} is no description of format {FORMAT_VERSION} as export.py writes; export the model again"
+        )
+    return values
 
 
 def _sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from mindspore.train.mind_ir_pb2 import AttributeProto, ModelProto, NodeProto, PrimitiveProto, TensorProto
 
 from src.utils.errors import ReportedError
-from src.utils.files import is_file, is_folder, write_atomically
+from src.utils.files import is_file, no_file, write_atomically
 
 _NEW_VERSION, _OLD_VERSION, _OLD_IR_VERSION = 3, 1, "0.1.1"
 _REFERENCE = "REF::"  # a node's op_type is this and the name of one of the model's primitives
@@ -63,8 +63,7 @@ class _UnknownOperatorError(Exception):
 
 def _read(source: Path) -> ModelProto:
     if not is_file(source):
-        found = "is a folder" if is_folder(source) else "does not exist"
-        raise ReportedError(f"model {source} {found}; give a .mindir file that export.py wrote")
+        raise ReportedError(f"model {source} {no_file(source)}; give a .mindir file that export.py wrote")
     try:
         model = ModelProto.FromString(source.read_bytes())
     except OSError as error:

@@ -1,16 +1,14 @@
 """Running an exported ONNX model with ONNX Runtime."""
 
-import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from src.datasets.image_files import printable
 from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from src.utils.errors import ReportedError, UsageError
-from src.utils.files import is_file, is_folder
+from src.utils.files import is_file, no_file
 
 METADATA_KEY = "densenet_manifest"  # the manifest's JSON, among the model's own metadata
 _FATAL = 4  # what it logs below this, it also raises
@@ -25,8 +23,7 @@ class OnnxModel:
 
     def __init__(self, path: Path, device_target: str, threads: int, device_id: int = 0) -> None:
         if not is_file(path):
-            found = "is a folder" if is_folder(path) else "does not exist"
-            raise ReportedError(f"model {path} {found}; give an .onnx file that export.py wrote")
+            raise ReportedError(f"model {path} {no_file(path)}; give an .onnx file that export.py wrote")
         self.provider = provider = provider_of(device_target)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -82,11 +79,6 @@ class OnnxModel:
                 "export it again"
             )
         return manifest
-
-
-def set_metadata(model: onnx.ModelProto, manifest: Manifest) -> None:
-    """Have the file itself carry its description, where `OnnxModel` looks for it."""
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(manifest.to_dict())})
 
 
 def provider_of(device_target: str) -> str:

@@ -11,9 +11,9 @@ from onnx.version_converter import convert_version
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from src.deploy.export import export_model, workshop
+from src.deploy.export import export_model, set_metadata, workshop
 from src.deploy.manifest import INPUT_NAME, Manifest, write_manifest
-from src.deploy.onnx_session import OnnxModel, set_metadata
+from src.deploy.onnx_session import OnnxModel
 from src.training.evaluation import PredictStep
 from src.utils.accuracy import Accuracy
 from src.utils.files import write_atomically

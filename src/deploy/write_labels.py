@@ -5,15 +5,14 @@ python -m src.deploy.write_labels DATA_DIR LABEL_FILE
 name is the picture's file name, label the number of its class folder, counted from 0 in the order of the names.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from src.deploy.arguments import Parser
 from src.deploy.labels import labels_of_folders
-from src.utils.errors import UsageError, run
-from src.utils.files import write_text_atomically
+from src.utils.errors import run
+from src.utils.files import require_new, write_text_atomically
 
 
 def main(argv: Sequence[str]) -> None:
@@ -22,8 +21,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
     parser.add_argument("label_file", type=Path, metavar="LABEL_FILE")
     asked = parser.parse_args(argv)
-    if os.path.lexists(asked.label_file):
-        raise UsageError(f"{asked.label_file} exists and is not overwritten; choose another name")
+    require_new(asked.label_file)
     found = labels_of_folders(asked.data_dir)
     write_text_atomically(asked.label_file, "".join(f"{name}:{label}\n" for name, _, label in found))
     print(f"{asked.label_file}: {len(found)} pictures of {len({label for *_, label in found})} classes")

@@ -45,17 +45,22 @@ class Config:
         """The value if a flag or --config_path gave it, else None."""
         return getattr(self, key) if self.source(key) != "default" else None
 
+    def kind_of_data(self, recipe: object) -> str:
+        """The data set: what was given, else what `recipe`, the dictionary of an earlier run, of which nothing is
+        trusted, says, else the network's usual one.
+        """
+        known = recipe.get("dataset") if isinstance(recipe, Mapping) else None
+        return known if self.source("dataset") == "default" and known in DATASETS else self.dataset
+
     def data_set(self, key: str, recipe: object) -> tuple[str, str]:
-        """The kind of data set and the path under `key` ('train_data_dir', 'eval_data_dir'): what was given, else
-        what `recipe`, the dictionary of an earlier run, of which nothing is trusted, says.
+        """`kind_of_data`, and the path under `key` ('train_data_dir', 'eval_data_dir'): what was given, else what
+        `recipe` says of this kind.
 
         Raises UsageError when the path is missing, or would not be read.
         """
+        dataset, path = self.kind_of_data(recipe), getattr(self, key)
         recipe = recipe if isinstance(recipe, Mapping) else {}
-        known = recipe.get("dataset")
-        dataset = known if self.source("dataset") == "default" and known in DATASETS else self.dataset
-        path = getattr(self, key)
-        if not path and known == dataset and isinstance(recipe.get(key), str):
+        if not path and recipe.get("dataset") == dataset and isinstance(recipe.get(key), str):
             path = recipe[key]
         if problem := missing_data(key, path, dataset) or folder_of_bundled_data(key, path, dataset):
             raise UsageError(problem)

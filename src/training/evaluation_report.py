@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from src.model_utils.device_adapter import ALONE, Group
 from src.training.evaluation import Logits, evaluate
 from src.utils.accuracy import Accuracy, check_finite
 from src.utils.errors import UsageError
-from src.utils.files import is_folder, write_atomically, write_text_atomically
+from src.utils.files import require_new, write_atomically, write_text_atomically
 from src.utils.logging import get_logger
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
@@ -29,10 +28,7 @@ def check_predictions(path: Path, models: str, count: int) -> None:
     """
     if count > 1:
         raise UsageError(f"predictions are of one checkpoint, and {models} holds {count}; name one file")
-    if not is_folder(path.parent):
-        raise UsageError(f"predictions {path} cannot be written: there is no folder {path.parent}; create it first")
-    if os.path.lexists(path):
-        raise UsageError(f"predictions {path} exists and is not overwritten; choose another name")
+    require_new(path)
 
 
 def evaluate_and_report(

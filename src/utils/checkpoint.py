@@ -26,7 +26,7 @@ import mindspore as ms
 import numpy as np
 
 from src.utils.errors import ReportedError
-from src.utils.files import TEMPORARY_PREFIX, is_file, is_folder, write_atomically
+from src.utils.files import TEMPORARY_PREFIX, is_file, is_folder, no_file, write_atomically
 
 METADATA_KEY = "densenet_metadata"
 FORMAT_VERSION = 1
@@ -97,8 +97,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not is_file(path):
-        found = "is a folder" if is_folder(path) else "does not exist"
-        raise ReportedError(f"checkpoint {path} {found}; give a .ckpt file")
+        raise ReportedError(f"checkpoint {path} {no_file(path)}; give a .ckpt file")
     try:
         with path.open("rb") as file:
             has_crc = _ends_with_crc(file)

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, UsageError
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -18,6 +18,19 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """`Path.is_dir`, but False where that raises."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def no_file(path: Path) -> str:
+    """What `path`, which is no file, is instead, for a message."""
+    return "is a folder" if is_folder(path) else "does not exist"
+
+
+def require_new(path: Path) -> None:
+    """Raise UsageError, before the work, when the new file `path` could not be written after it."""
+    if not is_folder(path.parent):
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; create it first")
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists and is not overwritten; choose another name")
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

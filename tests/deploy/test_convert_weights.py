@@ -16,7 +16,7 @@ from src.datasets.preprocessing import default_preprocessing
 from src.deploy import convert_weights
 from src.deploy.torch_names import torch_name
 from src.network.densenet import DenseNet, architecture
-from src.training.recipe import recipe_of
+from src.training.recipe import Recipe, recipe_of
 from src.utils.checkpoint import load_checkpoint, save_checkpoint
 from src.utils.errors import ReportedError, run
 
@@ -106,11 +106,16 @@ def test_a_state_dict_becomes_a_checkpoint_and_comes_back(tmp_path, capsys):
         np.testing.assert_array_equal(back[name], state_dict(weights)[name])
 
 
+def converted_with_names(folder: Path, text: str) -> Recipe:
+    """What a checkpoint says whose class names were the lines of `text`."""
+    source = write_safetensors(folder / "a.safetensors", state_dict(random_weights(**TINY)))
+    (folder / "names.txt").write_text(text)
+    flags = ["--net", "densenet121", "--class_names", folder / "names.txt"]
+    return recipe_of(load_checkpoint(convert(source, folder / "a.ckpt", *flags)))
+
+
 def test_imagenet_networks_get_its_preprocessing_and_the_names_given(tmp_path):
-    source = write_safetensors(tmp_path / "a.safetensors", state_dict(random_weights(**TINY)))
-    (tmp_path / "names.txt").write_text("tench\ngoldfish\ngrey whale\nmud hen\nflamingo\n")
-    flags = ["--net", "densenet121", "--class_names", tmp_path / "names.txt"]
-    recipe = recipe_of(load_checkpoint(convert(source, tmp_path / "a.ckpt", *flags)))
+    recipe = converted_with_names(tmp_path, "tench\ngoldfish\ngrey whale\nmud hen\nflamingo\n")
     assert recipe.class_names == ("tench", "goldfish", "grey whale", "mud hen", "flamingo")
     assert recipe.architecture == architecture("densenet121", 5, **TINY)
     assert recipe.preprocessing.to_dict() == {
@@ -134,10 +139,7 @@ def test_half_precision_is_widened_exactly(tmp_path):
 
 def test_class_names_are_spelt_as_class_folders_are(tmp_path):
     """A name with a no-break space, say: the checkpoint would otherwise be refused by all that reads it."""
-    source = write_safetensors(tmp_path / "a.safetensors", state_dict(random_weights(**TINY)))
-    (tmp_path / "names.txt").write_text("a\r\nb\N{NO-BREAK SPACE}c\nd\n塔\ne\n")
-    flags = ["--net", "densenet121", "--class_names", tmp_path / "names.txt"]
-    recipe = recipe_of(load_checkpoint(convert(source, tmp_path / "a.ckpt", *flags)))
+    recipe = converted_with_names(tmp_path, "a\r\nb\N{NO-BREAK SPACE}c\nd\n塔\ne\n")
     assert recipe.class_names == ("a", "b?c", "d", "塔", "e")
 
 
