@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <string>
 
 // A folder that is gone with its test.
@@ -12,7 +13,8 @@ class TemporaryFolder {
  public:
   TemporaryFolder() : path_(std::filesystem::temp_directory_path() / "densenet-XXXXXX") {
     std::string name = path_.string();
-    path_ = mkdtemp(name.data());
+    if (!mkdtemp(name.data())) throw std::runtime_error("no folder can be made in " + path_.parent_path().string());
+    path_ = name;
   }
   ~TemporaryFolder() { std::filesystem::remove_all(path_); }
   TemporaryFolder(const TemporaryFolder&) = delete;

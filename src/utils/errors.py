@@ -4,6 +4,7 @@ A `ReportedError` is one sentence: what was found, what was expected, what to do
 is a bug of ours and keeps its traceback.
 """
 
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,8 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = _wants_debug(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name that the terminal cannot show ends no finished work
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         deliver_interrupts()
         main(argv)

@@ -50,7 +50,7 @@ def log_file(path: Path):
     Raises ReportedError when the file cannot be opened.
     """
     try:
-        handler = _FileHandler(path, mode="a", encoding="utf-8")
+        handler = _FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ReportedError(
             f"cannot write the log {path}: {error.strerror}; choose another --save_ckpt_path"

@@ -1,6 +1,11 @@
 """run(): which exception becomes which line and exit status."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+from commands import ROOT
 
 from src.utils.errors import ReportedError, StopError, UsageError, run
 
@@ -48,3 +53,11 @@ def test_an_early_interrupt_is_130(capsys):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run(raising(ZeroDivisionError()), [])
+
+
+def test_what_stdout_cannot_show_is_escaped_and_ends_nothing():
+    """A terminal without Unicode, and the byte of a file name that is not UTF-8."""
+    program = "import sys; from src.utils.errors import run; sys.exit(run(lambda _: print('\\u5854', '\\udcff')))"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\\u5854 \\udcff\n", "")

@@ -40,3 +40,9 @@ def test_a_line_is_printed_once_however_often_the_logger_is_asked_for(capsys):
     get_logger()
     get_logger().info("once")
     assert capsys.readouterr().out.count("once") == 1
+
+
+def test_a_name_that_is_not_utf_8_is_escaped_in_the_file(tmp_path):
+    with log_file(tmp_path / "run.log"):
+        get_logger().info("\udcff.jpg")
+    assert (tmp_path / "run.log").read_text("utf-8").endswith(":INFO:\\udcff.jpg\n")
