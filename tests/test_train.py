@@ -107,6 +107,7 @@ def test_saved_configuration_repeats_the_run(trained_run, tmp_path):
     assert {key for key in first if first[key] != again[key]} == {"save_ckpt_path"}
 
 
+@pytest.mark.slow
 def test_existing_runs_are_not_touched(tmp_path, monkeypatch):
     """Two runs that begin in the same second get two folders."""
     monkeypatch.setattr("src.training.run_folder.time_stamp", lambda: "2026-01-31_time_12_00_00")

@@ -12,6 +12,8 @@ from onnx import TensorProto
 from src.deploy.onnx_session import OnnxModel, provider_of
 from src.utils.errors import ReportedError, UsageError
 
+pytestmark = pytest.mark.slow
+
 CPU, GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 

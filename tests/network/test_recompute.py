@@ -45,6 +45,7 @@ class LossAndGradients(ms.nn.Cell):
         return self.gradients(x, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop_rate", [0.0, 0.3])
 def test_same_bits_with_and_without(drop_rate):
     plain, recomputed = two_steps(False, drop_rate=drop_rate), two_steps(True, drop_rate=drop_rate)
@@ -54,6 +55,7 @@ def test_same_bits_with_and_without(drop_rate):
     assert np.abs(plain["gradient of backbone.features.denseblock1.cell_list.2.norm1.gamma"]).max() > 0
 
 
+@pytest.mark.slow
 def test_running_statistics_move_in_half_precision_too():
     plain, recomputed = two_steps(False, half=True), two_steps(True, half=True)
     name = "backbone.features.denseblock1.cell_list.2.norm1.moving_mean"

@@ -41,6 +41,7 @@ class Step(nn.Cell):
         return ops.depend(loss, self.optimizer(gradients, lr))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay_norm_and_bias", [False, True])
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 1e-2), (0.9, 0.0), (0.0, 1e-2)])
@@ -68,6 +69,7 @@ def test_state_is_the_parameters_and_their_velocities():
     assert [p.name for p in step.trainable_params() if not p.name.startswith("moments.")] == list(SHAPES)
 
 
+@pytest.mark.slow
 def test_a_thousand_parameters_fit_into_one_graph():
     """DenseNet-201 has 604; a loop over them exceeds MindSpore's limit of 1000 nested calls."""
     parameters = [ms.Parameter(ms.Tensor([1.0], ms.float32), name=f"p{i}") for i in range(1000)]

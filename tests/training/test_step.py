@@ -47,6 +47,7 @@ def test_loss_and_update_equal_numpy(max_norm):
     assert_close(values(step), after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", [LossScaling(), LossScaling("dynamic", 1024)])
 @pytest.mark.parametrize("max_norm", [0.0, 0.1])
 def test_k_micro_batches_of_b_are_one_batch_of_k_times_b(scaling, max_norm):

@@ -109,6 +109,7 @@ def test_checkpoints_at_each_epochs_end_and_every_so_many_steps(interval, keep, 
     assert load_checkpoint(tmp_path / expected[-1]).metadata["note"] == "kept"
 
 
+@pytest.mark.slow
 def test_from_every_checkpoint_the_rest_is_bit_identical(tmp_path):
     whole, rest = tmp_path / "whole", tmp_path / "rest"
     whole.mkdir()
