@@ -2,20 +2,27 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from src.utils.errors import UsageError
 
 # msrun, and hand-started processes of its dynamic cluster, set MS_ROLE; a rank table start-up sets the other two.
 _LAUNCHED = ("MS_ROLE", "RANK_TABLE_FILE")
+STATUS_VARIABLE = "DENSENET_STATUS_DIR"  # set by this project's launcher (src/launch)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Whether a launcher started this process, and the rank and number of ranks that it announced."""
+    """Whether a launcher started this process, and what it announced: rank, number of ranks, and this rank's device.
+
+    status_dir: the folder for signs of life (see src.utils.job_status), None when nobody reads them.
+    """
 
     launched: bool
     rank: int = 0
     world_size: int = 1
+    device_id: int = 0
+    status_dir: Path | None = None
 
 
 def launcher_place() -> Place:
@@ -23,7 +30,14 @@ def launcher_place() -> Place:
     if not any(os.environ.get(name) for name in _LAUNCHED):
         return Place(launched=False)
     # A process of a dynamic cluster without RANK_ID gets its rank from the scheduler.
-    return Place(True, _number("RANK_ID", 0), _number("RANK_SIZE", _number("MS_WORKER_NUM", 1)))
+    status_dir = os.environ.get(STATUS_VARIABLE)
+    return Place(
+        True,
+        _number("RANK_ID", 0),
+        _number("RANK_SIZE", _number("MS_WORKER_NUM", 1)),
+        _number("DEVICE_ID", 0),
+        Path(status_dir) if status_dir else None,
+    )
 
 
 def _number(name: str, default: int) -> int:

@@ -44,6 +44,7 @@ _TRAIN, _EVAL, _EXPORT, _ONNX = ((name,) for name in COMMANDS)
 _NETWORK = _TRAIN + _EVAL + _EXPORT
 _GROUP = _TRAIN + _EVAL
 _IMAGES = _TRAIN + _EVAL + _ONNX
+_CLOUD = _TRAIN + _EVAL + _EXPORT
 
 OPTIONS: tuple[Option, ...] = (
     Option("net", str, "densenet121", "network", "the network; it also picks the YAML file", NETWORKS),
@@ -85,6 +86,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
            ("error", "skip"), commands=_IMAGES),
     Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),
+    Option("linear_lr_scaling", bool, False, "schedule",
+           "multiply lr and eta_min by the batches in one update: ranks times grad_accumulation_steps",
+           commands=_TRAIN),
     Option("lr_scheduler", str, "cosine_annealing", "schedule", "how the learning rate falls",
            ("exponential", "cosine_annealing"), commands=_TRAIN),
     Option("lr", float, 0.1, "schedule", "initial learning rate", gt=0, commands=_TRAIN),
@@ -122,6 +126,11 @@ OPTIONS: tuple[Option, ...] = (
            "0: run alone", (0, 1), commands=_GROUP),
     Option("rank", int, 0, "run", "this process's number in its group", ge=0, commands=_GROUP),
     Option("group_size", int, 1, "run", "processes in the group", ge=1, commands=_GROUP),
+    Option("sync_bn_stats", bool, False, "run",
+           "average batch normalisation's running statistics over the ranks before each evaluation and checkpoint, "
+           "instead of taking rank 0's", commands=_TRAIN),
+    Option("sync_batch_norm", bool, False, "run",
+           "normalise with the statistics of all ranks' images, not of each rank's own", commands=_TRAIN),
     Option("seed", int, 1, "run", "seed of everything random", ge=0, commands=_TRAIN),
     Option("deterministic", bool, True, "run", "the same seed gives the same bits", commands=_TRAIN),
     Option("log_interval", int, 100, "run", "steps between log lines", ge=1, commands=_TRAIN),
@@ -156,6 +165,22 @@ OPTIONS: tuple[Option, ...] = (
            commands=_EXPORT),
     Option("calibration_images", int, 256, "export", "quantize: how many training images to measure", ge=1,
            commands=_EXPORT),
+    Option("enable_modelarts", bool, False, "modelarts",
+           "copy data in and results out, between the URLs and the paths below", commands=_CLOUD, saved=False),
+    Option("data_url", str, "", "modelarts", "where the data set lies", commands=_CLOUD, saved=False),
+    Option("train_url", str, "", "modelarts", "where the results go", commands=_CLOUD, saved=False),
+    Option("checkpoint_url", str, "", "modelarts", "where checkpoints to begin with lie", commands=_CLOUD,
+           saved=False),
+    Option("data_path", str, "/cache/data", "modelarts", "the folder that data_url is copied to", commands=_CLOUD,
+           saved=False),
+    Option("output_path", str, "/cache/train", "modelarts",
+           "the folder that is copied to train_url; relative paths of results are inside it", commands=_CLOUD,
+           saved=False),
+    Option("load_path", str, "/cache/checkpoint_path", "modelarts", "the folder that checkpoint_url is copied to",
+           commands=_CLOUD, saved=False),
+    Option("upload_interval", float, 600.0, "modelarts",
+           "seconds between copies to train_url while the command runs; 0: only at its end", ge=0, commands=_CLOUD,
+           saved=False),
 )  # fmt: skip
 
 BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
