@@ -22,6 +22,8 @@ from src.datasets.source import Source
 from src.datasets.usable import open_usable
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import Group, join_group, set_up_device
+from src.model_utils.local_adapter import launcher_place
+from src.model_utils.moxing_adapter import modelarts
 from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
@@ -30,23 +32,32 @@ from src.training.run_folder import log_name, open_run_folder
 from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import Checkpoint, checkpoints_to_evaluate, load_checkpoint, load_weights
 from src.utils.errors import UsageError, run
+from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
 
 
 def main(argv: Sequence[str]) -> dict[str, Accuracy]:
     """Evaluate as the command line `argv` says; return the accuracy of each checkpoint by its path."""
     config = parse("eval", argv, __doc__)
+    with modelarts(**config.values_of("modelarts")) as results:
+        if config.predictions:
+            config = config.replace(predictions=results / config.predictions)
+        return start(config, results / config.save_ckpt_path)
+
+
+def start(config: Config, root: Path) -> dict[str, Accuracy]:
+    """Evaluate in a run folder below `root`."""
     paths = checkpoints_to_evaluate(Path(config.ckpt_files))
     if config.predictions:
         check_predictions(Path(config.predictions), config.ckpt_files, len(paths))
     first = load_checkpoint(paths[0])
     dataset, data_dir = config.data_set("eval_data_dir", first.metadata.get("recipe"))
-    device = set_up_device(config.device_target, config.device_id, deterministic=True)
+    device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
     if config.predictions and group.world_size > 1:
         raise UsageError("predictions are written by a single process; run eval.py without a launcher")
     with (
-        open_run_folder(Path(config.save_ckpt_path), group) as folder,
+        open_run_folder(root, group) as folder,
         log_file(folder / log_name("eval", group.rank)),
     ):
         get_logger().info("results in %s, device %s; %s", folder, device, joined)
@@ -57,7 +68,8 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
             dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
             class_names=used_class_names(class_names_of(first)) if first.metadata else None,
         )  # fmt: skip
-        evaluator = Evaluator(config, source, workers, group)
+        status = JobStatus(launcher_place().status_dir, group.rank)
+        evaluator = Evaluator(config, source, workers, group, status)
         results = {}
         for path in paths:
             subfolder = folder if len(paths) == 1 else folder / path.stem
@@ -68,8 +80,8 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
 class Evaluator:
     """Evaluates one checkpoint after another on `source`; a network is compiled once for all that have the same."""
 
-    def __init__(self, config: Config, source: Source, workers: int, group: Group) -> None:
-        self.config, self.source, self.workers, self.group = config, source, workers, group
+    def __init__(self, config: Config, source: Source, workers: int, group: Group, status: JobStatus) -> None:
+        self.config, self.source, self.workers, self.group, self.status = config, source, workers, group, status
         self.predict_step: PredictStep | None = None
 
     def evaluate(self, checkpoint: Checkpoint, folder: Path) -> Accuracy:
@@ -91,6 +103,7 @@ class Evaluator:
             workers=self.workers,
             group=self.group,
             predictions=self.config.predictions,
+            beat=self.status.beat,
         )
 
     def _recipe(self, checkpoint: Checkpoint) -> Recipe:

@@ -26,6 +26,7 @@ from src.deploy.manifest import Manifest, manifest_path
 from src.deploy.quantize import export_quantized
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
+from src.model_utils.moxing_adapter import modelarts
 from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep
 from src.training.recipe import Recipe, recipe_as_asked
@@ -40,11 +41,17 @@ CALIBRATION_BATCH, MEASURED_BATCH = 8, 32  # images; while calibrating, all inte
 def main(argv: Sequence[str]) -> Path:
     """Export as the command line `argv` says; return the model's path."""
     config = parse("export", argv, __doc__)
+    with modelarts(**config.values_of("modelarts")) as results:
+        return start(config, results)
+
+
+def start(config: Config, results: Path) -> Path:
+    """Export to a file below `results`; return its path."""
     checkpoint = load_checkpoint(config.ckpt_file)
     recipe = recipe_to_export(config, checkpoint)
-    path = Path((config.file_name or recipe.architecture.net) + SUFFIXES[config.file_format])
+    path = results / ((config.file_name or recipe.architecture.net) + SUFFIXES[config.file_format])
     check_target(path)
-    device = set_up_device(config.device_target, config.device_id, deterministic=True)
+    device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     if config.file_format == "AIR" and device != "Ascend":
         raise ReportedError(f"AIR is written on an Ascend only, and this is a {device}; export a MINDIR or ONNX here")
     for key in config.ignored:

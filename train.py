@@ -26,42 +26,54 @@ from src.losses.crossentropy import CrossEntropy
 from src.lr_scheduler.lr_scheduler import build_schedule
 from src.model_utils.config import Config, architecture_overrides, parse, save_config
 from src.model_utils.device_adapter import Group, join_group, set_up_device
+from src.model_utils.local_adapter import launcher_place
+from src.model_utils.moxing_adapter import modelarts
 from src.network.densenet import DenseNet, architecture
 from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep, evaluate
 from src.training.mixed_precision import apply_amp_level, resolve_amp_level, resolve_loss_scaling
 from src.training.progress import Progress
 from src.training.recorder import Recorder
-from src.training.run_folder import find_checkpoint, log_name, open_run_folder
+from src.training.run_folder import log_name, open_run_folder, share_checkpoint
 from src.training.step import TrainStep
 from src.training.trainer import Plan, Saver, Trainer
 from src.utils.checkpoint import Checkpoint, load_checkpoint, load_training_state, load_weights
 from src.utils.errors import run
 from src.utils.files import write_atomically, write_text_atomically
+from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
 
 
 def main(argv: Sequence[str]) -> Progress:
     """Train as the command line `argv` says; return where training ended."""
     config = parse("train", argv, __doc__)
-    root = Path(config.save_ckpt_path)
-    checkpoint = find_checkpoint(config.resume, root, config.rank) if config.resume else None
+    with modelarts(**config.values_of("modelarts"), resume=bool(config.resume)) as results:
+        return start(config, results / config.save_ckpt_path)
+
+
+def start(config: Config, root: Path) -> Progress:
+    """Join the group, find where to begin, and train in a run folder below `root`."""
+    device = set_up_device(config.device_target, config.given("device_id"), deterministic=config.deterministic)
+    group, joined = join_group(config.is_distributed, config.rank, config.group_size)
+    status = JobStatus(launcher_place().status_dir, group.rank)
+    checkpoint = share_checkpoint(config.resume, root, group)
     if checkpoint:
         config = config.on_top_of(checkpoint.require("recipe"), str(checkpoint.path))
     # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
     config = config.replace(num_parallel_workers=worker_count(config.num_parallel_workers))
-    device = set_up_device(config.device_target, config.device_id, deterministic=config.deterministic)
-    group, joined = join_group(config.is_distributed, config.rank, config.group_size)
     with open_run_folder(root, group, checkpoint) as folder, log_file(folder / log_name("train", group.rank)):
         get_logger().info("run folder %s, device %s; %s", folder, device, joined)
         for key in config.ignored:
             get_logger().warning("train.py does not use --%s", key)
         if group.is_master:
             save_config(config, folder)
-        return train(config, device, group, folder, checkpoint)
+            status.run_folder(folder)
+        return train(config, device, group, folder, checkpoint, status)
 
 
-def train(config: Config, device: str, group: Group, folder: Path, checkpoint: Checkpoint | None) -> Progress:
+def train(
+    config: Config, device: str, group: Group, folder: Path, checkpoint: Checkpoint | None, status: JobStatus
+) -> Progress:
     """The recipe: data, network, step, schedule, loop."""
     workers, seed, batch_size = config.num_parallel_workers, config.seed, config.per_batch_size
     open_data = partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder)
@@ -71,8 +83,9 @@ def train(config: Config, device: str, group: Group, folder: Path, checkpoint: C
 
     arch = architecture(config.net, len(class_names), **architecture_overrides(config))
     arch.feature_size(preprocessing.image_size)  # raises when the image is too small for the network
-    network = DenseNet(arch, recompute=config.recompute, seed=seed)
-    if config.train_pretrained:
+    norm_ranks = group.world_size if config.sync_batch_norm else 1
+    network = DenseNet(arch, recompute=config.recompute, seed=seed, norm_ranks=norm_ranks)
+    if config.train_pretrained and group.is_master:
         load_weights(network, load_checkpoint(config.train_pretrained), reset_head=config.reset_head)
     amp_level = resolve_amp_level(config.amp_level, device)
     apply_amp_level(network, amp_level)
@@ -94,15 +107,16 @@ def train(config: Config, device: str, group: Group, folder: Path, checkpoint: C
     )
 
     steps = steps_per_epoch(len(source), batch_size * config.grad_accumulation_steps, group.world_size)
+    scale = config.grad_accumulation_steps * group.world_size if config.linear_lr_scaling else 1
     schedule = build_schedule(
         config.lr_scheduler,
-        lr=config.lr,
+        lr=config.lr * scale,
         steps_per_epoch=steps,
         max_epoch=config.max_epoch,
         warmup_epochs=config.warmup_epochs,
         milestones=config.lr_epochs,
         gamma=config.lr_gamma,
-        eta_min=config.eta_min,
+        eta_min=config.eta_min * scale,
         t_max=config.T_max,
     )
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
@@ -114,14 +128,19 @@ def train(config: Config, device: str, group: Group, folder: Path, checkpoint: C
         held_out = open_data(config.eval_data_dir, split="eval", class_names=source.class_names)
         predict_step = PredictStep(network)
 
-        def evaluate_now(on_batch):
+        def evaluate_now(stop_requested):
+            def on_batch(*_):
+                status.beat()
+                return stop_requested()
+
             batches = evaluation_batches(held_out, preprocessing, **shard)
             counting = {"batch_size": batch_size, "num_classes": len(class_names), "group": group}
             return evaluate(predict_step.set_train(False).logits, batches, **counting, on_batch=on_batch)
 
     progress = Progress()
     if checkpoint:
-        load_training_state(train_step.saved_parameters(), checkpoint)
+        if group.is_master:
+            load_training_state(train_step.saved_parameters(), checkpoint)
         progress = Progress.from_dict(checkpoint.require("progress"))
         get_logger().info("resumed from %s", checkpoint.path)
     elif group.is_master:
@@ -130,6 +149,7 @@ def train(config: Config, device: str, group: Group, folder: Path, checkpoint: C
         write_atomically(
             folder / "preview.png", lambda path: save_preview(images, labels, preprocessing, class_names, path)
         )
+    group.share_parameters(train_step.saved_parameters())  # what was read from a file, on the master only, too
     get_logger().info(
         "%s (%s parameters) on %d images of %s, %d steps an epoch",
         config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(source), config.dataset, steps,
@@ -143,20 +163,21 @@ def train(config: Config, device: str, group: Group, folder: Path, checkpoint: C
     }
     plan = Plan(
         max_epoch=config.max_epoch,
-        steps_per_epoch=steps,
+        num_images=len(source),
         batch_size=batch_size,
         accumulation_steps=config.grad_accumulation_steps,
         log_interval=config.log_interval,
         eval_interval=config.eval_interval,
         ckpt_interval=config.ckpt_interval,
+        sync_bn_stats=config.sync_bn_stats,
     )
     saves = group.is_master or not config.is_save_on_master
     saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
-    first_step = progress.epoch * steps + progress.step(batch_size * plan.accumulation_steps * group.world_size)
+    first_step = progress.epoch * steps + progress.images // (batch_size * plan.accumulation_steps * group.world_size)
     recorder = Recorder(folder, progress.history, global_step=first_step, active=group.is_master)
     return Trainer(
         train_step,
-        lambda epoch, first_batch: train_batches(epoch=epoch, first_batch=first_batch),
+        lambda epoch, image, batch: train_batches(epoch=epoch, first_image=image, first_batch=batch),
         schedule,
         plan,
         progress,
@@ -164,6 +185,7 @@ def train(config: Config, device: str, group: Group, folder: Path, checkpoint: C
         recorder,
         evaluate=evaluate_now,
         group=group,
+        beat=status.beat,
     ).run()
 
 

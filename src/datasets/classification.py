@@ -44,18 +44,21 @@ def training_batches(
     workers: int,
     rank: int = 0,
     world_size: int = 1,
+    first_image: int = 0,
     first_batch: int = 0,
 ) -> Iterator[Batch]:
-    """Yield this rank's batches of an epoch, all of batch_size, from `first_batch` on.
+    """Yield this rank's batches, all of batch_size, of what follows the `first_image` images of the epoch's order.
 
-    The bits of batch t depend on all arguments but first_batch; also on `workers`, as each has its own random stream.
+    The first `first_batch` batches are left out: the bits of batch t depend on all arguments but that one; also on
+    `workers`, as each has its own random stream.
     augmentation 'auto' is 'full', but 'crop' for digits: a mirrored 2 is no 2.
     """
     if augmentation == "auto":
         augmentation = "crop" if source.dataset == "digits" else "full"
-    indices = training_indices(epoch_order(len(source), seed, epoch), batch_size, rank, world_size)
+    order = epoch_order(len(source), seed, epoch)[first_image:]
+    indices = training_indices(order, batch_size, rank, world_size)
     transforms = train_transforms(preprocessing, source.encoded, augmentation)
-    ds.config.set_seed(augmentation_seed(seed, epoch, rank))
+    ds.config.set_seed(augmentation_seed(seed, epoch, rank, first_image))
     yield from _batches(source, indices, transforms, batch_size, workers, first_batch)
 
 

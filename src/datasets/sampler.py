@@ -13,12 +13,13 @@ def epoch_order(num_images: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(num_images)
 
 
-def augmentation_seed(seed: int, epoch: int, rank: int) -> int:
-    """Return the seed of MindSpore's random operators for this epoch: different for each rank.
+def augmentation_seed(seed: int, epoch: int, rank: int, first_image: int = 0) -> int:
+    """Return the seed of MindSpore's random operators for this epoch, from `first_image` on: another for each rank.
 
     The highest bit is set because MindSpore takes one value, 5489, to mean "not seeded".
     """
-    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0]) | 1 << 31
+    place = [seed, epoch, rank] + ([first_image] if first_image else [])
+    return int(np.random.SeedSequence(place).generate_state(1)[0]) | 1 << 31
 
 
 def steps_per_epoch(num_images: int, batch_size: int, world_size: int = 1) -> int:

@@ -5,6 +5,8 @@ A function takes the configuration and returns the sentence that says what is wr
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.model_utils.values import show
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from src.model_utils.config import Config
 
 BUNDLED = ("", "bundled")
+RESULTS = {"train": ("save_ckpt_path",), "eval": ("save_ckpt_path", "predictions"), "export": ("file_name",)}
 
 
 def resume_and_pretrained(config: Config) -> str | None:
@@ -61,6 +64,13 @@ def floor_above_start(config: Config) -> str | None:
     """The learning rate falls from lr to eta_min."""
     if config.eta_min > config.lr:
         return f"found eta_min {config.eta_min:g} with lr {config.lr:g}, expected no more than lr; lower eta_min"
+    return None
+
+
+def recompute_and_sync(config: Config) -> str | None:
+    """The recomputed layers have their own form of batch normalisation."""
+    if config.recompute and config.sync_batch_norm:
+        return "found both recompute and sync_batch_norm true, expected one of them; leave one of them out"
     return None
 
 
@@ -138,6 +148,31 @@ def quantize_alone(config: Config) -> str | None:
     return None
 
 
+def no_place_for_results(config: Config) -> str | None:
+    """A ModelArts job's disk ends with the job."""
+    if config.enable_modelarts and not config.train_url:
+        return (
+            "found enable_modelarts true without train_url, expected the URL to copy the results to, as they would be "
+            "lost with the job; give --train_url"
+        )
+    return None
+
+
+def results_outside_output(config: Config) -> str | None:
+    """Only what is below output_path is copied out."""
+    if not config.enable_modelarts:
+        return None
+    output = os.path.normpath(config.output_path)
+    for key in RESULTS[config.command]:
+        value = getattr(config, key)
+        if value and not Path(os.path.normpath(Path(output, value))).is_relative_to(output):
+            return (
+                f"found {key} {show(value)} with output_path {show(config.output_path)}, expected a path inside it, as "
+                "nothing else is copied to train_url; give a relative path"
+            )
+    return None
+
+
 def no_model(config: Config) -> str | None:
     """There is nothing to run."""
     if not config.ckpt_files:
@@ -178,12 +213,29 @@ COMBINATIONS = {
         warmup_longer_than_training,
         milestones_out_of_order,
         floor_above_start,
+        recompute_and_sync,
         rank_outside_group,
         no_training_data,
         folder_of_bundled_training_data,
         folder_of_bundled_evaluation_data,
+        no_place_for_results,
+        results_outside_output,
     ),
-    "export": (no_export_checkpoint, air_off_ascend, mindir_version_of_another_format, quantize_alone),
+    "export": (
+        no_export_checkpoint,
+        air_off_ascend,
+        mindir_version_of_another_format,
+        quantize_alone,
+        no_place_for_results,
+        results_outside_output,
+    ),
     "eval_onnx": (no_model, images_and_data, no_evaluation_data, folder_of_bundled_evaluation_data),
-    "eval": (rank_outside_group, no_checkpoint, no_evaluation_data, folder_of_bundled_evaluation_data),
+    "eval": (
+        rank_outside_group,
+        no_checkpoint,
+        no_evaluation_data,
+        folder_of_bundled_evaluation_data,
+        no_place_for_results,
+        results_outside_output,
+    ),
 }

@@ -17,6 +17,7 @@ from src.utils.errors import ReportedError, UsageError
 CONFIG_NAME = "config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 _FROM_DATASET = ("num_classes", "image_size")
+_OF_THE_PLACE = ("device_target", "device_id", "deterministic", "is_distributed", "rank", "group_size")
 _ARCHITECTURE = ("growth_rate", "block_config", "stem_features", "bn_size", "compression")
 
 
@@ -82,7 +83,7 @@ class Config:
 
     def on_top_of(self, recipe: object, where: str) -> "Config":
         """A copy in which every key that no flag and no --config_path gave is as in `recipe`, the dictionary of an
-        earlier run's checkpoint `where`, of which nothing is trusted.
+        earlier run's checkpoint `where`, of which nothing is trusted. Where to run is not taken from it.
 
         Raises ReportedError for a key or a value that the schema does not know.
         """
@@ -93,7 +94,7 @@ class Config:
             option = BY_NAME.get(key)
             if option is None or not option.saved:
                 raise ReportedError(f"{where} carries the unknown key {show(str(key))}; update the code")
-            if self.source(key) == "default":
+            if self.source(key) == "default" and key not in _OF_THE_PLACE:
                 text = [str(item) for item in value] if isinstance(value, list | tuple) else str(value)
                 try:
                     values[key] = parse_value(option, text, f"{where}: {key}")
@@ -105,6 +106,10 @@ class Config:
         """The keys of the architecture that a flag or --config_path gave, 0 and empty ("as it is") left out."""
         keys = ("net", "num_classes", *_ARCHITECTURE, "transition_pool", "stem_pool")
         return {key: self.given(key) for key in keys if self.given(key)}
+
+    def values_of(self, group: str) -> dict[str, Value]:
+        """The keys of one group of the schema and their values."""
+        return {option.name: getattr(self, option.name) for option in OPTIONS if option.group == group}
 
     def recipe(self) -> dict[str, Value]:
         """What a checkpoint keeps of the configuration: all keys that do not belong to one call only."""
@@ -182,6 +187,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Value]:
     while arguments:
         argument = arguments.pop(0)
         key, equals, text = argument.removeprefix("--").partition("=")
+        key = {"_config_path": "config_path"}.get(key, key)  # as the model zoo's scripts call it
         has_value = bool(equals)
         if not has_value and arguments and not arguments[0].startswith("--"):
             text, has_value = arguments.pop(0), True

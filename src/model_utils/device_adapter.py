@@ -4,6 +4,8 @@ import contextlib
 import functools
 import io
 import logging
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -15,13 +17,14 @@ from src.utils.errors import ReportedError, UsageError
 
 _PREFERENCE = ("Ascend", "GPU", "CPU")
 _LIMB = 4096  # counts are summed as two float32 digits of this base: exact up to 2**24 * 4096
+_COLLECTIVE_TIMEOUT = 1800  # seconds; MindSpore's own 30 would end a job whose ranks compile or read at unequal speed
 
 
-def set_up_device(target: str, device_id: int, *, deterministic: bool) -> str:
+def set_up_device(target: str, device_id: int | None, *, deterministic: bool) -> str:
     """Point MindSpore at a device, in graph mode, and return its kind.
 
-    `target` is Ascend, GPU, CPU, or auto for the first of these that is there. Raises ReportedError when the asked-for
-    device is not: there is no fallback.
+    `target` is Ascend, GPU, CPU, or auto for the first of these that is there. `device_id` None is the launcher's
+    choice, or 0. Raises ReportedError when the asked-for device is not there: there is no fallback.
     """
     if target == "auto":
         target = next(kind for kind in _PREFERENCE if _is_available(kind))
@@ -32,6 +35,8 @@ def set_up_device(target: str, device_id: int, *, deterministic: bool) -> str:
             f"use --device_target {here[0]} or install the {target} driver and MindSpore for it"
         )
     ms.set_context(mode=ms.GRAPH_MODE)
+    if device_id is None:
+        device_id = 0 if target == "CPU" else launcher_place().device_id
     try:
         ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
@@ -66,9 +71,21 @@ class _AllReduceSum(nn.Cell):
         return self.all_reduce(values)
 
 
+class _Broadcast(nn.Cell):
+    def __init__(self) -> None:
+        super().__init__()
+        self.broadcast = ops.Broadcast(0)
+
+    def construct(self, values: ms.Tensor) -> ms.Tensor:
+        return self.broadcast((values,))[0]
+
+
 @dataclass(frozen=True)
 class Group:
-    """The ranks that work together. One rank of one when the command runs alone."""
+    """The ranks that work together. One rank of one when the command runs alone.
+
+    All methods are collective: every rank has to call them, in the same order.
+    """
 
     rank: int = 0
     world_size: int = 1
@@ -89,21 +106,50 @@ class Group:
         high, low = _AllReduceSum()(ms.Tensor(digits)).asnumpy().astype(np.int64)
         return high * _LIMB + low
 
-    def share_array(self, values: np.ndarray) -> np.ndarray:
-        """The master's `values`, (n,) float32, on every rank."""
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """The mean over the ranks of `values`, (n,) float32; the same bits on every rank."""
         if self.world_size == 1:
             return values
-        return _AllReduceSum()(ms.Tensor(values if self.is_master else np.zeros_like(values))).asnumpy()
+        return _AllReduceSum()(ms.Tensor(values)).asnumpy() / np.float32(self.world_size)
 
-    def share_text(self, text: str) -> str:
-        """The master's `text` on every rank (up to 256 bytes)."""
+    def share(self, values: np.ndarray) -> np.ndarray:
+        """The master's `values`, (n,) of any 4-byte type, on every rank, bit for bit."""
         if self.world_size == 1:
-            return text
-        codes = np.zeros(256, np.int64)
+            return values
+        return _Broadcast()(ms.Tensor(values.view(np.float32))).asnumpy().view(values.dtype)
+
+    def share_parameters(self, parameters: Sequence[ms.Parameter]) -> None:
+        """Set `parameters`, all of 4-byte types, to the master's."""
+        if self.world_size == 1 or not parameters:
+            return
+        bits = self.share(np.concatenate([p.asnumpy().ravel().view(np.float32) for p in parameters]))
+        ends = np.cumsum([p.size for p in parameters])
+        for parameter, part in zip(parameters, np.split(bits, ends[:-1]), strict=True):
+            value = part.view(parameter.asnumpy().dtype).reshape(parameter.shape)
+            parameter.set_data(ms.Tensor(value, parameter.dtype))
+
+    def from_master(self, make: Callable[[], str]) -> str:
+        """The text that `make` returns on the master, which alone calls it; on every rank.
+
+        Raises on every rank the ReportedError that it raises there, so that none waits for the others in vain.
+        """
+        if self.world_size == 1:
+            return make()
+        error, text = None, ""
         if self.is_master:
-            encoded = text.encode()
-            codes[: len(encoded)] = list(encoded)
-        return bytes(self.sum_counts(codes).tolist()).rstrip(b"\0").decode()
+            try:
+                text = f"0{make()}"
+            except ReportedError as found:
+                error, text = found, f"{found.exit_status}{found}"
+        code = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        size = int(self.sum_counts(np.array([len(code)], np.int64))[0])
+        code = self.share(code if self.is_master else np.zeros(size, np.int32))
+        text = bytes(code.tolist()).decode()
+        if error:
+            raise error
+        if text[0] != "0":
+            raise {"1": ReportedError, "2": UsageError}[text[0]](text[1:])
+        return text[1:]
 
     def any(self, flag: int) -> int:
         """The largest `flag` of all ranks (small non-negative integers; 0 when none is set)."""
@@ -112,6 +158,10 @@ class Group:
         one_hot = np.zeros(64, np.int64)
         one_hot[flag] = 1
         return int(np.flatnonzero(self.sum_counts(one_hot)).max())
+
+    def wait(self) -> None:
+        """Return when every rank has come here."""
+        self.any(0)
 
 
 ALONE = Group()
@@ -126,15 +176,14 @@ def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, 
     """
     place = launcher_place()
     if is_distributed and place.launched:
+        os.environ.setdefault("MS_CPU_COMM_OP_TIMEOUT", str(_COLLECTIVE_TIMEOUT))
         try:
             communication.init()
         except (RuntimeError, ValueError) as error:
             raise ReportedError(f"cannot join the launcher's group: {str(error).splitlines()[0]}") from error
         group = Group(communication.get_rank(), communication.get_group_size())
         if group.world_size > 1:
-            ms.set_auto_parallel_context(
-                parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, parameter_broadcast=True
-            )
+            ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
         sentence = f"joined the launcher's group as rank {group.rank} of {group.world_size}"
     else:
         group = ALONE

@@ -35,7 +35,7 @@ def launcher_place() -> Place:
         True,
         _number("RANK_ID", 0),
         _number("RANK_SIZE", _number("MS_WORKER_NUM", 1)),
-        _number("DEVICE_ID", 0),
+        _number("DEVICE_ID", _number("ASCEND_DEVICE_ID", 0)),  # the second is all that ModelArts sets
         Path(status_dir) if status_dir else None,
     )
 

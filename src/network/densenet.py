@@ -7,6 +7,8 @@ the block has made so far. A transition is BN-ReLU-conv1x1 (to compression * cha
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 
 import mindspore as ms
 import numpy as np
@@ -15,6 +17,7 @@ from mindspore import nn, ops
 from src.network.architecture import NETWORKS, Architecture, architecture
 from src.network.dropout import CountedDropout
 from src.network.recompute import RecomputedBottleneck, concatenate
+from src.network.sync_batch_norm import SyncBatchNorm
 from src.utils.var_init import initialise
 
 __all__ = ["NETWORKS", "Architecture", "DenseNet", "architecture"]
@@ -29,7 +32,12 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
     )
 
 
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
+BatchNorm = Callable[[int], nn.Cell]  # number of channels -> the cell
+
+
+def _batch_norm(channels: int, ranks: int) -> nn.Cell:
+    if ranks > 1:
+        return SyncBatchNorm(channels, ranks, eps=1e-5, momentum=0.9)
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
 
 
@@ -39,12 +47,14 @@ class _DenseLayer(nn.Cell):
     channels: the sum of the c_i. dropout_key: see `CountedDropout`.
     """
 
-    def __init__(self, channels: int, arch: Architecture, recompute: bool, dropout_key: int) -> None:
+    def __init__(
+        self, channels: int, arch: Architecture, batch_norm: BatchNorm, recompute: bool, dropout_key: int
+    ) -> None:
         super().__init__()
         width = arch.bn_size * arch.growth_rate
-        self.norm1 = _batch_norm(channels)
+        self.norm1 = batch_norm(channels)
         self.conv1 = _conv(channels, width, 1)
-        self.norm2 = _batch_norm(width)
+        self.norm2 = batch_norm(width)
         self.conv2 = _conv(width, arch.growth_rate, 3)
         self.recomputed = RecomputedBottleneck(self.norm1, self.conv1) if recompute else None
         self.dropout = CountedDropout(arch.drop_rate, dropout_key) if arch.drop_rate > 0 else nn.Identity()
@@ -61,14 +71,17 @@ class _DenseLayer(nn.Cell):
 
 
 class _DenseBlock(nn.Cell):
-    """(N, channels, H, W) -> (N, channels + layers * growth_rate, H, W)."""
+    """(N, channels, H, W) -> (N, channels + layers * growth_rate, H, W); a layer for each of dropout_keys."""
 
     def __init__(
-        self, layers: int, channels: int, arch: Architecture, recompute: bool, dropout_keys: list[int]
+        self, channels: int, arch: Architecture, batch_norm: BatchNorm, recompute: bool, dropout_keys: list[int]
     ) -> None:
         super().__init__()
         self.cell_list = nn.CellList(
-            [_DenseLayer(channels + i * arch.growth_rate, arch, recompute, dropout_keys[i]) for i in range(layers)]
+            [
+                _DenseLayer(channels + i * arch.growth_rate, arch, batch_norm, recompute, key)
+                for i, key in enumerate(dropout_keys)
+            ]
         )
 
     def construct(self, x):
@@ -100,9 +113,9 @@ class _StemPool(nn.Cell):
 class _Transition(nn.Cell):
     """Fewer channels and half the height and width, rounded down."""
 
-    def __init__(self, channels: int, out_channels: int, pool: str) -> None:
+    def __init__(self, channels: int, out_channels: int, batch_norm: BatchNorm, pool: str) -> None:
         super().__init__()
-        features = OrderedDict(norm=_batch_norm(channels), relu=nn.ReLU())
+        features = OrderedDict(norm=batch_norm(channels), relu=nn.ReLU())
         if pool == "avg":
             # An average and a 1x1 convolution are both linear, so their order does not matter; a quarter of the work.
             features["pool"] = nn.AvgPool2d(kernel_size=2, stride=2)
@@ -118,7 +131,7 @@ class _Transition(nn.Cell):
 class _Backbone(nn.Cell):
     """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says."""
 
-    def __init__(self, arch: Architecture, recompute: bool, seed: int) -> None:
+    def __init__(self, arch: Architecture, batch_norm: BatchNorm, recompute: bool, seed: int) -> None:
         super().__init__()
         random = np.random.default_rng(seed)
         channels = arch.stem_features
@@ -127,19 +140,19 @@ class _Backbone(nn.Cell):
             features["conv0"] = _conv(3, channels, 7, stride=2)
         else:
             features["conv0"] = _conv(3, channels, 3)
-        features["norm0"] = _batch_norm(channels)
+        features["norm0"] = batch_norm(channels)
         features["relu0"] = nn.ReLU()
         if arch.stem == "conv7x7":
             features["pool0"] = _StemPool(arch.stem_pool)
         for number, layers in enumerate(arch.block_config, start=1):
             dropout_keys = random.integers(-(2**31), 2**31, layers).tolist()
-            features[f"denseblock{number}"] = _DenseBlock(layers, channels, arch, recompute, dropout_keys)
+            features[f"denseblock{number}"] = _DenseBlock(channels, arch, batch_norm, recompute, dropout_keys)
             channels += layers * arch.growth_rate
             if number < len(arch.block_config):
                 out_channels = max(1, int(channels * arch.compression))
-                features[f"transition{number}"] = _Transition(channels, out_channels, arch.transition_pool)
+                features[f"transition{number}"] = _Transition(channels, out_channels, batch_norm, arch.transition_pool)
                 channels = out_channels
-        features["norm5"] = _batch_norm(channels)
+        features["norm5"] = batch_norm(channels)
         features["relu5"] = nn.ReLU()
         self.features = nn.SequentialCell(features)
         self.out_channels = channels
@@ -163,15 +176,22 @@ class DenseNet(nn.Cell):
     """Images (N, 3, H, W) -> logits (N, num_classes) float32, or with include_top=False the last features (N, C, h, w).
 
     recompute: trade time for memory in training (`recompute.py`); the results are the same. seed: of the initial
-    weights (`src/utils/var_init.py`) and of the dropout masks. The size of h and w: `Architecture.feature_size`.
+    weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes
+    the images together in training (`sync_batch_norm.py`), not with recompute. The size of h and w:
+    `Architecture.feature_size`.
     """
 
     def __init__(
-        self, architecture: Architecture, include_top: bool = True, recompute: bool = False, seed: int = 0
+        self,
+        architecture: Architecture,
+        include_top: bool = True,
+        recompute: bool = False,
+        seed: int = 0,
+        norm_ranks: int = 1,
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = _Backbone(architecture, recompute, seed)
+        self.backbone = _Backbone(architecture, partial(_batch_norm, ranks=norm_ranks), recompute, seed)
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
         initialise(self, seed)
 

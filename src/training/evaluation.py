@@ -51,16 +51,17 @@ def evaluate(
     batch_size: int,
     num_classes: int,
     group: Group = ALONE,
-    on_batch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
+    on_batch: Callable[[np.ndarray, np.ndarray, np.ndarray], bool | None] | None = None,
 ) -> Accuracy:
     """Count this rank's `batches` and sum over the ranks.
 
-    `on_batch(logits, labels, indices)` is called for each batch of real images, for predictions and progress.
+    `on_batch(logits, labels, indices)` is called for each batch of real images, for predictions and progress; when it
+    returns true this rank leaves out its other batches: the sum is then that of an evaluation cut short.
     """
     accuracy = Accuracy(num_classes)
     for logits, labels, indices in predict(model, batches, batch_size):
         accuracy.update(logits, labels)
-        if on_batch:
-            on_batch(logits, labels, indices)
+        if on_batch and on_batch(logits, labels, indices):
+            break
     accuracy.set_counts(group.sum_counts(accuracy.counts()))
     return accuracy

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +42,17 @@ def evaluate_and_report(
     workers: int,
     group: Group = ALONE,
     predictions: str = "",
+    beat: Callable[[], None] = lambda: None,
 ) -> Accuracy:
     """Evaluate `model` on `source`: a progress bar, the seed's lines in the log, the report in `folder`.
 
-    predictions: the CSV file for each image's answer, or empty. Raises ReportedError.
+    predictions: the CSV file for each image's answer, or empty. beat: called for each batch. Raises ReportedError.
     """
     collected = Predictions(class_names) if predictions else None
     bar = tqdm(total=len(source), unit="image", leave=False, disable=None if group.is_master else True)
 
     def on_batch(logits: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
+        beat()
         bar.update(len(labels))
         if collected:
             collected.add([source.image_name(i) for i in indices], labels, logits)

@@ -3,6 +3,7 @@
 import mindspore as ms
 from mindspore import nn
 
+from src.network.sync_batch_norm import SyncBatchNorm
 from src.training.step import LossScaling
 
 
@@ -27,5 +28,5 @@ def apply_amp_level(network: nn.Cell, level: str) -> None:
     network.to_float(ms.float16)
     if level == "O2":
         for _, cell in network.cells_and_names():
-            if isinstance(cell, nn.BatchNorm2d):
+            if isinstance(cell, nn.BatchNorm2d | SyncBatchNorm):
                 cell.to_float(ms.float32)

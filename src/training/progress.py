@@ -42,6 +42,8 @@ class Progress:
 
     epoch          the epoch in training, from 0
     images         images of it that all ranks together have trained on
+    first_image    how many of these there were when the epoch's rest was last dealt out to the ranks: 0, or where a run
+                   was resumed with another global batch, of which `images` was no multiple
     epoch_loss     mean loss of the epoch so far
     window_loss    mean loss since the last log line
     best_top1      best top-1 accuracy (fraction) of an evaluation so far, -1 before the first
@@ -50,6 +52,7 @@ class Progress:
 
     epoch: int = 0
     images: int = 0
+    first_image: int = 0
     epoch_loss: Mean = field(default_factory=Mean)
     window_loss: Mean = field(default_factory=Mean)
     best_top1: float = -1.0
@@ -65,10 +68,12 @@ class Progress:
         try:
             progress = cls(**values)
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
-            integers = [progress.epoch, progress.images, progress.epoch_loss.count, progress.window_loss.count]
+            integers = [progress.epoch, progress.images, progress.first_image]
+            integers += [progress.epoch_loss.count, progress.window_loss.count]
             floats = [progress.best_top1, progress.epoch_loss.total, progress.window_loss.total]
             valid = (
                 all(type(number) is int and number >= 0 for number in integers)
+                and progress.first_image <= progress.images
                 and all(type(number) is float for number in floats)
                 and isinstance(progress.history, list)
                 and all(isinstance(row, dict) and set(row) == set(COLUMNS) for row in progress.history)
@@ -83,15 +88,12 @@ class Progress:
             raise ReportedError("the checkpoint's progress entry is not what train.py writes; resume from another one")
         return progress
 
-    def step(self, images_per_step: int) -> int:
-        """Optimizer steps done in this epoch, when one takes `images_per_step` images of all ranks.
+    def batches_done(self, images_per_batch: int) -> int:
+        """Global batches since `first_image`, which moves to the present position when they are no whole number."""
+        if (self.images - self.first_image) % images_per_batch:
+            self.first_image = self.images
+        return (self.images - self.first_image) // images_per_batch
 
-        Raises ReportedError when the position lies inside such a step.
-        """
-        if self.images % images_per_step:
-            raise ReportedError(
-                f"the checkpoint lies after {self.images} images of epoch {self.epoch + 1}, which is no multiple of "
-                f"the {images_per_step} images that a step takes now (batch x ranks x accumulation); choose them to "
-                "divide it"
-            )
-        return self.images // images_per_step
+    def next_epoch(self) -> None:
+        """Go to the beginning of the next epoch."""
+        self.epoch, self.images, self.first_image, self.epoch_loss = self.epoch + 1, 0, 0, Mean()

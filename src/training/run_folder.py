@@ -1,6 +1,7 @@
 """The folder of one run: `<save_ckpt_path>/YYYY-MM-DD_time_HH_MM_SS/`, its lock, and finding where to resume."""
 
 import fcntl
+import json
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -51,13 +52,24 @@ def log_name(command: str, rank: int) -> str:
 def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = None):
     """Enter the folder of this run, locked: a new one under `root`, or that of the `checkpoint` to resume from.
 
-    A checkpoint that is not the newest of its folder starts a new one, so that nothing newer is overwritten. All ranks
-    get the master's folder. Raises ReportedError when it cannot be made, written to or locked.
+    A checkpoint that is not the newest of its folder starts a new one, so that nothing newer is overwritten. The master
+    chooses; a rank with another `root` has a folder of the same name there. Raises ReportedError when it cannot be
+    made, written to or locked.
     """
-    folder = folder_to_continue(checkpoint, MASTER) if checkpoint else None  # on all ranks: they have to agree
-    if folder is None:
-        folder = root / group.share_text(create_run_folder(root, time_stamp()).name if group.is_master else "")
+
+    def choose() -> str:
+        folder = folder_to_continue(checkpoint, MASTER) if checkpoint else None
+        if folder is None:
+            return create_run_folder(root, time_stamp()).name
+        inside = folder.resolve().is_relative_to(root.resolve())
+        return str(folder.resolve().relative_to(root.resolve()) if inside else folder.resolve())
+
+    folder = root / group.from_master(choose)  # root / an absolute path is that path
     if not group.is_master:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # on another host it is not there yet
+        except OSError as error:
+            raise ReportedError(f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path") from error
         yield folder
         return
     with locked(folder):
@@ -80,6 +92,25 @@ def locked(folder: Path):
             raise ReportedError(f"another process is training in {folder}; wait for it or stop it first") from None
         remove_leftovers(folder)
         yield
+
+
+def share_checkpoint(resume: str, root: Path, group: Group) -> Checkpoint | None:
+    """The checkpoint that the master's `--resume` means, as `find_checkpoint` on the master; None when it is empty.
+
+    The other ranks, which may not see the file, get its metadata without the arrays. Raises ReportedError on all.
+    """
+    found = None
+
+    def find() -> str:
+        nonlocal found
+        found = find_checkpoint(resume, root, MASTER) if resume else None
+        return json.dumps({"path": str(found.path), "metadata": found.metadata}) if found else ""
+
+    text = group.from_master(find)
+    if found or not text:
+        return found
+    shared = json.loads(text)
+    return Checkpoint(Path(shared["path"]), {}, shared["metadata"])
 
 
 def find_checkpoint(resume: str, root: Path, rank: int) -> Checkpoint | None:

@@ -32,15 +32,19 @@ Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of a run. A step is one update of the weights: `accumulation_steps` batches on each rank."""
+    """The numbers of a run. A step is one update of the weights: `accumulation_steps` batches on each rank.
+
+    An epoch is as many steps as num_images allow; sync_bn_stats: see `Trainer._share_statistics`.
+    """
 
     max_epoch: int
-    steps_per_epoch: int
+    num_images: int
     batch_size: int
     accumulation_steps: int = 1
     log_interval: int = 100
     eval_interval: int = 1
     ckpt_interval: int = 0
+    sync_bn_stats: bool = False
 
 
 class Saver:
@@ -85,28 +89,34 @@ class Trainer:
 
     Args:
         train_step: the graph of one micro-batch.
-        epoch_batches: (epoch, first_batch) -> this rank's batches of that epoch from there on.
+        epoch_batches: (epoch, first_image, first_batch) -> this rank's batches of what follows the epoch's first_image
+            images, without the first_batch first ones.
         schedule: step since the start of training -> learning rate.
-        evaluate: (on_batch) -> Accuracy on the held-out data, or None when there are none.
+        evaluate: (stop_requested) -> Accuracy on the held-out data, or None when there are none; stop_requested () is
+            asked between two batches, and what was counted until it says true does not matter.
+        beat: () is called before each batch, as a sign of life.
     """
 
     def __init__(
         self,
         train_step: TrainStep,
-        epoch_batches: Callable[[int, int], Batches],
+        epoch_batches: Callable[[int, int, int], Batches],
         schedule: Callable[[int], float],
         plan: Plan,
         progress: Progress,
         saver: Saver,
         recorder: Recorder,
         *,
-        evaluate: Callable[[Callable | None], Accuracy] | None = None,
+        evaluate: Callable[[Callable[[], bool]], Accuracy] | None = None,
         group: Group = ALONE,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
         self.progress, self.saver, self.recorder = progress, saver, recorder
-        self.evaluate, self.group = evaluate, group
-        self.images_per_step = plan.batch_size * plan.accumulation_steps * group.world_size
+        self.evaluate, self.group, self.beat = evaluate, group, beat
+        self.images_per_batch = plan.batch_size * group.world_size
+        self.images_per_step = self.images_per_batch * plan.accumulation_steps
+        self.steps_per_epoch = plan.num_images // self.images_per_step
         self._compiled = False
         self._skips_in_a_row = 0
 
@@ -121,9 +131,11 @@ class Trainer:
                 while self.progress.epoch < self.plan.max_epoch:
                     clock = self._train_epoch()
                     self._finish_epoch(clock)
-        except ReportedError:
+        except ReportedError as error:
             with contextlib.suppress(ReportedError):  # a full disk refuses the picture too; the first error is told
                 self.recorder.close(self.progress.history)
+            if isinstance(error, StopError):
+                self.group.wait()  # a launcher may end all ranks when the first of them ends: let each have finished
             raise
         self.recorder.close(self.progress.history)
         return self.progress
@@ -131,14 +143,17 @@ class Trainer:
     def _train_epoch(self) -> "_Clock":
         """Train the rest of the current epoch and save its end."""
         plan, progress = self.plan, self.progress
-        first = progress.step(self.images_per_step)
+        # After a resumption with another global batch the epoch's rest need not be a whole number of steps from here.
+        first = progress.images // self.images_per_step
+        end = first + (plan.num_images - progress.images) // self.images_per_step
         epoch_clock, window_clock = _Clock(), _Clock()
-        if first >= plan.steps_per_epoch:
+        if first >= end:
             return epoch_clock
         self.train_step.set_train(True)  # an evaluation in between has set the shared network to inference
-        batches = iter(self.epoch_batches(progress.epoch, first * plan.accumulation_steps))
+        done = progress.batches_done(self.images_per_batch)
+        batches = iter(self.epoch_batches(progress.epoch, progress.first_image, done))
         bar = tqdm(
-            total=plan.steps_per_epoch,
+            total=end,
             initial=first,
             desc=f"epoch {progress.epoch + 1}/{plan.max_epoch}",
             unit="step",
@@ -146,35 +161,42 @@ class Trainer:
             disable=not (self.group.is_master and sys.stderr.isatty()),
         )
         with bar:
-            for step in range(first, plan.steps_per_epoch):
-                global_step = progress.epoch * plan.steps_per_epoch + step
+            for step in range(first, end):
+                global_step = progress.epoch * self.steps_per_epoch + step
                 rate = self.schedule(global_step)
                 self._one_step(batches, rate, global_step, (epoch_clock, window_clock))
                 progress.images += self.images_per_step
-                is_last = step + 1 == plan.steps_per_epoch
+                is_last = step + 1 == end
                 bar.update()
                 bar.set_postfix(loss=f"{progress.window_loss.value:.3f}", lr=f"{rate:.3g}")
                 if (global_step + 1) % plan.log_interval == 0 and not is_last:
                     self._log_window(global_step, rate, window_clock)
                     window_clock = _Clock()
-                if is_last:
-                    self._share_statistics()
-                    self._log_epoch(global_step, rate, epoch_clock)
                 stop_signal = self.group.any(self._stop.signal_number)
-                if is_last or stop_signal or (plan.ckpt_interval and (global_step + 1) % plan.ckpt_interval == 0):
+                saves = is_last or stop_signal or (plan.ckpt_interval and (global_step + 1) % plan.ckpt_interval == 0)
+                if is_last or (saves and plan.sync_bn_stats):
+                    self._share_statistics()
+                if is_last:
+                    self._log_epoch(global_step, rate, epoch_clock)
+                if saves:
                     self.saver.save(progress, step + 1)
                 self._stop_if(stop_signal)
         return epoch_clock
 
     def _share_statistics(self) -> None:
-        """Give every rank the master's running statistics, so that all evaluate the network that is saved.
+        """Give every rank the same running statistics, so that all evaluate the network that is saved.
 
-        Each rank collects its own over its part of the images. They play no role in training.
+        Each rank collects its own over its part of the images; they play no role in training. The master's are taken,
+        or with sync_bn_stats the mean over the ranks. The recursion that makes them is linear, so this mean is the
+        same, up to rounding, however often it was taken before.
         """
         if self.group.world_size == 1:
             return
         statistics = [p for p in self.train_step.network.get_parameters() if ".moving_" in p.name]
-        values = self.group.share_array(np.concatenate([p.asnumpy() for p in statistics]))
+        if not self.plan.sync_bn_stats:
+            self.group.share_parameters(statistics)
+            return
+        values = self.group.mean(np.concatenate([p.asnumpy() for p in statistics]))
         ends = np.cumsum([p.size for p in statistics])
         for parameter, value in zip(statistics, np.split(values, ends[:-1]), strict=True):
             parameter.set_data(Tensor(value))
@@ -186,6 +208,7 @@ class Trainer:
             before = time.perf_counter()
             images, labels, _ = next(batches)
             waited += time.perf_counter() - before
+            self.beat()
             is_last = Tensor(i + 1 == plan.accumulation_steps, ms.bool_)
             loss, finite = self.train_step(Tensor(images), Tensor(labels), Tensor(rate, ms.float32), is_last)
             losses.append(float(loss.asnumpy()))
@@ -199,7 +222,7 @@ class Trainer:
         self._take_loss(sum(losses) / len(losses), bool(finite.asnumpy()), rate, global_step)
 
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
-        epoch, step = divmod(global_step, self.plan.steps_per_epoch)
+        epoch, step = divmod(global_step, self.steps_per_epoch)
         where = f"at epoch {epoch + 1}, step {step + 1} (iter {global_step}), learning rate {rate:g}"
         advice = f"the last good checkpoint is {self.saver.newest()}; {ADVICE}"
         self._skips_in_a_row = 0 if updated else self._skips_in_a_row + 1
@@ -243,7 +266,7 @@ class Trainer:
     def _finish_epoch(self, clock: "_Clock") -> None:
         """Evaluate when due, record the epoch's row, keep the best, and move to the next epoch."""
         plan, progress = self.plan, self.progress
-        end = (progress.epoch + 1) * plan.steps_per_epoch
+        end = (progress.epoch + 1) * self.steps_per_epoch
         row = {
             "epoch": progress.epoch + 1,
             "step": end,
@@ -257,7 +280,8 @@ class Trainer:
         }
         due = (progress.epoch + 1) % plan.eval_interval == 0 or progress.epoch + 1 == plan.max_epoch
         if self.evaluate and due:
-            accuracy = self.evaluate(self._stop_evaluation if self.group.world_size == 1 else None)
+            accuracy = self.evaluate(lambda: self._stop.signal_number > 0)
+            self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
             row["top1"] = accuracy.top1
             row["top5"] = accuracy.top5 if accuracy.num_classes >= TOP5_MIN_CLASSES else ""
             if self.group.is_master:
@@ -269,11 +293,7 @@ class Trainer:
             progress.best_top1 = row["top1"]
             self.saver.save_best(progress)
         self.recorder.log_epoch(progress.history)
-        progress.epoch, progress.images, progress.epoch_loss = progress.epoch + 1, 0, type(progress.epoch_loss)()
-
-    def _stop_evaluation(self, *_: object) -> None:
-        """Between two batches of an evaluation; the epoch's end has been saved before it."""
-        self._stop_if(self._stop.signal_number)
+        progress.next_epoch()
 
     def _stop_if(self, signal_number: int) -> None:
         """Raise when a signal came in; the position has been saved."""

@@ -12,7 +12,7 @@ ROW = {**dict.fromkeys(COLUMNS, 0.1), "epoch": 1, "step": 11, "top5": ""}
 
 
 def test_json_gives_back_every_bit():
-    progress = Progress(3, 640, Mean(0.1 + 0.2, 3), Mean(1e-300, 1), 0.7, [ROW])
+    progress = Progress(3, 640, 64, Mean(0.1 + 0.2, 3), Mean(1e-300, 1), 0.7, [ROW])
     again = Progress.from_dict(json.loads(json.dumps(progress.to_dict())))
     assert again == progress
     assert again.epoch_loss.total == 0.1 + 0.2
@@ -32,7 +32,7 @@ def test_mean():
         {"epoch": -1}, {"epoch": 1.0}, {"epoch": True}, {"images": "8"}, {"best_top1": None}, {"history": {}},
         {"history": [{}]}, {"history": [{**ROW, "more": 1}]}, {"history": [{**ROW, "top1": "x"}]},
         {"history": [{**ROW, "epoch": 1.5}]}, {"epoch_loss": 1.0}, {"window_loss": {"sum": 0.0}},
-        {"unknown": 1}, {"epoch_loss": {"total": "x", "count": 0}},
+        {"first_image": 1}, {"unknown": 1}, {"epoch_loss": {"total": "x", "count": 0}},
     ],
 )  # fmt: skip
 def test_untrusted_values_are_checked(change):
@@ -46,8 +46,16 @@ def test_other_types_are_reported(values):
         Progress.from_dict(values)
 
 
-def test_steps_done_follow_from_the_images():
-    assert Progress(images=96).step(32) == 3
-    assert Progress(images=96).step(48) == 2, "the same position with another number of ranks or batch size"
-    with pytest.raises(ReportedError, match=r"after 96 images of epoch 2, which is no multiple of the 64 images"):
-        Progress(epoch=1, images=96).step(64)
+def test_batches_done_follow_from_the_images():
+    assert Progress(images=96).batches_done(32) == 3
+    assert Progress(images=96).batches_done(48) == 2, "the same position with another number of ranks or batch size"
+
+
+def test_where_batches_do_not_fit_they_are_dealt_out_anew_and_so_again_after_the_next_resumption():
+    progress = Progress(images=96)
+    assert (progress.batches_done(64), progress.first_image) == (0, 96)
+    progress.images += 2 * 64
+    again = Progress.from_dict(json.loads(json.dumps(progress.to_dict())))
+    assert (again.batches_done(64), again.first_image) == (2, 96)
+    again.next_epoch()
+    assert (again.epoch, again.images, again.batches_done(64), again.first_image) == (1, 0, 0, 0)

@@ -32,8 +32,9 @@ def rate(step: int) -> float:
     return 0.1 / (1 + step)
 
 
-def batches(epoch: int, first_batch: int, accumulation_steps: int = 1):
+def batches(epoch: int, first_image: int, first_batch: int, accumulation_steps: int = 1):
     """The rest of an epoch: always the same images at the same place in training."""
+    assert first_image == 0
     for i in range(first_batch, STEPS * accumulation_steps):
         yield *make_data(BATCH, seed=1000 * epoch + i), np.arange(BATCH)
 
@@ -42,7 +43,7 @@ def make_trainer(
     folder, *, step=None, progress=None, keep=100, evaluate=None, data=batches, schedule=rate, **plan
 ) -> Trainer:
     step, progress = step or make_step(), progress or Progress()
-    plan = Plan(**{"max_epoch": 2, "steps_per_epoch": STEPS, "batch_size": BATCH, "log_interval": 2, **plan})
+    plan = Plan(**{"max_epoch": 2, "num_images": STEPS * BATCH + 1, "batch_size": BATCH, "log_interval": 2, **plan})
     saver = Saver(folder, step, {"note": "kept"}, rank=0, keep=keep, active=True)
     recorder = Recorder(folder, progress.history, global_step=0, active=True)
     return Trainer(step, data, schedule, plan, progress, saver, recorder, evaluate=evaluate)
@@ -61,7 +62,7 @@ def losses_of(step, epochs: int = 2) -> list[float]:
     """The losses that the trainer must see: the same steps, one after the other."""
     found = []
     for i in range(epochs * STEPS):
-        images, labels, _ = next(batches(i // STEPS, i % STEPS))
+        images, labels, _ = next(batches(i // STEPS, 0, i % STEPS))
         loss, _ = step(Tensor(images), Tensor(labels), Tensor(rate(i), ms.float32), Tensor(True))
         found.append(float(loss.asnumpy()))
     return found
@@ -86,8 +87,9 @@ def test_log_lines_windows_and_metrics(tmp_path, capsys):
 
 def test_a_step_with_accumulation_takes_several_batches_and_logs_their_mean(tmp_path, capsys):
     step = make_step(accumulation_steps=2)
-    data = lambda epoch, first: batches(epoch, first, accumulation_steps=2)  # noqa: E731
-    progress = make_trainer(tmp_path, step=step, data=data, max_epoch=1, accumulation_steps=2, ckpt_interval=3).run()
+    data = lambda *place: batches(*place, accumulation_steps=2)  # noqa: E731
+    plan = {"max_epoch": 1, "num_images": 2 * STEPS * BATCH, "accumulation_steps": 2, "ckpt_interval": 3}
+    progress = make_trainer(tmp_path, step=step, data=data, **plan).run()
     assert progress.epoch == 1
     saved = load_checkpoint(tmp_path / "0-1_3.ckpt").require("progress")
     assert (saved["images"], saved["epoch_loss"]["count"]) == (3 * 2 * BATCH, 3)
@@ -151,10 +153,10 @@ def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
     step, modes = make_step(), []
     predict_step = PredictStep(step.network)
 
-    def check(on_batch):
+    def check(_):
         modes.append(step.network.training)
-        data = list(batches(0, 0))
-        found = evaluate(predict_step.set_train(False).logits, data, batch_size=BATCH, num_classes=3, on_batch=on_batch)
+        data = list(batches(0, 0, 0))
+        found = evaluate(predict_step.set_train(False).logits, data, batch_size=BATCH, num_classes=3)
         modes.append(step.network.training)
         return found
 
@@ -164,8 +166,8 @@ def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_stops_and_the_last_good_checkpoint_stays_the_newest(bad, tmp_path):
-    def data(epoch, first):
-        for i, (images, labels, indices) in enumerate(batches(epoch, first), first):
+    def data(epoch, first_image, first):
+        for i, (images, labels, indices) in enumerate(batches(epoch, first_image, first), first):
             yield images * np.float32(bad if (epoch, i) == (1, 3) else 1), labels, indices
 
     with pytest.raises(ReportedError) as raised:
@@ -191,8 +193,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
 
 def test_skipped_updates_are_counted_logged_and_left_out_of_the_loss(tmp_path, capsys):
-    def data(epoch, first):
-        for i, (images, labels, indices) in enumerate(batches(epoch, first), first):
+    def data(epoch, first_image, first):
+        for i, (images, labels, indices) in enumerate(batches(epoch, first_image, first), first):
             yield images * np.float32(np.inf if i == 2 else 1), labels, indices
 
     step = make_step(scaling=LossScaling("dynamic", 64.0))
@@ -207,8 +209,8 @@ def test_skipped_updates_are_counted_logged_and_left_out_of_the_loss(tmp_path, c
 def test_overflows_without_end_stop(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, "MAX_SKIPS_IN_A_ROW", 4)
 
-    def data(epoch, first):
-        for images, labels, indices in batches(epoch, first):
+    def data(epoch, first_image, first):
+        for images, labels, indices in batches(epoch, first_image, first):
             yield images * np.float32(np.nan), labels, indices
 
     with pytest.raises(ReportedError, match="4 updates in a row overflowed at epoch 1, step 4"):
@@ -219,8 +221,8 @@ def test_overflows_without_end_stop(tmp_path, monkeypatch):
 def test_a_signal_saves_the_position_and_stops(number, tmp_path):
     """Signalled as `deliver_interrupts` does; tests/test_resume.py sends real signals to the real command."""
 
-    def data(epoch, first):
-        for i, batch in enumerate(batches(epoch, first)):
+    def data(epoch, first_image, first):
+        for i, batch in enumerate(batches(epoch, first_image, first)):
             if (epoch, i) == (1, 2):
                 _thread.interrupt_main(number)
             yield batch
@@ -232,16 +234,37 @@ def test_a_signal_saves_the_position_and_stops(number, tmp_path):
 
 
 def test_a_signal_during_the_evaluation_stops_it(tmp_path):
-    def evaluate(on_batch):
+    def evaluate(stop_requested):
+        assert not stop_requested()
         os.kill(os.getpid(), signal.SIGTERM)
-        on_batch(None, None, None)
-        raise AssertionError("the evaluation went on")
+        assert stop_requested()
+        return Accuracy(3)
 
     with pytest.raises(StopError) as raised:
         make_trainer(tmp_path, evaluate=evaluate).run()
     assert raised.value.exit_status == 143
     assert names(tmp_path) == ["0-1_5.ckpt"]
     assert rows(tmp_path) == []
+
+
+def test_resumed_with_another_global_batch_it_goes_on_at_the_same_image(tmp_path, capsys):
+    """After 8 of 21 images, in batches of 6 from then on: two more fit, and then whole epochs of three."""
+    first = make_trainer(tmp_path, max_epoch=1, ckpt_interval=2)
+    first.run()
+    progress = Progress.from_dict(load_checkpoint(tmp_path / "0-1_2.ckpt").require("progress"))
+    asked = []
+
+    def data(epoch, first_image, first_batch):
+        asked.append((epoch, first_image, first_batch))
+        for i in range(first_batch, (4 * STEPS + 1 - first_image) // 6):
+            yield *make_data(6, seed=1000 * epoch + i), np.arange(6)
+
+    (tmp_path / "on").mkdir()
+    make_trainer(tmp_path / "on", progress=progress, data=data, batch_size=6, keep=100).run()
+    assert asked == [(0, 8, 0), (1, 0, 0)]
+    assert re.findall(r"iter\[(\d+)\]", capsys.readouterr().out)[-4:] == ["1", "2", "3", "5"]
+    saved = [load_checkpoint(tmp_path / "on" / name).require("progress")["images"] for name in names(tmp_path / "on")]
+    assert (names(tmp_path / "on"), saved) == (["0-1_3.ckpt", "0-2_3.ckpt"], [20, 18])
 
 
 def test_of_a_full_disk_the_first_error_is_told(tmp_path, monkeypatch):
