@@ -17,18 +17,19 @@ import eval as evaluation
 pytestmark = pytest.mark.slow
 
 
-def msrun(logs: Path, *command: object) -> list[str]:
-    """Run `command` on two ranks; return what each of them printed."""
+def msrun(logs: Path, *command: object, ranks: int = 2) -> list[str]:
+    """Run `command` on some ranks; return what each of them printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     scripts = Path(sys.executable).parent
     path = f"{scripts}{os.pathsep}{os.environ['PATH']}"  # msrun starts the first `python` there
-    launcher = [scripts / "msrun", "--worker_num=2", "--local_worker_num=2", "--join=True"]
+    launcher = [scripts / "msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", "--join=True"]
     launcher += [f"--master_port={port}", f"--log_dir={logs}"]
     argv = [*launcher, *map(str, command)]
-    subprocess.run(argv, cwd=ROOT, env=os.environ | {"PATH": path}, check=True, capture_output=True, timeout=200)
-    return [(logs / f"worker_{rank}.log").read_text() for rank in range(2)]
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    subprocess.run(argv, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=200)
+    return [(logs / f"worker_{rank}.log").read_text() for rank in range(ranks)]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,83 @@
+"""What test_group.py runs on each rank: it prints one JSON line of what the rank found."""
+
+import json
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+from src.model_utils.device_adapter import Group, join_group, set_up_device
+from src.network.densenet import DenseNet, architecture
+from src.network.sync_batch_norm import SyncBatchNorm
+from src.utils.errors import ReportedError, UsageError
+
+SHAPE = (4, 3, 5, 5)  # of one rank's images
+
+
+def whole_batch(world_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of all ranks, (world_size * 4, 3, 5, 5), another mean on each, and the weights of their outputs."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(world_size, *SHAPE)) + np.arange(world_size).reshape(-1, 1, 1, 1, 1)
+    weights = random.normal(size=images.shape)
+    flat = (world_size * SHAPE[0], *SHAPE[1:])
+    return images.reshape(flat).astype(np.float32), weights.reshape(flat).astype(np.float32)
+
+
+class Weighted(nn.Cell):
+    """The sum of relu(norm(images)) * weights, a function whose gradients are known."""
+
+    def __init__(self, norm: nn.Cell) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def construct(self, images, weights):
+        return (ops.relu(self.norm(images)) * weights).sum()
+
+
+def error_of_master(group: Group, kind: type) -> list[str]:
+    """What each rank raises when the master's part fails."""
+
+    def fail() -> str:
+        raise kind("no such file; give another one")
+
+    try:
+        group.from_master(fail)
+    except ReportedError as error:
+        return [type(error).__name__, str(error)]
+    return []
+
+
+def check() -> dict:
+    """Everything that is asked of a group."""
+    set_up_device("CPU", None, deterministic=True)
+    group, _ = join_group(1, 0, 1)
+    rank, world_size = group.rank, group.world_size
+    bits = np.array([0x7FC00001, 0x80000000, 1, -5], np.int64).astype(np.int32)  # a NaN, -0.0 and a denormal, as floats
+    network = DenseNet(architecture("densenet100", 10, block_config=(1,), growth_rate=2, stem_features=2), seed=rank)
+    step = ms.Parameter(ms.Tensor(7 * (rank + 1), ms.int32), name="good_steps", requires_grad=False)
+    first = network.get_parameters().__next__().asnumpy().tolist()
+    group.share_parameters([*network.get_parameters(), step])
+    found = {
+        "rank": rank,
+        "counts": group.sum_counts(np.array([rank, 10**9 + rank], np.int64)).tolist(),
+        "mean": group.mean(np.array([rank, 1.0], np.float32)).tolist(),
+        "bits": group.share(bits * (rank == 0)).tolist(),
+        "text": group.from_master(lambda: "ä text \0 of any length, " * 1000),
+        "empty": group.from_master(str),
+        "errors": [error_of_master(group, kind) for kind in (ReportedError, UsageError)],
+        "any": [group.any(0), group.any(15 if rank == 1 else 0)],
+        "differed": first,
+        "weights": float(sum(np.abs(p.asnumpy()).sum() for p in network.get_parameters())),
+        "int": int(step.asnumpy()),
+    }
+    images, weights = (part[rank * SHAPE[0] :][: SHAPE[0]] for part in whole_batch(world_size))
+    norm = SyncBatchNorm(SHAPE[1], world_size).set_train()
+    value, (images_gradient, gradients) = ms.value_and_grad(Weighted(norm).set_train(), 0, norm.trainable_params())(
+        ms.Tensor(images), ms.Tensor(weights)
+    )
+    arrays = [value, images_gradient, *gradients, norm.moving_mean, norm.moving_variance]
+    return {**found, "norm": [array.asnumpy().tolist() for array in arrays]}
+
+
+if __name__ == "__main__":
+    print("\nfound " + json.dumps(check()), flush=True)
