@@ -85,6 +85,7 @@ class Result:
 
 
 # (key, flags of both runs, what differs, the method of Result that shows it and its arguments, what it then returns)
+GROUPED = "--per_batch_size 500 --grad_accumulation_steps 2"
 COSINE = "--lr_scheduler cosine_annealing"
 ZOO_STEM = "--net densenet121"
 PRETRAINED = "--train_pretrained {pretrained} --lr 1e-9"
@@ -111,6 +112,7 @@ TRAIN = [
     ("lr_epochs", "", "--lr_epochs 1", ("rates",), [0.1, 0.01]),
     ("lr_gamma", "--lr_epochs 1", "--lr_gamma 0.5", ("rates",), [0.1, 0.05]),
     ("lr_scheduler", "", COSINE, ("rates",), [0.1, 0.05]),
+    ("linear_lr_scaling", GROUPED, f"{GROUPED} --linear_lr_scaling", ("rates",), [0.2, 0.1]),
     ("eta_min", COSINE, "--eta_min 0.02", ("rates",), [0.1, 0.06]),
     ("T_max", COSINE, "--T_max 1", ("rates",), [0.1, 0.0]),
     ("warmup_epochs", "", "--warmup_epochs 2", ("rates",), [0.05, 0.1]),
@@ -683,7 +685,8 @@ OTHERS = {
     "eval_onnx": "net dataset eval_data_dir per_batch_size on_bad_image num_parallel_workers device_target device_id "
     "save_ckpt_path config_path debug ckpt_files predictions images",
 }
-IN_OTHER_FILES = {"train": "is_save_on_master"}  # tests/test_distributed.py: it needs a second rank
+# tests/test_distributed.py: they need a second rank
+IN_OTHER_FILES = {"train": "is_save_on_master sync_bn_stats sync_batch_norm"}
 
 
 def test_every_key_is_covered():

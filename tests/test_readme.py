@@ -159,6 +159,10 @@ def check_python(command: Command) -> None:
         assert parse(kind, words[2:]).ignored == (), f"{command}: the command does not use all of these flags"
     elif words[1] in ("postprocess.py", "scripts/benchmark_inference.py"):
         check_tool(command, words[1].removesuffix(".py").replace("/", "."), words[2:])
+    elif words[1] == "scripts/hccl_rank_table.py":
+        importlib.import_module("scripts.hccl_rank_table").parse(words[2:])
+    elif words[1] == "scripts/scaling_table.py":
+        assert re.fullmatch(r"(\S+\.png)?", " ".join(words[2:])), f"{command}: it takes one PNG at most"
     else:
         writers = ("scripts/write_mnist5k.py", "scripts/write_photos.py")
         assert words[1] in writers and len(words) == 3, f"{command}: say here how it is checked"

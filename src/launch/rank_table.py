@@ -1,0 +1,230 @@
+"""HCCL's rank table, version 1.0: which Ascend devices on which hosts are which ranks of a job."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from src.utils.errors import UsageError
+from src.utils.files import is_file, no_file, require_new, write_text_atomically
+
+VERSION, COMPLETED = "1.0", "completed"
+MAX_BYTES = 2**22  # 1024 devices take about 150 kB
+_ADVICE = "write the table with scripts/hccl_rank_table.py"
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of a host: its physical number there, the address of its own network card, and its rank in the job."""
+
+    device_id: int
+    device_ip: str
+    rank_id: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host, named by its address or another name that no other host has, and its devices in order of rank."""
+
+    server_id: str
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True)
+class RankTable:
+    """The hosts of a job in order of their ranks. Raises UsageError when the ranks or addresses contradict each other.
+
+    The ranks are 0 to n-1, those of a host follow each other; no host, no address, and on a host no device, is there
+    twice.
+    """
+
+    hosts: tuple[Host, ...]
+
+    def __post_init__(self) -> None:
+        if not self.hosts or not all(host.devices for host in self.hosts):
+            raise UsageError("a table needs at least one host, and each host at least one device")
+        _require_unique("server_id", [host.server_id for host in self.hosts])
+        devices = [device for host in self.hosts for device in host.devices]
+        _require_unique("device_ip", [device.device_ip for device in devices])
+        for host in self.hosts:
+            _require_unique(f"device_id of host {host.server_id}", [device.device_id for device in host.devices])
+        _require_unique("rank_id", [device.rank_id for device in devices])
+        for expected, device in enumerate(sorted(devices, key=lambda device: device.rank_id)):
+            if device.rank_id != expected:
+                raise UsageError(f"rank_id {expected} is missing; the ranks of {len(devices)} devices count from 0")
+        for host in self.hosts:
+            ranks = [device.rank_id for device in host.devices]
+            if ranks[-1] - ranks[0] != len(ranks) - 1:
+                raise UsageError(
+                    f"host {host.server_id} has the ranks {_list(ranks)}; those of a host follow each other"
+                )
+
+    @property
+    def device_num(self) -> int:
+        """The number of devices of all hosts: the number of ranks."""
+        return sum(len(host.devices) for host in self.hosts)
+
+    def check(self, device_num: int | None = None, node_num: int | None = None) -> None:
+        """Raise UsageError unless the table has `device_num` devices (of all hosts together) and `node_num` hosts.
+
+        None asks for nothing.
+        """
+        for found, asked, what in (
+            (self.device_num, device_num, "devices"),
+            (len(self.hosts), node_num, "hosts"),
+        ):
+            if asked not in (None, found):
+                raise UsageError(
+                    f"the rank table has {found} {what}, {asked} were asked for; "
+                    f"ask for {found} or write a table for {asked}"
+                )
+
+    def devices_of(self, node_rank: int) -> list[int]:
+        """The device ids of host number `node_rank`, counted from 0, in order of rank. Raises UsageError beyond."""
+        if not 0 <= node_rank < len(self.hosts):
+            raise UsageError(f"the rank table has no host number {node_rank}, only 0 to {len(self.hosts) - 1}")
+        return [device.device_id for device in self.hosts[node_rank].devices]
+
+    def to_dict(self) -> dict:
+        """As HCCL reads it from JSON: all numbers are strings."""
+        servers = [
+            {
+                "server_id": host.server_id,
+                "device": [
+                    {"device_id": str(d.device_id), "device_ip": d.device_ip, "rank_id": str(d.rank_id)}
+                    for d in host.devices
+                ],
+                "host_nic_ip": "reserve",  # HCCL does not read it; MindSpore's documentation has it
+            }
+            for host in self.hosts
+        ]
+        return {"version": VERSION, "server_count": str(len(servers)), "server_list": servers, "status": COMPLETED}
+
+
+def number_hosts(hosts: Sequence[tuple[str, Sequence[tuple[int, str]]]]) -> RankTable:
+    """The table of (server_id, its (device_id, device_ip) pairs), ranks counted in this order."""
+    numbered, rank = [], 0
+    for server_id, devices in hosts:
+        numbered.append(Host(server_id, tuple(Device(*device, rank + i) for i, device in enumerate(devices))))
+        rank += len(devices)
+    return RankTable(tuple(numbered))
+
+
+def merge(tables: Sequence[RankTable]) -> RankTable:
+    """All hosts of `tables`, ranks renumbered in the order given. Raises UsageError for a host given twice."""
+    hosts = [host for table in tables for host in table.hosts]
+    return number_hosts([(host.server_id, [(d.device_id, d.device_ip) for d in host.devices]) for host in hosts])
+
+
+def write_rank_table(table: RankTable, path: Path) -> None:
+    """Write the new file `path`. Raises UsageError when it exists, ReportedError when the disk refuses."""
+    require_new(path)
+    write_text_atomically(path, json.dumps(table.to_dict(), indent=2) + "\n")
+
+
+def read_rank_table(path: Path) -> RankTable:
+    """Read and check a table. Raises UsageError that names the file, the place, what is there and what was expected.
+
+    Keys that HCCL's documentation does not know, as cluster managers add them, are left alone.
+    """
+    try:
+        return _table(_read_json(path))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}; {_ADVICE}") from error
+
+
+def _read_json(path: Path) -> object:
+    if not is_file(path):
+        raise UsageError(f"the rank table {no_file(path)}")
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"the rank table cannot be read: {error.strerror}") from error
+    if len(text) > MAX_BYTES:
+        raise UsageError(f"more than {MAX_BYTES} bytes, which no rank table has")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not JSON: {error}") from error
+
+
+def _table(values: object) -> RankTable:
+    _require(values, lambda v: isinstance(v, dict), "the rank table", "a mapping")
+    _field(values, "", "version", lambda v: v == VERSION, f'"{VERSION}"')
+    _field(values, "", "status", lambda v: v == COMPLETED, f'"{COMPLETED}"')
+    servers = _list_of_mappings(values, "", "server_list")
+    _field(values, "", "server_count", lambda v: v == str(len(servers)), f'"{len(servers)}", the length of server_list')
+    hosts = [_host(server, f"server_list[{i}].") for i, server in enumerate(servers)]
+    return RankTable(tuple(sorted(hosts, key=lambda host: host.devices[0].rank_id)))
+
+
+def _host(server: dict, place: str) -> Host:
+    name = _field(server, place, "server_id", is_server_id, "the host's address or name")
+    devices = [
+        _device(device, f"{place}device[{i}].") for i, device in enumerate(_list_of_mappings(server, place, "device"))
+    ]
+    return Host(name, tuple(sorted(devices, key=lambda device: device.rank_id)))
+
+
+def _device(device: dict, place: str) -> Device:
+    number = "a whole number as a string"
+    return Device(
+        int(_field(device, place, "device_id", _is_number, number)),
+        _field(device, place, "device_ip", is_address, "an IP address"),
+        int(_field(device, place, "rank_id", _is_number, number)),
+    )
+
+
+def _list_of_mappings(values: dict, place: str, key: str) -> list[dict]:
+    items = _field(values, place, key, lambda v: isinstance(v, list) and v, "a list that is not empty")
+    for i, item in enumerate(items):
+        _require(item, lambda v: isinstance(v, dict), f"{place}{key}[{i}]", "a mapping")
+    return items
+
+
+def _field(values: dict, place: str, key: str, accepts: Callable[[object], bool], expected: str) -> object:
+    if key not in values:
+        raise UsageError(f"{place}{key} is missing, expected {expected}")
+    return _require(values[key], accepts, f"{place}{key}", expected)
+
+
+def _require(value: object, accepts: Callable[[object], bool], place: str, expected: str) -> object:
+    if not accepts(value):
+        raise UsageError(f"{place} is {_shown(value)}, expected {expected}")
+    return value
+
+
+def is_server_id(value: object) -> bool:
+    """HCCL takes any name of fewer than 64 characters."""
+    return isinstance(value, str) and 0 < len(value) < 64 and value.isprintable() and " " not in value
+
+
+def is_address(value: object) -> bool:
+    """Whether `value` is the text of an IPv4 or IPv6 address."""
+    try:
+        return isinstance(value, str) and bool(ip_address(value))
+    except ValueError:
+        return False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 6
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
+def _require_unique(what: str, values: Sequence[object]) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise UsageError(f"{what} {value} is there twice")
+        seen.add(value)
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
