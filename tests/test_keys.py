@@ -112,7 +112,7 @@ TRAIN = [
     ("lr_epochs", "", "--lr_epochs 1", ("rates",), [0.1, 0.01]),
     ("lr_gamma", "--lr_epochs 1", "--lr_gamma 0.5", ("rates",), [0.1, 0.05]),
     ("lr_scheduler", "", COSINE, ("rates",), [0.1, 0.05]),
-    ("linear_lr_scaling", GROUPED, f"{GROUPED} --linear_lr_scaling", ("rates",), [0.2, 0.1]),
+    ("linear_lr_scaling", GROUPED, f"{GROUPED} --linear_lr_scaling", ("rates",), [0.2, 0.2]),
     ("eta_min", COSINE, "--eta_min 0.02", ("rates",), [0.1, 0.06]),
     ("T_max", COSINE, "--T_max 1", ("rates",), [0.1, 0.0]),
     ("warmup_epochs", "", "--warmup_epochs 2", ("rates",), [0.05, 0.1]),
