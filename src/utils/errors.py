@@ -4,6 +4,7 @@ A `ReportedError` is one sentence: what was found, what was expected, what to do
 is a bug of ours and keeps its traceback.
 """
 
+import errno
 import io
 import os
 import signal
@@ -47,7 +48,12 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         deliver_interrupts()
-        main(argv)
+        try:
+            main(argv)
+        except SystemExit:  # --help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
         return 0
     except ReportedError as error:
         if debug:
@@ -62,8 +68,19 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
         print("error: interrupted before there was anything to save", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of our output (head, less) has gone: not an error of the command
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 128 + signal.SIGPIPE
+    except OSError as error:  # of stdout: what goes to files of ours is a ReportedError
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_stdout()
+        print(f"error: cannot write the output: {error.strerror}; free the disk or send it elsewhere", file=sys.stderr)
+        return ReportedError.exit_status
+
+
+def _discard_stdout() -> None:
+    """Have the interpreter's own flush at the end succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wants_debug(argv: Sequence[str]) -> bool:

@@ -61,3 +61,15 @@ def test_what_stdout_cannot_show_is_escaped_and_ends_nothing():
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\\u5854 \\udcff\n", "")
+
+
+@pytest.mark.parametrize("body", ["print('x')", "raise SystemExit(print('x'))"])
+def test_a_full_disk_behind_stdout_is_one_line(body):
+    """Also when only the interpreter's own flush at the end would find it."""
+    code = f"import sys; from src.utils.errors import run\ndef main(_):\n    {body}\nsys.exit(run(main, []))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: cannot write the output: No space left on device; free the disk or send it elsewhere\n"
+    )
