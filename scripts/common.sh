@@ -103,3 +103,34 @@ run_command() {
   printf '\n'
   exec "$@"
 }
+
+# launch COMMAND TARGET DEVICE_NUM DEVICES NET DATASET DATA [CKPT] [FLAG VALUE]...: become the launcher (src/launch) for
+# train.py or eval.py on DEVICE_NUM devices of each host. DEVICES: the rank table or `none` (Ascend), the visible
+# devices (GPU), or nothing (CPU). CKPT: pretrained weights or the checkpoint to evaluate, "" for none.
+launch() {
+  local command="$1" target="$2" device_num="$3" devices="$4" net="$5" dataset="$6" data="$7" folder="$PWD"
+  local key=train_pretrained weights=()
+  shift 7
+  if [ "$command" = eval ]; then
+    key=ckpt_files
+  fi
+  if [ $# -gt 0 ] && [[ "$1" != --* ]]; then
+    if [ -n "$1" ]; then
+      weights=("--$key" "$(absolute "$1")")
+    fi
+    shift
+  fi
+  if [ "$target" = Ascend ] && [ "$devices" != none ]; then
+    devices="$(absolute "$devices")"
+  fi
+  if [ "$dataset" != digits ]; then
+    data="$(absolute "$data")"
+  fi
+  use_python
+  case "$PYTHON" in
+    */*) PYTHON="$(absolute "$PYTHON")" ;;
+  esac
+  cd "$ROOT" || exit # so that `src` is ours, whatever the user's folder holds
+  exec "$PYTHON" -m src.launch "$command" "$target" "$device_num" "$devices" "$folder" \
+    --net "$net" --dataset "$dataset" "--${command}_data_dir" "$data" --device_target "$target" "${weights[@]}" "$@"
+}

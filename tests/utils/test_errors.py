@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import ROOT
@@ -67,7 +68,7 @@ def test_what_stdout_cannot_show_is_escaped_and_ends_nothing():
 def test_a_full_disk_behind_stdout_is_one_line(body):
     """Also when only the interpreter's own flush at the end would find it."""
     code = f"import sys; from src.utils.errors import run\ndef main(_):\n    {body}\nsys.exit(run(main, []))"
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == (
