@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Train on several Ascend devices, of one host or more; the exit status is that of the rank that failed first, or 0.
+#
+#   bash scripts/run_distribute_train.sh DEVICE_NUM RANK_TABLE_FILE NET DATASET TRAIN_DATA_DIR [CKPT] [FLAG VALUE]...
+#   bash scripts/run_distribute_train.sh 8 none densenet121 imagenet ~/imagenet/train --eval_data_dir ~/imagenet/val
+#
+# DEVICE_NUM devices on each host take part. RANK_TABLE_FILE is that of all hosts (scripts/hccl_rank_table.py writes
+# it), or none.
+# TRAIN_DATA_DIR is the training data ("bundled" for digits), CKPT pretrained weights ("" for none); further flags go to
+# train.py. Rank R makes a new folder for each run under ./trainR/, rank 0 with the checkpoints; the logs of each start
+# go to a new folder under ./logs/. None is ever deleted.
+#
+# The environment says the rest, on each host of a job:
+#   NODE_NUM=1             how many hosts; the script is started on each of them, with the same arguments
+#   NODE_RANK=0            which of them this is; MASTER_ADDR is an address of host 0
+#   MASTER_ADDR=127.0.0.1  where the ranks meet; required for several hosts
+#   MASTER_PORT=8118       and its port, a free one for one host; each restart takes the next port
+#   MAX_RESTARTS=0         how often to start again after a failure, going on from the newest checkpoint
+#   HANG_TIMEOUT=1800      seconds without a batch after which the job is ended
+#   CLUSTER_TIMEOUT=600    seconds the ranks of all hosts may take to find each other
+#   STOP_TIMEOUT=60        seconds the ranks may take to save and end after SIGTERM or Ctrl-C; a second one kills them
+#   BACKGROUND=0           1: check, start, and return; the output goes to a new file in this folder
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+[ $# -ge 5 ] || usage "usage: bash scripts/run_distribute_train.sh DEVICE_NUM RANK_TABLE_FILE NET DATASET TRAIN_DATA_DIR [CKPT] [FLAG VALUE]..."
+launch train Ascend "$1" "$2" "${@:3}"

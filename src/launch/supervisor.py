@@ -1,0 +1,212 @@
+"""Watching the processes of one start: what fails, hangs or is asked to stop ends them all, and none is left behind."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+from src.launch.log_reader import Follower, last_words
+from src.launch.processes import kill_children, state_and_parent
+from src.launch.settings import Settings
+from src.launch.start import Member, Start
+from src.utils.job_status import status_file
+
+GRACE = 10  # seconds for the others after one has failed: all may fail for the same reason, and say so
+_POLL = 0.1  # seconds
+_STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # of a rank that was asked to end and did so in order
+_USAGE = 2
+
+
+class Signals:
+    """The signals that ask the launcher to stop, in order of arrival; those that its caller ignores are left alone."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda received, _: self.received.append(received))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a start ended. status: 0, or the exit status for it; message: why, for people; restartable: whether trying
+    again may help.
+    """
+
+    status: int = 0
+    message: str = ""
+    restartable: bool = False
+
+
+def watch(started: Start, settings: Settings, signals: Signals) -> Ending:
+    """Show the first local rank's log until all processes have ended; return how. None is left behind."""
+    supervisor = _Supervisor(started, settings, signals)
+    try:
+        supervisor.run()
+    finally:
+        kill_children(supervisor.reap)
+    supervisor.follow(to_the_end=True)
+    return supervisor.ending()
+
+
+class _Supervisor:
+    def __init__(self, started: Start, settings: Settings, signals: Signals) -> None:
+        self.start, self.settings, self.signals = started, settings, signals
+        self.follower: Follower | None = Follower(started.members[0].log, sys.stdout.buffer)
+        self.pids: dict[Member, int] = {}
+        self.ended: dict[Member, int] = {}  # exit status, or minus the number of the signal that killed it
+        self.failure = ""
+        self.failure_status = 0
+        self.heeded_signals = 0
+        self.deadline = inf
+        self.last_signs, self.last_change = None, time.monotonic()
+
+    def run(self) -> None:
+        """Return when all processes have ended, or the others have to be killed."""
+        while self.reap() and len(self.ended) < len(self.start.members) and time.monotonic() < self.deadline:
+            self.follow()
+            self.heed_signals()
+            if self.deadline == inf:
+                self.look_for_hang()
+            time.sleep(_POLL)
+        if not self.failure and self.deadline == inf and len(self.ended) < len(self.start.members):
+            missing = next(member for member in self.start.members if member not in self.ended)
+            self.fail(f"{missing} could not start; msrun: {self.words(self.start.msrun_log)}", 1)
+
+    def reap(self) -> bool:
+        """Note the children that have ended; whether there are others."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            self.note_end(pid, os.waitstatus_to_exitcode(status))
+
+    def note_end(self, pid: int, status: int) -> None:
+        if pid == self.start.msrun.pid:
+            self.start.msrun.returncode = status  # Popen cannot ask for it any more
+            if status != 0:
+                self.fail(f"msrun {_how(status)}; {self.words(self.start.msrun_log)}", 1)
+            return
+        self.read_pids()
+        member = next((member for member, known in self.pids.items() if known == pid), None)
+        if member is None:
+            missing = [member for member in self.start.members if member not in self.pids]
+            if status == 0 or not missing:
+                return  # an orphan that a rank left
+            member = missing[0]
+        self.ended[member] = status
+        if status != 0:
+            behind = f"; {self.behind()}" if member.rank is None else ""
+            self.fail(f"{member} {_how(status)}; {self.words(member.log)}{behind}", _exit_status(status))
+
+    def read_pids(self) -> None:
+        for member in self.start.members:
+            if member not in self.pids and member.pid_file.exists():
+                self.pids[member] = int(member.pid_file.read_text())
+
+    def fail(self, message: str, status: int) -> None:
+        """Note the first failure, and when to kill what is still there."""
+        if self.failure or self.signals.received:
+            return
+        self.failure, self.failure_status = message, status
+        grace = self.settings.stop_timeout if status in _STOPPED else GRACE
+        self.deadline = min(self.deadline, time.monotonic() + grace)
+
+    def words(self, log: Path) -> str:
+        said = last_words(log)
+        return f'its log {log} ends with "{said}"' if said else f"its log {log} is empty"
+
+    def follow(self, *, to_the_end: bool = False) -> None:
+        if self.follower:
+            try:
+                self.follower.copy_rest() if to_the_end else self.follower.copy_new()
+            except BrokenPipeError:  # the reader of our output has gone, as with a terminal that is closed
+                self.follower = None
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                self.signals.received.append(signal.SIGPIPE)
+
+    def heed_signals(self) -> None:
+        """At the first signal ask the ranks to save and end, at the second give up waiting for them."""
+        if len(self.signals.received) == self.heeded_signals:
+            return
+        self.heeded_signals = len(self.signals.received)
+        self.read_pids()
+        if self.heeded_signals > 1 or len(self.pids) < len(self.start.members):
+            self.deadline = 0
+            return
+        print(f"\n{signal.Signals(self.signals.received[0]).name}: asking the ranks to save and end", flush=True)
+        for member, pid in self.pids.items():
+            if member.rank is not None and member not in self.ended:
+                os.kill(pid, signal.SIGTERM)
+        self.deadline = time.monotonic() + self.settings.stop_timeout
+
+    def look_for_hang(self) -> None:
+        """Fail when for too long no rank has begun another batch or ended."""
+        signs = {path.name: path.stat().st_mtime_ns for path in self.start.status.glob("rank_*")}
+        if (signs, len(self.ended)) != self.last_signs:
+            self.last_signs, self.last_change = (signs, len(self.ended)), time.monotonic()
+        # Until the first has joined they wait for each other, which MindSpore limits itself.
+        limit = self.settings.hang_timeout if signs else self.settings.cluster_timeout + self.settings.hang_timeout
+        if time.monotonic() - self.last_change > limit:
+            self.fail(f"nothing has moved for {limit} s: {self.behind()}; logs are in {self.start.folder}", 1)
+            self.deadline = 0
+
+    def behind(self) -> str:
+        """Which ranks of this host keep the others waiting, as far as it can be seen."""
+        self.read_pids()
+        ranks = [member for member in self.pids if member.rank is not None and member not in self.ended]
+        if stopped := [member for member in ranks if state_and_parent(self.pids[member])[0] in ("T", "t")]:
+            return f"{_list(stopped)} is stopped (SIGSTOP or a debugger)"
+        batches = {member: _batches(status_file(self.start.status, member.rank)) for member in ranks}
+        slowest = [member for member in ranks if batches[member] == min(batches.values())]
+        if not slowest:
+            return "no rank of this host is left"
+        if len(slowest) == len(ranks):
+            return f"{_list(ranks)} {'have' if len(ranks) > 1 else 'has'} {_begun(batches[ranks[0]])}"
+        return f"{_list(slowest)} hangs: it has {_begun(batches[slowest[0]])}, the others {max(batches.values())}"
+
+    def ending(self) -> Ending:
+        if self.signals.received and any(self.ended.get(member) != 0 for member in self.start.members):
+            number = self.signals.received[0]
+            how = ", ".join(
+                f"{member} {_how(self.ended[member])}" for member in self.start.members if member in self.ended
+            )
+            return Ending(128 + number, f"stopped by {signal.Signals(number).name}: {how or 'nothing had begun'}")
+        if not self.failure:
+            return Ending()
+        restartable = self.failure_status not in _STOPPED | {_USAGE}
+        return Ending(self.failure_status, f"on {socket.gethostname()}, {self.failure}", restartable)
+
+
+def _batches(path: Path) -> int:
+    """What a rank's status file says; -1 before it has joined the group."""
+    try:
+        text = path.read_text().strip()
+    except (OSError, ValueError):
+        return -1
+    return int(text) if text.isdecimal() else 0  # it is empty while it is written
+
+
+def _begun(batches: int) -> str:
+    return f"begun {batches} batches" if batches >= 0 else "not joined the group"
+
+
+def _list(members: list[Member]) -> str:
+    return ", ".join(map(str, members))
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+    return f"ended with status {status}"
+
+
+def _exit_status(status: int) -> int:
+    return 128 - status if status < 0 else status

@@ -1,0 +1,283 @@
+"""Whole jobs on this machine's CPU, started by the scripts in folders with spaces."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import NETWORK, ROOT, only, weights, write_cifar
+from launch.jobs import MARK, processes_of, wait_for
+
+HELD_OUT = 997
+STEPS, EPOCHS = 3, 12
+FLAGS = [*NETWORK[2:], "--per_batch_size", "16", "--max_epoch", str(EPOCHS), "--num_parallel_workers", "1"]
+LAST = f"0-{EPOCHS}_{STEPS}.ckpt"
+START = 120  # seconds that a job may take to get going on a busy machine
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("with spaces") / "my data"
+    write_cifar(folder / "data_batch_1.bin", 2 * 16 * STEPS)
+    write_cifar(folder / "test_batch.bin", HELD_OUT)
+    return folder
+
+
+class Launched:
+    """A running script in `folder`; `prefix` goes before the command."""
+
+    def __init__(self, script: str, *arguments: object, folder: Path, prefix: tuple[str, ...] = (), **settings: object):
+        folder.mkdir(exist_ok=True)
+        self.folder, environment = folder, {name: str(value) for name, value in settings.items()}
+        self.process = subprocess.Popen(
+            [*prefix, "bash", str(ROOT / "scripts" / script), *map(str, arguments)],
+            cwd=folder, env=os.environ | {MARK: str(folder)} | environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def file(self, pattern: str) -> Path:
+        """The file that matches `pattern`, waited for; of several the last by name."""
+        return wait_for(lambda: sorted(self.folder.glob(pattern)), START)[-1]
+
+    def pid(self, name: str) -> int:
+        return int(self.file(f"logs/*/pids/{name}").read_text())
+
+    def done(self) -> tuple[int, str, str]:
+        """(exit status, output, last line on stderr) when it has ended, with nothing left of it."""
+        output, errors = self.process.communicate(timeout=300)
+        assert processes_of(self.folder) == []
+        return self.process.returncode, output, (errors.splitlines() or [""])[-1]
+
+
+@pytest.fixture
+def launch():
+    jobs = []
+
+    def start(*arguments, **named) -> Launched:
+        jobs.append(Launched(*arguments, **named))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        job.process.kill()
+        wait_for(lambda job=job: processes_of(job.folder) == [], 10)
+
+
+def train(data: Path, *flags: object, ranks: int = 2) -> list[object]:
+    return ["run_distribute_train_cpu.sh", ranks, "densenet100", "cifar10", data, *flags, *FLAGS]
+
+
+@pytest.fixture(scope="module")
+def trained(data) -> Path:
+    """The working folder of a job of two ranks that was started with BACKGROUND=1 and has ended."""
+    folder = data.parent / "my runs"
+    script, *arguments = train(data)
+    job = Launched(script, *arguments, folder=folder, BACKGROUND=1)
+    output, errors = job.process.communicate(timeout=60)
+    assert (job.process.returncode, errors) == (0, "")
+    found = re.fullmatch(r"running in the background as process (\d+), writing to (.*)\nstop it: kill \1\n", output)
+    assert found, output
+    assert Path(found[2]).parent == folder
+    wait_for(lambda: int(found[1]) not in processes_of(folder), START + 60)
+    assert processes_of(folder) == []
+    return folder
+
+
+def assert_same_weights(left: Path, right: Path) -> None:
+    left, right = weights(left), weights(right)
+    assert list(left) == list(right)
+    for name, value in left.items():
+        np.testing.assert_array_equal(value, right[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_each_rank_and_each_start_has_its_folder(trained):
+    assert sorted(path.name for path in trained.iterdir() if path.is_dir()) == ["logs", "train0", "train1"]
+    run = only(trained / "train0")
+    assert (run / LAST).is_file()
+    assert list(only(trained / "train1").glob("*.ckpt")) == []
+    logs = only(trained / "logs")
+    assert {path.name for path in logs.iterdir()} >= {"worker_0.log", "worker_1.log", "scheduler.log", "msrun.log"}
+    (log,) = trained.glob("train_*.log")
+    text = log.read_text()
+    starting, place, *shown = text.splitlines()
+    assert starting.startswith("starting: ") and "/msrun --join=False --worker_num=2 --local_worker_num=2 " in starting
+    assert place == f"logs are in {logs}; below is rank 0's"
+    assert f"run folder {run}, device CPU; joined the launcher's group as rank 0 of 2" in shown[0]
+    assert not re.search(r"^\[WARNING\]|^error", text, re.MULTILINE)
+    assert (logs / "status" / "rank_1").read_text().strip() == str(STEPS * EPOCHS)
+
+
+@pytest.mark.slow
+def test_one_two_and_three_ranks_count_the_same(trained, data, launch):
+    checkpoint = only(trained / "train0") / LAST
+    counts = set()
+    for ranks in (1, 2, 3):
+        job = launch(
+            "run_distribute_eval_cpu.sh", ranks, "densenet100", "cifar10", data, checkpoint, "--per_batch_size", 100,
+            folder=trained.parent / f"eval {ranks}",
+        )  # fmt: skip
+        status, output, error = job.done()
+        assert (status, error) == (0, "")
+        (count,) = re.findall(rf"top1_correct=(\d+), tot={HELD_OUT},", output)
+        logs = only(job.folder / "logs").glob("worker_*.log")
+        assert sum(log.read_text().count(f"top1_correct={count}, tot={HELD_OUT},") for log in logs) == 1
+        assert (only(job.folder / "eval") / "confusion_matrix.csv").is_file()
+        counts.add(count)
+    assert len(counts) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_rank_restarts_the_job_which_ends_with_the_same_weights(trained, data, tmp_path, launch):
+    job = launch(*train(data), folder=tmp_path / "killed rank", MAX_RESTARTS=1)
+    first = job.file("train0/*/0-1_3.ckpt").parent
+    os.kill(job.pid("rank_1"), signal.SIGKILL)
+    status, output, error = job.done()
+    assert (status, error) == (0, "")
+    assert f"restart 1 of 1, going on from {first}: on {socket.gethostname()}, rank 1 was killed by signal 9" in output
+    assert f"resumed from {first}/0-" in output
+    assert only(job.folder / "train0") == first
+    assert_same_weights(first / LAST, only(trained / "train0") / LAST)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_the_next_job_goes_on(trained, data, tmp_path, launch):
+    job = launch(*train(data), folder=tmp_path / "stopped")
+    run = job.file("train0/*/0-1_3.ckpt").parent
+    job.process.terminate()
+    status, output, error = job.done()
+    assert status == 143
+    assert re.match(r"error: stopped by SIGTERM: rank 0 ended with status 143, rank 1 ended with status 143, ", error)
+    assert "SIGTERM: asking the ranks to save and end" in output
+    assert (run / LAST).exists() is False
+    resumed = launch(*train(data, "--resume", "auto"), folder=job.folder)
+    assert resumed.done()[0] == 0
+    assert_same_weights(run / LAST, only(trained / "train0") / LAST)
+
+
+@pytest.mark.slow
+def test_a_killed_scheduler_ends_the_job(data, tmp_path, launch):
+    job = launch(*train(data), folder=tmp_path / "killed scheduler")
+    pid = job.pid("scheduler")
+    job.pid("rank_0"), job.pid("rank_1")
+    os.kill(pid, signal.SIGKILL)
+    status, _, error = job.done()
+    log = only(job.folder / "logs") / "scheduler.log"
+    assert status == 137
+    assert error.startswith(
+        f"error: on {socket.gethostname()}, the scheduler was killed by signal 9 (SIGKILL); its log {log}"
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_leaves_nothing_behind(data, tmp_path, launch):
+    for name in ("rank_1", None):  # once msrun has started all, and as early as can be
+        job = launch(*train(data), folder=tmp_path / f"killed launcher {name}")
+        job.pid(name) if name else job.file("logs/*/msrun.log")
+        job.process.kill()
+        job.process.wait()
+        wait_for(lambda job=job: processes_of(job.folder) == [], 10)
+
+
+@pytest.mark.slow
+def test_a_ranks_own_error_and_exit_status_reach_the_caller(data, tmp_path, launch):
+    job = launch(*train(data, "--train_pretrained", data / "test_batch.bin"), folder=tmp_path / "no weights")
+    status, output, error = job.done()
+    words = f"error: {data}/test_batch.bin cannot be read as a MindSpore checkpoint: "
+    assert status == 1
+    assert words in output
+    assert re.match(
+        rf'error: on \S+, rank [01] ended with status 1; its log {job.folder}/logs/.* ends with "{words}', error
+    )
+
+
+@pytest.mark.parametrize(
+    "script, arguments, settings, status, message",
+    [
+        ("train_cpu.sh", ["0", "densenet100", "digits", "bundled"], {}, 2, "DEVICE_NUM is '0'"),
+        ("train_cpu.sh", ["2", "densenet9", "digits", "bundled"], {}, 2, "found 'densenet9'"),
+        ("train_cpu.sh", ["2", "densenet100", "folder", "no data"], {}, 1, "train_data_dir {folder}/no data does not"),
+        ("eval_cpu.sh", ["2", "densenet100", "digits", "bundled", "x y"], {}, 1, "ckpt_files {folder}/x y does not exist"),
+        ("train_cpu.sh", ["2", "densenet100", "digits", "bundled"], {"NODE_NUM": "2"}, 2, "MASTER_ADDR is not set"),
+        ("train.sh", ["8", "none", "densenet121", "digits", "bundled"], {}, 1, "DEVICE_NUM is 8, but this host has 0"),
+        ("train.sh", ["8", "a table", "densenet121", "digits", "bundled"], {}, 2, "{folder}/a table: the rank table"),
+        ("train_gpu.sh", ["2", "0", "densenet121", "digits", "bundled"], {}, 2, "VISIBLE_DEVICES names 1 devices (0)"),
+        ("eval_gpu.sh", ["1", "0", "densenet121", "digits", "bundled", "x"], {}, 1, "but this host has 0 GPU devices"),
+        ("eval.sh", ["1", "none", "densenet121", "digits", "bundled", "x"], {}, 1, "this host has 0 Ascend devices"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("background", [0, 1])
+def test_nothing_starts_when_something_is_wrong(
+    script, arguments, settings, status, message, background, tmp_path, launch
+):
+    if background and script != "train_cpu.sh":
+        pytest.skip("the same checks in the same place")
+    folder = tmp_path / "a b"
+    job = launch(f"run_distribute_{script}", *arguments, folder=folder, BACKGROUND=background, **settings)
+    found, output, error = job.done()
+    assert (found, output) == (status, "")
+    assert error.startswith("error: ") and message.format(folder=folder) in error
+    assert list(folder.iterdir()) == []
+
+
+def test_a_port_in_use_is_said_before_anything_starts(tmp_path, launch):
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        arguments = ["2", "densenet100", "digits", "bundled"]
+        job = launch("run_distribute_train_cpu.sh", *arguments, folder=tmp_path / "a b", MASTER_PORT=port)
+        message = f"error: port {port} of 127.0.0.1 is in use; set MASTER_PORT to another one on all hosts"
+        assert job.done() == (1, "", message)
+
+
+@pytest.fixture
+def two_hosts():
+    """The commands that run another one on each of two hosts: network namespaces that have a cable between them."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("network namespaces need root and the command ip (package iproute2)")
+    names = [f"host{os.getpid()}-{number}" for number in range(2)]
+    cable = [f"v{os.getpid()}x{number}" for number in range(2)]
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    for name in names:
+        ip("netns", "add", name)
+    try:
+        ip("link", "add", cable[0], "netns", names[0], "type", "veth", "peer", "name", cable[1], "netns", names[1])
+        for number, name in enumerate(names):
+            ip("-n", name, "addr", "add", f"10.77.0.{number + 1}/24", "dev", cable[number])
+            ip("-n", name, "link", "set", cable[number], "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        # One core each, as the ranks of one host get: with more threads the sums are rounded differently.
+        cores = sorted(os.sched_getaffinity(0))
+        pin = [("taskset", "-c", str(cores[number % len(cores)])) for number in range(2)]
+        yield [("ip", "netns", "exec", name, *pin[number]) for number, name in enumerate(names)]
+    finally:
+        for name in names:
+            ip("netns", "del", name)
+
+
+@pytest.mark.slow
+def test_two_hosts_train_together_and_go_on_after_a_rank_was_killed(two_hosts, trained, data, tmp_path, launch):
+    """The ranks of the other host notice that after half a minute; both launchers restart by themselves."""
+    jobs = [
+        launch(
+            *train(data, ranks=1), folder=tmp_path / f"host {number}", prefix=host, NODE_NUM=2, NODE_RANK=number,
+            MASTER_ADDR="10.77.0.1", MAX_RESTARTS=1,
+        )
+        for number, host in enumerate(two_hosts)
+    ]  # fmt: skip
+    first = jobs[0].file("train0/*/0-1_3.ckpt").parent
+    os.kill(jobs[1].pid("rank_1"), signal.SIGKILL)
+    for number, job in enumerate(jobs):
+        status, output, error = job.done()
+        assert (status, error) == (0, ""), output
+        assert output.count(f"joined the launcher's group as rank {number} of 2") == 2
+        assert "restart 1 of 1, " in output
+    assert_same_weights(first / LAST, only(trained / "train0") / LAST)
