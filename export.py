@@ -49,7 +49,9 @@ def start(config: Config, results: Path) -> Path:
     """Export to a file below `results`; return its path."""
     checkpoint = load_checkpoint(config.ckpt_file)
     recipe = recipe_to_export(config, checkpoint)
-    path = results / ((config.file_name or recipe.architecture.net) + SUFFIXES[config.file_format])
+    suffix = SUFFIXES[config.file_format]
+    name = config.file_name.removesuffix(suffix) if config.file_name else recipe.architecture.net
+    path = results / (name + suffix)
     check_target(path)
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     if config.file_format == "AIR" and device != "Ascend":

@@ -224,6 +224,7 @@ EXPORT = [
     ("export", "--ckpt_file {c}/not_finite.ckpt", 1, "the network's output holds values that are not finite"),
     ("export", "--ckpt_file {c}/huge.ckpt --file_format ONNX --export_fp16", 1, "more than 0.02; it is not kept"),
     ("export", "{x} --file_name {m}/taken", 2, "taken.mindir exists and is not overwritten; choose another name"),
+    ("export", "{x} --file_name {m}/taken.mindir", 2, "/taken.mindir exists and is not overwritten; choose another"),
     ("export", "{x} --file_format ONNX --file_name {m}/described", 2, "described.onnx.json exists and is not overwri"),
     ("export", "{x} --file_format ONNX --file_name {m}/dangling", 2, "dangling.onnx exists and is not overwritten"),
     ("export", "{x} --file_name {b}/none/m", 2, "m.mindir cannot be written: there is no folder {b}/none; create it"),
