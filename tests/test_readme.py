@@ -102,11 +102,15 @@ def check_script(command: Command) -> None:
     assert script.is_file(), f"{command}: there is no such script"
     subprocess.run(["bash", "-n", script], check=True)
     is_usage = "[" in command.line
-    if script.name in ("run_train_cpu.sh", "run_eval_cpu.sh"):
+    if script.name in ("run_train_cpu.sh", "run_eval_cpu.sh") or script.name.startswith("run_distribute_"):
+        usage = usage_of(script)
         if is_usage or "NET" in arguments:
-            assert usage_words(command.line)[2:] == usage_of(script), f"{command}: the usage is {usage_of(script)}"
+            assert usage_words(command.line)[2:] == usage, f"{command}: the usage is {usage}"
         else:
-            check_cpu_script(command, "train" if "train" in script.name else "eval", usage_of(script), arguments)
+            before = usage.index("NET")  # DEVICE_NUM and which devices, of several
+            assert all(number.isdecimal() for number in arguments[:before][:1]), f"{command}: the usage is {usage}"
+            kind = "train" if "train" in script.name else "eval"
+            check_training_script(command, kind, usage[before:], arguments[before:])
     elif script.name == "run_onnx_eval.sh":
         check_onnx_script(command, usage_of(script), arguments)
     elif script.name == "run_infer_310.sh":
@@ -119,7 +123,7 @@ def check_script(command: Command) -> None:
         assert script.name == "test.sh", f"{command}: say here how this script is to be checked"
 
 
-def check_cpu_script(command: Command, kind: str, usage: list[str], arguments: list[str]) -> None:
+def check_training_script(command: Command, kind: str, usage: list[str], arguments: list[str]) -> None:
     """The arguments by position are as many as the usage says; with the flags they make a command of `kind`."""
     count = next((i for i, word in enumerate(arguments) if word.startswith("--")), len(arguments))
     required = [word for word in usage if not word.startswith("[")]
@@ -218,6 +222,8 @@ def test_each_command_is_accepted(document):
         ("bash scripts/run_eval_cpu.sh densenet100 digits bundled", "the usage is"),
         ("bash scripts/run_train_cpu.sh densenet99 digits bundled", "densenet99"),
         ("bash scripts/run_train_cpu.sh NET DATASET DATA [FLAG VALUE]...", "the usage is"),
+        ("bash scripts/run_distribute_train_cpu.sh densenet100 digits bundled", "the usage is"),
+        ("bash scripts/run_distribute_eval.sh 8 none densenet121 imagenet val", "the usage is"),
         ("bash scripts/absent.sh", "absent"),
         ("pip install -r absent.txt", "absent"),
     ],

@@ -62,6 +62,12 @@ def test_what_is_sourced_changes_no_options_of_the_caller():
         ("run_eval_cpu.sh", []),
         ("run_eval_cpu.sh", ["densenet100", "digits", "bundled"]),
         ("run_onnx_eval.sh", ["densenet100.onnx", "bundled"]),
+        ("run_distribute_train.sh", ["8", "none", "densenet121", "imagenet"]),
+        ("run_distribute_eval.sh", ["8", "none", "densenet121", "imagenet", "val"]),
+        ("run_distribute_train_gpu.sh", ["2", "0,1", "densenet121", "imagenet"]),
+        ("run_distribute_eval_gpu.sh", ["2", "0,1", "densenet121", "imagenet", "val"]),
+        ("run_distribute_train_cpu.sh", ["2", "densenet100", "digits"]),
+        ("run_distribute_eval_cpu.sh", ["2", "densenet100", "digits", "bundled"]),
     ],
 )
 def test_too_few_arguments_print_the_usage(name, arguments, tmp_path):

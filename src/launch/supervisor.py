@@ -145,7 +145,7 @@ class _Supervisor:
         for member, pid in self.pids.items():
             if member.rank is not None and member not in self.ended:
                 os.kill(pid, signal.SIGTERM)
-        self.deadline = time.monotonic() + self.settings.stop_timeout
+        self.deadline = min(self.deadline, time.monotonic() + self.settings.stop_timeout)
 
     def look_for_hang(self) -> None:
         """Fail when for too long no rank has begun another batch or ended."""
@@ -168,9 +168,10 @@ class _Supervisor:
         slowest = [member for member in ranks if batches[member] == min(batches.values())]
         if not slowest:
             return "no rank of this host is left"
-        if len(slowest) == len(ranks):
-            return f"{_list(ranks)} {'have' if len(ranks) > 1 else 'has'} {_begun(batches[ranks[0]])}"
-        return f"{_list(slowest)} hangs: it has {_begun(batches[slowest[0]])}, the others {max(batches.values())}"
+        fewest, most = min(batches.values()), max(batches.values())
+        if fewest == most:
+            return f"{_list(ranks)} stopped moving {_after(most)}"
+        return f"{_list(slowest)} stopped moving {_after(fewest)}, others have begun {most}"
 
     def ending(self) -> Ending:
         if self.signals.received and any(self.ended.get(member) != 0 for member in self.start.members):
@@ -186,7 +187,7 @@ class _Supervisor:
 
 
 def _batches(path: Path) -> int:
-    """What a rank's status file says; -1 before it has joined the group."""
+    """How many batches a rank has begun, as its status file says; -1 before it has joined the group."""
     try:
         text = path.read_text().strip()
     except (OSError, ValueError):
@@ -194,8 +195,8 @@ def _batches(path: Path) -> int:
     return int(text) if text.isdecimal() else 0  # it is empty while it is written
 
 
-def _begun(batches: int) -> str:
-    return f"begun {batches} batches" if batches >= 0 else "not joined the group"
+def _after(batches: int) -> str:
+    return f"after {batches} batches" if batches >= 0 else "before joining the group"
 
 
 def _list(members: list[Member]) -> str:

@@ -155,7 +155,7 @@ OPTIONS: tuple[Option, ...] = (
            commands=_ONNX),
     Option("ckpt_file", str, "", "export", "checkpoint to export", commands=_EXPORT),
     Option("file_format", str, "MINDIR", "export", "AIR only on Ascend", ("AIR", "MINDIR", "ONNX"), commands=_EXPORT),
-    Option("file_name", str, "", "export", "the model's path, with its ending or without; empty: the network's name, here",
+    Option("file_name", str, "", "export", "the model's path, with its ending or without; empty: the network's",
            commands=_EXPORT),
     Option("batch_size", int, 1, "export", "images the model takes at once; 0: any number, as ONNX always does", ge=0,
            commands=_EXPORT),

@@ -1,8 +1,11 @@
 """A job is checked as a whole before anything starts."""
 
 import re
+import subprocess
+import sys
 
 import pytest
+from commands import ROOT
 
 import src.launch.job
 from src.launch.job import check_job
@@ -82,3 +85,9 @@ def test_a_rank_table_says_which_devices_this_host_uses(tmp_path, monkeypatch):
 def test_too_few_devices_are_found_here():
     with pytest.raises(ReportedError, match="DEVICE_NUM is 2, but this host has 0 Ascend devices"):
         check(target="Ascend", devices="none")
+
+
+def test_the_launcher_imports_no_mindspore():
+    """Its threads would not survive the fork of BACKGROUND=1, and its memory would be taken on every host."""
+    code = "import sys, src.launch.__main__; sys.exit(any(name in sys.modules for name in ('mindspore', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

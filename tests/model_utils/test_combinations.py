@@ -6,6 +6,20 @@ from src.model_utils.combinations import COMBINATIONS
 from src.model_utils.config import parse
 from src.utils.errors import UsageError
 
+CLOUD = "--enable_modelarts=True --train_url=obs://b/r"
+NO_PLACE = (
+    "found enable_modelarts true without train_url, expected the URL to copy the results to, as they would be lost "
+    "with the job; give --train_url"
+)
+
+
+def outside(key: str, value: str) -> str:
+    return (
+        f"found {key} {value!r} with output_path '/cache/train', expected a path inside it, as nothing else is copied "
+        "to train_url; give a relative path"
+    )
+
+
 TRAIN = {
     "resume_and_pretrained": (
         "--dataset digits --resume auto --train_pretrained a.ckpt",
@@ -37,6 +51,11 @@ TRAIN = {
         "found eta_min 0.2 with lr 0.1, expected no more than lr; lower eta_min",
         "--dataset digits --eta_min 0.1",
     ),
+    "recompute_and_sync": (
+        "--dataset digits --recompute --sync_batch_norm",
+        "found both recompute and sync_batch_norm true, expected one of them; leave one of them out",
+        "--dataset digits --sync_batch_norm",
+    ),
     "rank_outside_group": (
         "--dataset digits --rank 2 --group_size 2",
         "found rank 2 with group_size 2, expected less than group_size, as ranks count from 0; correct one of them",
@@ -57,6 +76,16 @@ TRAIN = {
         "--dataset digits --eval_data_dir d",
         "found eval_data_dir 'd' with dataset digits, which is bundled; leave it out or write `bundled`",
         "--dataset digits --eval_data_dir bundled",
+    ),
+    "no_place_for_results": (
+        "--dataset digits --enable_modelarts",
+        NO_PLACE,
+        "--dataset digits --enable_modelarts --train_url obs://b/r",
+    ),
+    "results_outside_output": (
+        f"--dataset digits {CLOUD} --save_ckpt_path /cache/training",
+        outside("save_ckpt_path", "/cache/training"),
+        f"--dataset digits {CLOUD} --save_ckpt_path /cache/train/outputs_imagenet/",
     ),
 }
 EVAL = {
@@ -81,6 +110,16 @@ EVAL = {
         "found eval_data_dir 'd' with dataset digits, which is bundled; leave it out or write `bundled`",
         "--ckpt_files a --dataset digits --eval_data_dir bundled",
     ),
+    "no_place_for_results": (
+        "--ckpt_files a --enable_modelarts",
+        NO_PLACE,
+        "--ckpt_files a --enable_modelarts --train_url obs://b/r",
+    ),
+    "results_outside_output": (
+        f"--ckpt_files a {CLOUD} --predictions /cache/training",
+        outside("predictions", "/cache/training"),
+        f"--ckpt_files a {CLOUD} --predictions /cache/train/outputs_imagenet/",
+    ),
 }
 EXPORT = {
     "no_export_checkpoint": (
@@ -104,6 +143,16 @@ EXPORT = {
         "found quantize true with file_format MINDIR, expected ONNX; give --file_format ONNX",
         "--ckpt_file a --quantize --file_format ONNX",
     ),
+    "no_place_for_results": (
+        "--ckpt_file a --enable_modelarts",
+        NO_PLACE,
+        "--ckpt_file a --enable_modelarts --train_url obs://b/r",
+    ),
+    "results_outside_output": (
+        f"--ckpt_file a {CLOUD} --file_name /cache/training",
+        outside("file_name", "/cache/training"),
+        f"--ckpt_file a {CLOUD} --file_name /cache/train/outputs_imagenet/",
+    ),
 }
 ONNX = {
     "no_model": ("", "found no ckpt_files, expected an .onnx model; give --ckpt_files", "--ckpt_files a"),
@@ -118,6 +167,20 @@ ONNX = {
 }
 # Further sentences of a function above.
 MORE = [
+    (
+        "train",
+        "results_outside_output",
+        f"--dataset digits {CLOUD} --save_ckpt_path runs/../../elsewhere",
+        outside("save_ckpt_path", "runs/../../elsewhere"),
+        f"--dataset digits {CLOUD} --save_ckpt_path runs/../here",
+    ),
+    (
+        "eval",
+        "results_outside_output",
+        f"--ckpt_files a {CLOUD} --save_ckpt_path /",
+        outside("save_ckpt_path", "/"),
+        f"--ckpt_files a {CLOUD} --output_path / --save_ckpt_path /",
+    ),
     (
         "export",
         "quantize_alone",

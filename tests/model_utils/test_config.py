@@ -61,6 +61,13 @@ def test_net_keeps_its_name_and_picks_the_usual_data_set(net):
     assert (config.dataset, config.num_classes, config.image_size, config.per_batch_size) == usual
 
 
+def test_config_path_has_a_second_name(tmp_path):
+    """That of the model zoo's ModelArts examples."""
+    (tmp_path / "a.yaml").write_text("max_epoch: 5")
+    config = parse("train", [f"--_config_path={tmp_path}/a.yaml", *DIGITS])
+    assert (config.max_epoch, config.config_path) == (5, f"{tmp_path}/a.yaml")
+
+
 def test_file_with_only_a_net_still_picks_its_usual_data_set(tmp_path):
     (tmp_path / "a.yaml").write_text("net: densenet100")
     config = parse("train", ["--config_path", str(tmp_path / "a.yaml"), "--train_data_dir", "d"])
@@ -170,7 +177,7 @@ def test_every_key_is_a_flag(option):
     values |= {"train_data_dir": "bundled", "rank": "0", "eta_min": "0.05"}
     plain = {str: "some/file", int: "1", float: "0.5", bool: "true", INTS: "3,4"}
     text = values.get(option.name) or (str(option.choices[-1]) if option.choices else plain[option.type])
-    needed = ["--train_pretrained=p"] if option.name == "reset_head" else []
+    needed = {"reset_head": ["--train_pretrained=p"], "enable_modelarts": ["--train_url=u"]}.get(option.name, [])
     config = parse("train", [*DIGITS, *needed, f"--{option.name}", text])
     assert config.source(option.name) == "flag"
     value = getattr(config, option.name)
@@ -317,6 +324,7 @@ def _possible(texts: dict[str, str]) -> dict[str, str]:
         "file_format": "ONNX",
         "mindir_version": "3",
         "export_fp16": "false",
+        "sync_batch_norm": "false",
     }
     texts |= {"rank": "0", "warmup_epochs": str(min(float(texts["warmup_epochs"]), int(texts["max_epoch"])))}
     return texts | {"label_smooth_factor": "0.1"}
@@ -326,7 +334,8 @@ def test_saved_file_leaves_out_what_belongs_to_one_call(tmp_path):
     parse("train", [*DIGITS, "--resume", "auto", "--debug"]).to_yaml(tmp_path / "c.yaml")
     keys = {line.partition(":")[0] for line in (tmp_path / "c.yaml").read_text().splitlines() if ": " in line}
     assert keys - {"# Resolved configuration; use it again"} == set(SAVED)
-    assert set(BY_NAME) - set(SAVED) == {"resume", "config_path", "debug"}
+    cloud = set(parse("train", DIGITS).values_of("modelarts"))
+    assert set(BY_NAME) - set(SAVED) == {"resume", "config_path", "debug"} | cloud
 
 
 # The object
