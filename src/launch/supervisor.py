@@ -70,6 +70,8 @@ class _Supervisor:
         while self.reap() and len(self.ended) < len(self.start.members) and time.monotonic() < self.deadline:
             self.follow()
             self.heed_signals()
+            if self.signals.received and self.settings.node_num == 1 and self.only_scheduler_left():
+                self.deadline = min(self.deadline, time.monotonic() + _POLL)  # it would wait for them half a minute
             if self.deadline == inf:
                 self.look_for_hang()
             time.sleep(_POLL)
@@ -122,6 +124,9 @@ class _Supervisor:
     def words(self, log: Path) -> str:
         said = last_words(log)
         return f'its log {log} ends with "{said}"' if said else f"its log {log} is empty"
+
+    def only_scheduler_left(self) -> bool:
+        return all(member in self.ended for member in self.start.members if member.rank is not None)
 
     def follow(self, *, to_the_end: bool = False) -> None:
         if self.follower:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)
 
 from src.launch.processes import die_with_parent, state_and_parent  # noqa: E402
+from src.model_utils.local_adapter import CORES_VARIABLE  # noqa: E402
 
 ASSIGNMENT_VARIABLE = "DENSENET_ASSIGNMENT"
 _POLL = 0.02  # seconds
@@ -67,8 +68,8 @@ def main(command: str, *flags: str) -> None:
         if assignment.device_ids:
             os.environ["DEVICE_ID"] = str(assignment.device_ids[local_rank])
         if assignment.core_shares:
-            cores = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, cores_of(local_rank, assignment.core_shares, cores))
+            cores = cores_of(local_rank, assignment.core_shares, sorted(os.sched_getaffinity(0)))
+            os.environ[CORES_VARIABLE] = ",".join(map(str, sorted(cores)))
     output = f"{assignment.output}{rank}" if command == "train" else assignment.output
     # The user's own --save_ckpt_path comes later, and so wins.
     argv = [sys.executable, str(ROOT / f"{command}.py"), f"--save_ckpt_path={output}", *flags]

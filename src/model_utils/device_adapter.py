@@ -181,6 +181,10 @@ def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, 
             communication.init()
         except (RuntimeError, ValueError) as error:
             raise ReportedError(f"cannot join the launcher's group: {str(error).splitlines()[0]}") from error
+        if place.cores:
+            # Not before: on one core MindSpore's threads keep each other from connecting, for up to minutes. Those that
+            # it has started by now, for communication, go on using all cores.
+            os.sched_setaffinity(0, place.cores)
         group = Group(communication.get_rank(), communication.get_group_size())
         if group.world_size > 1:
             ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
