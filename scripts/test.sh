@@ -23,4 +23,5 @@ bin="$ROOT/.venv/bin"
 "$bin/ruff" format --check .
 mapfile -t shell_files < <(git ls-files '*.sh' .ci/run)
 "$bin/shellcheck" --external-sources "${shell_files[@]}"
-exec "$bin/python" -m pytest "${selection[@]}" "$@"
+# Two files at a time: MindSpore compiles on one core. A file's tests share what its fixtures have trained.
+exec "$bin/python" -m pytest -n 2 --dist loadfile "${selection[@]}" "$@"

@@ -71,7 +71,7 @@ class _Supervisor:
             self.follow()
             self.heed_signals()
             if self.signals.received and self.settings.node_num == 1 and self.only_scheduler_left():
-                self.deadline = min(self.deadline, time.monotonic() + _POLL)  # it would wait for them half a minute
+                self.deadline = min(self.deadline, time.monotonic() + GRACE)  # of killed ranks it waits half a minute
             if self.deadline == inf:
                 self.look_for_hang()
             time.sleep(_POLL)
