@@ -16,6 +16,7 @@ from src.launch.start import Member, Start
 from src.utils.job_status import status_file
 
 GRACE = 10  # seconds for the others after one has failed: all may fail for the same reason, and say so
+_SCHEDULER_GRACE = 10  # seconds; it looks every five whether the ranks have left, and for killed ones half a minute
 _POLL = 0.1  # seconds
 _STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # of a rank that was asked to end and did so in order
 _USAGE = 2
@@ -71,7 +72,7 @@ class _Supervisor:
             self.follow()
             self.heed_signals()
             if self.signals.received and self.settings.node_num == 1 and self.only_scheduler_left():
-                self.deadline = min(self.deadline, time.monotonic() + GRACE)  # of killed ranks it waits half a minute
+                self.deadline = min(self.deadline, time.monotonic() + _SCHEDULER_GRACE)
             if self.deadline == inf:
                 self.look_for_hang()
             time.sleep(_POLL)

@@ -1,6 +1,8 @@
 """The form of a log line, and what reaches the run's file."""
 
+import io
 import re
+import sys
 
 import pytest
 
@@ -42,7 +44,8 @@ def test_a_line_is_printed_once_however_often_the_logger_is_asked_for(capsys):
     assert capsys.readouterr().out.count("once") == 1
 
 
-def test_a_name_that_is_not_utf_8_is_escaped_in_the_file(tmp_path):
+def test_a_name_that_is_not_utf_8_is_escaped_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # pytest-xdist cannot pass on what pytest captures
     with log_file(tmp_path / "run.log"):
         get_logger().info("\udcff.jpg")
     assert (tmp_path / "run.log").read_text("utf-8").endswith(":INFO:\\udcff.jpg\n")
