@@ -1,10 +1,12 @@
 """The form of a log line, and what reaches the run's file."""
 
-import io
+import os
 import re
+import subprocess
 import sys
 
 import pytest
+from commands import ROOT
 
 from src.utils.errors import ReportedError
 from src.utils.logging import get_logger, log_file
@@ -44,8 +46,10 @@ def test_a_line_is_printed_once_however_often_the_logger_is_asked_for(capsys):
     assert capsys.readouterr().out.count("once") == 1
 
 
-def test_a_name_that_is_not_utf_8_is_escaped_in_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.StringIO())  # pytest-xdist cannot pass on what pytest captures
-    with log_file(tmp_path / "run.log"):
-        get_logger().info("\udcff.jpg")
+def test_a_name_that_is_not_utf_8_is_escaped_in_the_file(tmp_path):
+    """In a process of its own: pytest captures the log, and pytest-xdist cannot pass such a name on."""
+    lines = ["from pathlib import Path", "from src.utils.logging import get_logger, log_file"]
+    lines += ["with log_file(Path('run.log')):", r"    get_logger().info('\udcff.jpg')"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "run.log").read_text("utf-8").endswith(":INFO:\\udcff.jpg\n")
