@@ -20,7 +20,6 @@ from src.datasets.class_names import fill_class_names
 from src.datasets.classification import evaluation_batches, training_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.preview import save_preview
-from src.datasets.sampler import steps_per_epoch
 from src.datasets.usable import open_usable
 from src.losses.crossentropy import CrossEntropy
 from src.lr_scheduler.lr_scheduler import build_schedule
@@ -106,12 +105,22 @@ def train(
         world_size=group.world_size,
     )
 
-    steps = steps_per_epoch(len(source), batch_size * config.grad_accumulation_steps, group.world_size)
-    scale = config.grad_accumulation_steps * group.world_size if config.linear_lr_scaling else 1
+    plan = Plan(
+        max_epoch=config.max_epoch,
+        num_images=len(source),
+        batch_size=batch_size,
+        world_size=group.world_size,
+        accumulation_steps=config.grad_accumulation_steps,
+        log_interval=config.log_interval,
+        eval_interval=config.eval_interval,
+        ckpt_interval=config.ckpt_interval,
+        sync_bn_stats=config.sync_bn_stats,
+    )
+    scale = plan.images_per_step // batch_size if config.linear_lr_scaling else 1
     schedule = build_schedule(
         config.lr_scheduler,
         lr=config.lr * scale,
-        steps_per_epoch=steps,
+        steps_per_epoch=plan.steps_per_epoch,
         max_epoch=config.max_epoch,
         warmup_epochs=config.warmup_epochs,
         milestones=config.lr_epochs,
@@ -152,7 +161,8 @@ def train(
     group.share_parameters(train_step.saved_parameters())  # what was read from a file, on the master only, too
     get_logger().info(
         "%s (%s parameters) on %d images of %s, %d steps an epoch",
-        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(source), config.dataset, steps,
+        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(source), config.dataset,
+        plan.steps_per_epoch,
     )  # fmt: skip
 
     metadata = {
@@ -161,20 +171,9 @@ def train(
         "class_names": class_names,
         "recipe": config.recipe(),
     }
-    plan = Plan(
-        max_epoch=config.max_epoch,
-        num_images=len(source),
-        batch_size=batch_size,
-        accumulation_steps=config.grad_accumulation_steps,
-        log_interval=config.log_interval,
-        eval_interval=config.eval_interval,
-        ckpt_interval=config.ckpt_interval,
-        sync_bn_stats=config.sync_bn_stats,
-    )
     saves = group.is_master or not config.is_save_on_master
     saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
-    first_step = progress.epoch * steps + progress.images // (batch_size * plan.accumulation_steps * group.world_size)
-    recorder = Recorder(folder, progress.history, global_step=first_step, active=group.is_master)
+    recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)
     return Trainer(
         train_step,
         lambda epoch, image, batch: train_batches(epoch=epoch, first_image=image, first_batch=batch),

@@ -104,33 +104,40 @@ run_command() {
   exec "$@"
 }
 
-# launch COMMAND TARGET DEVICE_NUM DEVICES NET DATASET DATA [CKPT] [FLAG VALUE]...: become the launcher (src/launch) for
-# train.py or eval.py on DEVICE_NUM devices of each host. DEVICES: the rank table or `none` (Ascend), the visible
-# devices (GPU), or nothing (CPU). CKPT: pretrained weights or the checkpoint to evaluate, "" for none.
-launch() {
-  local command="$1" target="$2" device_num="$3" devices="$4" net="$5" dataset="$6" data="$7" folder="$PWD"
-  local key=train_pretrained weights=()
-  shift 7
+# command_flags COMMAND TARGET NET DATASET DATA [CKPT] [FLAG VALUE]...: sets FLAGS to what train.py or eval.py is called
+# with. CKPT: pretrained weights or the checkpoint to evaluate, "" for none.
+command_flags() {
+  local command="$1" target="$2" net="$3" dataset="$4" data="$5" key=train_pretrained
+  shift 5
   if [ "$command" = eval ]; then
     key=ckpt_files
   fi
+  if [ "$dataset" != digits ]; then
+    data="$(absolute "$data")"
+  fi
+  FLAGS=(--net "$net" --dataset "$dataset" "--${command}_data_dir" "$data" --device_target "$target")
   if [ $# -gt 0 ] && [[ "$1" != --* ]]; then
     if [ -n "$1" ]; then
-      weights=("--$key" "$(absolute "$1")")
+      FLAGS+=("--$key" "$(absolute "$1")")
     fi
     shift
   fi
+  FLAGS+=("$@")
+}
+
+# launch COMMAND TARGET DEVICE_NUM DEVICES NET DATASET DATA [CKPT] [FLAG VALUE]...: become the launcher (src/launch) for
+# train.py or eval.py on DEVICE_NUM devices of each host. DEVICES: the rank table or `none` (Ascend), the visible
+# devices (GPU), or nothing (CPU). The rest is that of command_flags.
+launch() {
+  local command="$1" target="$2" device_num="$3" devices="$4" folder="$PWD"
+  command_flags "$command" "$target" "${@:5}"
   if [ "$target" = Ascend ] && [ "$devices" != none ]; then
     devices="$(absolute "$devices")"
-  fi
-  if [ "$dataset" != digits ]; then
-    data="$(absolute "$data")"
   fi
   use_python
   case "$PYTHON" in
     */*) PYTHON="$(absolute "$PYTHON")" ;;
   esac
   cd "$ROOT" || exit # so that `src` is ours, whatever the user's folder holds
-  exec "$PYTHON" -m src.launch "$command" "$target" "$device_num" "$devices" "$folder" \
-    --net "$net" --dataset "$dataset" "--${command}_data_dir" "$data" --device_target "$target" "${weights[@]}" "$@"
+  exec "$PYTHON" -m src.launch "$command" "$target" "$device_num" "$devices" "$folder" "${FLAGS[@]}"
 }

@@ -8,7 +8,7 @@
 # DEVICE_NUM devices on each host take part; VISIBLE_DEVICES, such as 0,1, says which.
 # DATA is the held-out data ("bundled" for digits); further flags go to eval.py. The counts of all ranks together
 # are printed once. Results go to a new folder under ./eval/, the logs of each start to one under ./logs/.
-# Hosts, restarts and time limits come from the environment, as run_distribute_train_gpu.sh says.
+# Hosts, restarts and time limits come from the environment, as run_distribute_train.sh says.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

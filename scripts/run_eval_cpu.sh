@@ -11,11 +11,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 [ $# -ge 4 ] || usage "usage: bash scripts/run_eval_cpu.sh NET DATASET DATA CKPT [FLAG VALUE]..."
 use_python
-net="$1" dataset="$2" data="$3" checkpoint="$(absolute "$4")"
-shift 4
-if [ "$dataset" != digits ]; then
-  data="$(absolute "$data")"
-fi
-
-run_command "$PYTHON" "$ROOT/eval.py" --net "$net" --dataset "$dataset" --eval_data_dir "$data" --ckpt_files "$checkpoint" \
-  --device_target CPU --is_distributed 0 --save_ckpt_path "$PWD/eval" "$@"
+command_flags eval CPU "$@"
+run_command "$PYTHON" "$ROOT/eval.py" --is_distributed 0 --save_ckpt_path "$PWD/eval" "${FLAGS[@]}"

@@ -20,8 +20,8 @@ from src.utils.checkpoint import load_checkpoint
 pytestmark = pytest.mark.slow
 
 
-def msrun(logs: Path, *command: object, ranks: int = 2) -> list[str]:
-    """Run `command` on some ranks; return what each of them printed."""
+def msrun(logs: Path, *command: object, ranks: int = 2, **environment: str) -> list[str]:
+    """Run `command` on some ranks, with `environment` added; return what each of them printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -30,9 +30,11 @@ def msrun(logs: Path, *command: object, ranks: int = 2) -> list[str]:
     launcher = [scripts / "msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", "--join=True"]
     launcher += [f"--master_port={port}", f"--log_dir={logs}"]
     argv = [*launcher, *map(str, command)]
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-    subprocess.run(argv, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=200)
-    return [(logs / f"worker_{rank}.log").read_text() for rank in range(ranks)]
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | environment
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, timeout=200)
+    outputs = [(logs / f"worker_{rank}.log").read_text() for rank in range(ranks)]
+    assert done.returncode == 0, outputs
+    return outputs
 
 
 # Four steps an epoch, saved after the second and the fourth, when the ranks' batches are 360 images together.

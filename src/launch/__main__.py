@@ -14,8 +14,8 @@ from src.launch.job import Job, check_job
 from src.launch.processes import adopt_orphans
 from src.launch.start import Start, start
 from src.launch.supervisor import Signals, watch
+from src.utils.checkpoint_names import list_checkpoints
 from src.utils.errors import ReportedError, UsageError, run
-from src.utils.files import is_file, is_folder
 from src.utils.job_status import RUN_FOLDER
 from src.utils.stamped import make_new, time_stamp
 
@@ -81,8 +81,7 @@ def folder_to_resume(started: Start) -> Path | None:
         folder = Path((started.status / RUN_FOLDER).read_text("utf-8").strip())
     except (OSError, ValueError):
         return None
-    # By their names, see src.utils.checkpoint: to import that would bring MindSpore and its threads in here.
-    return folder if is_folder(folder) and any(is_file(path) for path in folder.glob("0-*_*.ckpt")) else None
+    return folder if list_checkpoints(folder) else None
 
 
 def resuming(job: Job, folder: Path) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ def main(command: str, *flags: str) -> None:
         if assignment.core_shares:
             cores = cores_of(local_rank, assignment.core_shares, sorted(os.sched_getaffinity(0)))
             os.environ[CORES_VARIABLE] = ",".join(map(str, sorted(cores)))
+            os.sched_setaffinity(0, range(os.cpu_count()))  # until it has joined, see join_group
     output = f"{assignment.output}{rank}" if command == "train" else assignment.output
     # The user's own --save_ckpt_path comes later, and so wins.
     argv = [sys.executable, str(ROOT / f"{command}.py"), f"--save_ckpt_path={output}", *flags]

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -167,6 +168,13 @@ class Group:
 ALONE = Group()
 
 
+def _keep_to(cores: Sequence[int]) -> None:
+    """Have all threads of this process, and those that they start, run on `cores` only."""
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread.name), cores)
+
+
 def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, str]:
     """Join the launcher's group and return it with one sentence for the log.
 
@@ -182,9 +190,8 @@ def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, 
         except (RuntimeError, ValueError) as error:
             raise ReportedError(f"cannot join the launcher's group: {str(error).splitlines()[0]}") from error
         if place.cores:
-            # Not before: on one core MindSpore's threads keep each other from connecting, for up to minutes. Those that
-            # it has started by now, for communication, go on using all cores.
-            os.sched_setaffinity(0, place.cores)
+            # Not before: on one core MindSpore's threads keep each other from connecting, for up to minutes.
+            _keep_to(place.cores)
         group = Group(communication.get_rank(), communication.get_group_size())
         if group.world_size > 1:
             ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)

@@ -3,23 +3,19 @@
 import fcntl
 import json
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from src.model_utils.config import CONFIG_NAME
 from src.model_utils.device_adapter import Group
-from src.utils.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, remove_leftovers
+from src.utils.checkpoint import Checkpoint, load_checkpoint, remove_leftovers
+from src.utils.checkpoint_names import list_checkpoints
 from src.utils.errors import ReportedError
 from src.utils.files import is_folder
 from src.utils.logging import get_logger
+from src.utils.stamped import make_new, time_stamp
 
 LOCK_NAME = ".lock"
 MASTER = 0
-
-
-def time_stamp(now: datetime | None = None) -> str:
-    """The name of a run that starts now: `YYYY-MM-DD_time_HH_MM_SS`."""
-    return (now or datetime.now()).strftime("%Y-%m-%d_time_%H_%M_%S")
 
 
 def create_run_folder(root: Path, stamp: str) -> Path:
@@ -27,20 +23,12 @@ def create_run_folder(root: Path, stamp: str) -> Path:
 
     Raises ReportedError when the folder cannot be made.
     """
-    attempt = 0
-    while True:
-        folder = root / (f"{stamp}_{attempt}" if attempt else stamp)
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            if not root.is_dir():
-                raise ReportedError(
-                    f"save_ckpt_path {root} is no folder and cannot become one; choose another path"
-                ) from None
-            attempt += 1
-        except OSError as error:
-            raise ReportedError(f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path") from error
+    try:
+        return make_new(root / stamp, lambda path: path.mkdir(parents=True))
+    except OSError as error:
+        raise ReportedError(
+            f"cannot create {root / stamp}: {error.strerror}; choose another --save_ckpt_path"
+        ) from error
 
 
 def log_name(command: str, rank: int) -> str:
@@ -56,13 +44,15 @@ def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = No
     chooses; a rank with another `root` has a folder of the same name there. Raises ReportedError when it cannot be
     made, written to or locked.
     """
+    chosen = None
 
     def choose() -> str:
-        folder = folder_to_continue(checkpoint, MASTER) if checkpoint else None
-        if folder is None:
-            return create_run_folder(root, time_stamp()).name
-        inside = folder.resolve().is_relative_to(root.resolve())
-        return str(folder.resolve().relative_to(root.resolve()) if inside else folder.resolve())
+        nonlocal chosen
+        chosen = folder_to_continue(checkpoint, MASTER) if checkpoint else None
+        if chosen is None:
+            chosen = create_run_folder(root, time_stamp())
+        place, home = chosen.resolve(), root.resolve()
+        return str(place.relative_to(home) if place.is_relative_to(home) else place)
 
     folder = root / group.from_master(choose)  # root / an absolute path is that path
     if not group.is_master:
@@ -72,10 +62,10 @@ def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = No
             raise ReportedError(f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path") from error
         yield folder
         return
-    with locked(folder):
-        if checkpoint and checkpoint.path.parent == folder:
-            set_damaged_aside(folder, checkpoint, MASTER)
-        yield folder
+    with locked(chosen):
+        if checkpoint and checkpoint.path.parent == chosen:
+            set_damaged_aside(chosen, checkpoint, MASTER)
+        yield chosen
 
 
 @contextmanager

@@ -14,12 +14,14 @@ import numpy as np
 from mindspore import Tensor
 from tqdm import tqdm
 
+from src.datasets.sampler import steps_per_epoch
 from src.model_utils.device_adapter import ALONE, Group
 from src.training.progress import Progress
 from src.training.recorder import Recorder
 from src.training.step import TrainStep
 from src.utils.accuracy import TOP5_MIN_CLASSES, Accuracy
-from src.utils.checkpoint import BEST_NAME, checkpoint_name, list_checkpoints, save_checkpoint
+from src.utils.checkpoint import BEST_NAME, save_checkpoint
+from src.utils.checkpoint_names import checkpoint_name, list_checkpoints
 from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
 from src.utils.signals import StopRequest
@@ -34,17 +36,37 @@ Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
 class Plan:
     """The numbers of a run. A step is one update of the weights: `accumulation_steps` batches on each rank.
 
-    An epoch is as many steps as num_images allow; sync_bn_stats: see `Trainer._share_statistics`.
+    sync_bn_stats: see `Trainer._share_statistics`.
     """
 
     max_epoch: int
     num_images: int
     batch_size: int
+    world_size: int = 1
     accumulation_steps: int = 1
     log_interval: int = 100
     eval_interval: int = 1
     ckpt_interval: int = 0
     sync_bn_stats: bool = False
+
+    @property
+    def images_per_batch(self) -> int:
+        """Of all ranks together."""
+        return self.batch_size * self.world_size
+
+    @property
+    def images_per_step(self) -> int:
+        """Of all ranks together."""
+        return self.images_per_batch * self.accumulation_steps
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """As many as num_images allow. Raises ReportedError if there is not a single one."""
+        return steps_per_epoch(self.num_images, self.batch_size * self.accumulation_steps, self.world_size)
+
+    def steps_done(self, progress: Progress) -> int:
+        """Steps from the start of training to `progress`; one that was begun with another global batch counts not."""
+        return progress.epoch * self.steps_per_epoch + progress.images // self.images_per_step
 
 
 class Saver:
@@ -114,9 +136,6 @@ class Trainer:
         self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
         self.progress, self.saver, self.recorder = progress, saver, recorder
         self.evaluate, self.group, self.beat = evaluate, group, beat
-        self.images_per_batch = plan.batch_size * group.world_size
-        self.images_per_step = self.images_per_batch * plan.accumulation_steps
-        self.steps_per_epoch = plan.num_images // self.images_per_step
         self._compiled = False
         self._skips_in_a_row = 0
 
@@ -144,13 +163,13 @@ class Trainer:
         """Train the rest of the current epoch and save its end."""
         plan, progress = self.plan, self.progress
         # After a resumption with another global batch the epoch's rest need not be a whole number of steps from here.
-        first = progress.images // self.images_per_step
-        end = first + (plan.num_images - progress.images) // self.images_per_step
+        first = progress.images // plan.images_per_step
+        end = first + (plan.num_images - progress.images) // plan.images_per_step
         epoch_clock, window_clock = _Clock(), _Clock()
         if first >= end:
             return epoch_clock
         self.train_step.set_train(True)  # an evaluation in between has set the shared network to inference
-        done = progress.batches_done(self.images_per_batch)
+        done = progress.batches_done(plan.images_per_batch)
         batches = iter(self.epoch_batches(progress.epoch, progress.first_image, done))
         bar = tqdm(
             total=end,
@@ -162,10 +181,10 @@ class Trainer:
         )
         with bar:
             for step in range(first, end):
-                global_step = progress.epoch * self.steps_per_epoch + step
+                global_step = progress.epoch * plan.steps_per_epoch + step
                 rate = self.schedule(global_step)
                 self._one_step(batches, rate, global_step, (epoch_clock, window_clock))
-                progress.images += self.images_per_step
+                progress.images += plan.images_per_step
                 is_last = step + 1 == end
                 bar.update()
                 bar.set_postfix(loss=f"{progress.window_loss.value:.3f}", lr=f"{rate:.3g}")
@@ -215,14 +234,14 @@ class Trainer:
         seconds = time.perf_counter() - start
         if self._compiled:
             for clock in clocks:
-                clock.add(seconds, waited, self.images_per_step)
+                clock.add(seconds, waited, plan.images_per_step)
         else:  # the first step of a process compiles: it would drown the speed
             get_logger().info("the first step, with compilation, took %.1f s", seconds)
             self._compiled = True
         self._take_loss(sum(losses) / len(losses), bool(finite.asnumpy()), rate, global_step)
 
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
-        epoch, step = divmod(global_step, self.steps_per_epoch)
+        epoch, step = divmod(global_step, self.plan.steps_per_epoch)
         where = f"at epoch {epoch + 1}, step {step + 1} (iter {global_step}), learning rate {rate:g}"
         advice = f"the last good checkpoint is {self.saver.newest()}; {ADVICE}"
         self._skips_in_a_row = 0 if updated else self._skips_in_a_row + 1
@@ -266,7 +285,7 @@ class Trainer:
     def _finish_epoch(self, clock: "_Clock") -> None:
         """Evaluate when due, record the epoch's row, keep the best, and move to the next epoch."""
         plan, progress = self.plan, self.progress
-        end = (progress.epoch + 1) * self.steps_per_epoch
+        end = (progress.epoch + 1) * plan.steps_per_epoch
         row = {
             "epoch": progress.epoch + 1,
             "step": end,

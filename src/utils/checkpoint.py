@@ -25,13 +25,13 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
+from src.utils.checkpoint_names import list_checkpoints, ranks_in
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX, is_file, is_folder, no_file, write_atomically
 
 METADATA_KEY = "densenet_metadata"
 FORMAT_VERSION = 1
 BEST_NAME = "best.ckpt"
-_NAME = re.compile(r"(?P<rank>\d+)-(?P<epoch>\d+)_(?P<step>\d+)\.ckpt")
 _CRC_MARK = b"crc_num"  # MindSpore ends a checked file with 17 bytes that begin so
 
 # What a training run saves besides weights and statistics: velocities, loss scaling and the dropout's random state
@@ -61,11 +61,6 @@ class Checkpoint:
                 "use it with --train_pretrained or name the network and data set by flags"
             )
         return self.metadata[key]
-
-
-def checkpoint_name(rank: int, epoch: int, step: int) -> str:
-    """`RANK-EPOCH_STEP.ckpt`: the epoch counts from 1, the step within it is the number of steps done."""
-    return f"{rank}-{epoch}_{step}.ckpt"
 
 
 def save_checkpoint(path: Path, parameters: Iterable[ms.Parameter], metadata: Mapping[str, object] | None) -> None:
@@ -126,16 +121,6 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(path, arrays, metadata)
 
 
-def list_checkpoints(folder: Path, rank: int = 0) -> list[Path]:
-    """The checkpoints `RANK-EPOCH_STEP.ckpt` of one rank directly in `folder`, newest position first."""
-    found = []
-    for path in folder.glob("*.ckpt"):
-        name = _NAME.fullmatch(path.name)
-        if name and int(name["rank"]) == rank and path.is_file():
-            found.append((int(name["epoch"]), int(name["step"]), path))
-    return [path for _, _, path in sorted(found, reverse=True)]
-
-
 def checkpoints_to_evaluate(path: Path) -> list[Path]:
     """`path` itself, or all checkpoints in the folder `path`: by position, newest first, then the others by name.
 
@@ -143,7 +128,7 @@ def checkpoints_to_evaluate(path: Path) -> list[Path]:
     """
     if not is_folder(path):
         return [path]
-    named = [found for rank in _ranks(path) for found in list_checkpoints(path, rank)]
+    named = [found for rank in ranks_in(path) for found in list_checkpoints(path, rank)]
     others = sorted(p for p in path.glob("*.ckpt") if p not in named and not p.name.startswith(TEMPORARY_PREFIX))
     if not named and not others:
         raise ReportedError(f"{path} holds no .ckpt file; give a checkpoint or a folder of checkpoints")
@@ -206,10 +191,6 @@ def misfits(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int
         )
         if names
     )
-
-
-def _ranks(folder: Path) -> list[int]:
-    return sorted({int(name["rank"]) for p in folder.glob("*.ckpt") if (name := _NAME.fullmatch(p.name))})
 
 
 def _position(checkpoint: Checkpoint) -> tuple:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +17,6 @@ from src.training.run_folder import (
     locked,
     log_name,
     open_run_folder,
-    time_stamp,
 )
 from src.utils.checkpoint import load_checkpoint, save_checkpoint
 from src.utils.errors import ReportedError
@@ -43,7 +42,6 @@ def set_age(folder, seconds):
 
 
 def test_names():
-    assert time_stamp(datetime(2026, 1, 31, 12, 0, 0)) == STAMP
     assert [log_name("train", rank) for rank in (0, 3)] == ["train.log", "train_rank3.log"]
 
 
@@ -57,7 +55,9 @@ def test_a_root_that_cannot_hold_folders_is_reported(tmp_path):
     with pytest.raises(ReportedError, match=r"cannot create .*: Not a directory; choose another --save_ckpt_path"):
         create_run_folder(tmp_path / "file", STAMP)
     (tmp_path / "link").symlink_to(tmp_path / "none")
-    with pytest.raises(ReportedError, match=r"link is no folder and cannot become one; choose another path"):
+    with pytest.raises(
+        ReportedError, match=r"cannot create .*/link/.*: Not a directory; choose another --save_ckpt_path"
+    ):
         create_run_folder(tmp_path / "link", STAMP)
 
 
@@ -124,6 +124,19 @@ def test_a_damaged_newest_is_passed_over_and_set_aside(tmp_path, capsys):
     assert (tmp_path / "0-2_1.ckpt.damaged").read_bytes() == content
     assert not bad.exists()
     assert good.exists()
+
+
+@pytest.mark.parametrize("root", ["run/..", "elsewhere"])
+def test_a_damaged_newest_is_set_aside_however_its_folder_is_written(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("elsewhere").mkdir()
+    run = Path("run")
+    good, bad = save(run, "0-1_1.ckpt"), save(run, "0-2_1.ckpt")
+    damage(bad)
+    with open_run_folder(Path(root), ALONE, find_checkpoint("run", Path(root), 0)) as folder:
+        assert folder == run
+    assert (run / "0-2_1.ckpt.damaged").is_file()
+    assert good.exists() and not bad.exists()
 
 
 def test_a_file_that_is_not_ours_is_passed_over_too(tmp_path):

@@ -11,7 +11,6 @@ from mindspore import Parameter, Tensor, nn
 
 from src.utils.checkpoint import (
     METADATA_KEY,
-    checkpoint_name,
     checkpoints_to_evaluate,
     copy_checkpoint,
     list_checkpoints,
@@ -21,6 +20,7 @@ from src.utils.checkpoint import (
     remove_leftovers,
     save_checkpoint,
 )
+from src.utils.checkpoint_names import checkpoint_name
 from src.utils.errors import ReportedError
 
 METADATA = {"class_names": ["null", "één"], "progress": {"epoch": 1, "images": 8}}
