@@ -4,13 +4,9 @@ On each host one rank copies in and the others wait; whoever leaves copies out w
 """
 
 import errno
-import fcntl
-import hashlib
 import json
 import os
 import shutil
-import stat
-import tempfile
 import threading
 import time
 import uuid
@@ -19,17 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from src.model_utils.local_adapter import launcher_place
+from src.model_utils.host_meeting import Meeting, locked, meeting_place, rewrite
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX
 from src.utils.logging import get_logger
 
 _PAUSES = (1, 5, 20)  # seconds before the second, third and fourth attempt
-_POLL = 0.2  # seconds between two looks at the copier
-_SCHEDULER_PATIENCE = 60  # seconds without a copier after which msrun's scheduler goes on
 _NO_RESULTS = (TEMPORARY_PREFIX, ".lock")  # beginnings of names that are not copied out
-# What tells one job of a host from another; the last is this project's launcher's own.
-_JOB_VARIABLES = ("MA_JOB_ID", "MS_SCHED_HOST", "MS_SCHED_PORT", "RANK_TABLE_FILE", "DENSENET_STATUS_DIR")
 
 
 @contextmanager
@@ -58,7 +50,7 @@ def modelarts(
         yield Path()
         return
     store, output = _Store(), Path(output_path)
-    meeting = _Meeting(_meeting_place(data_url, train_url, checkpoint_url, data_path, output_path, load_path))
+    meeting = Meeting(meeting_place(data_url, train_url, checkpoint_url, data_path, output_path, load_path))
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         # It runs the same command up to the start of its own work, reads what the ranks read, and has no results.
         meeting.watch()
@@ -167,11 +159,11 @@ class _Results:
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        _rewrite(self.state, json.dumps(uploaded))
+        rewrite(self.state, json.dumps(uploaded))
 
     def upload(self, pauses: Sequence[float] | None = None) -> None:
         """Copy what has changed. Raises ReportedError when something could not be, also after `pauses` (seconds)."""
-        with _locked(self.state):
+        with locked(self.state):
             uploaded = {}
             self.state.seek(0)
             with suppress(ValueError):  # a rank was killed while it wrote: everything is copied again
@@ -185,7 +177,7 @@ class _Results:
                     pauses,
                 )
             finally:
-                _rewrite(self.state, json.dumps(uploaded))
+                rewrite(self.state, json.dumps(uploaded))
                 changed = sum(before.get(name) != mark for name, mark in uploaded.items())
                 if changed:
                     get_logger().info("results copied from %s to %s: %d files", self.output, self.url, changed)
@@ -230,104 +222,6 @@ class _Results:
             thread.join()
 
 
-class _Meeting:
-    """Where the ranks of one job on one host agree on who copies: three files in a folder of their own.
-
-    What counts are locks, which end with the process that holds them, never what an ended job left in the files.
-    `copier` is locked by the one that copies, for its life. `ready` is locked by it too, when it has copied or failed,
-    and then holds the error or nothing. `uploaded` is locked by who copies results, and holds which of them are copied.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._open()
-
-    def _open(self) -> None:
-        while True:
-            try:
-                self.folder.mkdir(mode=0o700, exist_ok=True)
-                found = self.folder.lstat()
-                if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                    raise ReportedError(f"{self.folder} belongs to somebody else; set TMPDIR to a folder of your own")
-                files = [(self.folder / name).open("a+", encoding="utf-8") for name in ("copier", "ready", "uploaded")]
-                self.copier, self.ready, self.uploaded = files
-                return
-            except FileNotFoundError:  # another rank, which leaves, has just removed the folder
-                time.sleep(_POLL)
-            except OSError as error:
-                raise ReportedError(f"cannot write in {self.folder}: {error.strerror}; set TMPDIR") from error
-
-    def elect(self) -> bool:
-        """Whether this process is the copier; if not, return when the copier is ready. Raises ReportedError with it."""
-        while True:
-            if _lock(self.copier):
-                if self._is_ours():
-                    return True
-                self._close()
-                self._open()
-            elif self._is_ready():
-                return False
-            else:
-                time.sleep(_POLL)
-
-    def watch(self) -> None:
-        """Return when the copier is ready, or when for a minute there was none. Raises ReportedError with it."""
-        patience = time.monotonic() + _SCHEDULER_PATIENCE
-        while time.monotonic() < patience and not self._is_ready():
-            if _lock(self.copier):
-                fcntl.flock(self.copier, fcntl.LOCK_UN)
-            else:
-                patience = time.monotonic() + _SCHEDULER_PATIENCE
-            time.sleep(_POLL)
-        self._close()
-
-    def _is_ready(self) -> bool:
-        if _lock(self.ready, fcntl.LOCK_SH):
-            fcntl.flock(self.ready, fcntl.LOCK_UN)
-            return False
-        self.ready.seek(0)
-        if failure := self.ready.read():
-            raise ReportedError(failure)
-        return True
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Tell the others at the end of the `with` that all is there, or what went wrong."""
-        try:
-            yield
-        except ReportedError as error:
-            self._announce(str(error))
-            time.sleep(5 * _POLL)  # for the others to see it; who comes later tries anew
-            raise
-        self._announce("")
-
-    def _announce(self, failure: str) -> None:
-        _rewrite(self.ready, failure)
-        fcntl.flock(self.ready, fcntl.LOCK_EX)
-
-    def leave(self) -> None:
-        """Remove the folder; ranks that are still inside do not need its name any more."""
-        if self._is_ours():
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self._close()
-
-    def _is_ours(self) -> bool:
-        with suppress(FileNotFoundError):
-            return os.path.samestat((self.folder / "copier").stat(), os.fstat(self.copier.fileno()))
-        return False
-
-    def _close(self) -> None:
-        for file in (self.copier, self.ready, self.uploaded):
-            file.close()
-
-
-def _meeting_place(*arguments: str) -> Path:
-    """A folder of this job on this host: its ranks get the same, another job or user gets another."""
-    job = [os.environ.get(name, "") for name in _JOB_VARIABLES] if launcher_place().launched else [str(os.getpid())]
-    digest = hashlib.sha256(json.dumps([*job, *arguments]).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"densenet-modelarts-{os.getuid()}-{digest}"
-
-
 def _tried(
     failure: str, action: Callable[[], None], advice: Callable[[], str], pauses: Sequence[float] | None = None
 ) -> None:
@@ -362,28 +256,3 @@ def _mark(path: Path) -> list[int]:
     """What changes with the file: its size in bytes and its time of change in nanoseconds."""
     found = path.stat()
     return [found.st_size, found.st_mtime_ns]
-
-
-def _lock(file: TextIO, kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock the file if nobody else has; return whether that worked."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextmanager
-def _locked(file: TextIO) -> Iterator[None]:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _rewrite(file: TextIO, text: str) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(text)
-    file.flush()

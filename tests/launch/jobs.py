@@ -1,9 +1,14 @@
-"""Jobs in the tests: looking for the processes that belong to one, and waiting for what it does."""
+"""Jobs in the tests: starting one, looking for its processes, and waiting for what it does."""
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from commands import ROOT
+
+START = 120  # seconds that a job may take to get going on a busy machine
 MARK = "JOB_OF_A_TEST"  # an environment variable that every process of a job inherits
 
 
@@ -26,3 +31,29 @@ def wait_for(what: Callable[[], object], seconds: float) -> object:
         assert time.monotonic() < end, f"nothing came within {seconds} s"
         time.sleep(0.05)
     return value
+
+
+class Launched:
+    """A running script in `folder`; `prefix` goes before the command."""
+
+    def __init__(self, script: str, *arguments: object, folder: Path, prefix: tuple[str, ...] = (), **settings: object):
+        folder.mkdir(exist_ok=True)
+        self.folder, environment = folder, {name: str(value) for name, value in settings.items()}
+        self.process = subprocess.Popen(
+            [*prefix, "bash", str(ROOT / "scripts" / script), *map(str, arguments)],
+            cwd=folder, env=os.environ | {MARK: str(folder)} | environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def file(self, pattern: str) -> Path:
+        """The file that matches `pattern`, waited for; of several the last by name."""
+        return wait_for(lambda: sorted(self.folder.glob(pattern)), START)[-1]
+
+    def pid(self, name: str) -> int:
+        return int(self.file(f"logs/*/pids/{name}").read_text())
+
+    def done(self) -> tuple[int, str, str]:
+        """(exit status, output, last line on stderr) when it has ended, with nothing left of it."""
+        output, errors = self.process.communicate(timeout=300)
+        assert processes_of(self.folder) == []
+        return self.process.returncode, output, (errors.splitlines() or [""])[-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
-from src.model_utils import moxing_adapter
+from src.model_utils import host_meeting, moxing_adapter
 from src.model_utils.config import parse
 from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
@@ -42,7 +42,7 @@ class Cloud:
         monkeypatch.setenv("MOXING_STAND_IN", str(root / "buckets"))
         monkeypatch.syspath_prepend(ROOT / "tests" / "moxing_stand_in")
         monkeypatch.setattr(moxing_adapter, "_PAUSES", (0.01, 0.01, 0.01))
-        monkeypatch.setattr(moxing_adapter, "_POLL", 0.02)
+        monkeypatch.setattr(host_meeting, "_POLL", 0.02)
 
     def faults(self, words: str) -> None:
         self.monkeypatch.setenv("MOXING_STAND_IN_FAULTS", words)
@@ -342,7 +342,7 @@ def leave_stale_files(cloud: Cloud, monkeypatch) -> Path:
     for name, value in {"MS_ROLE": "MS_WORKER", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "8118"}.items():
         monkeypatch.setenv(name, value)
     keys = ("data_url", "train_url", "checkpoint_url", "data_path", "output_path", "load_path")
-    place = moxing_adapter._meeting_place(*(cloud.arguments()[key] for key in keys))
+    place = host_meeting.meeting_place(*(cloud.arguments()[key] for key in keys))
     for name, text in (("copier", ""), ("ready", "an old error"), ("uploaded", '{"one": [4, 0]}')):
         write(place / name, text)
     return place
