@@ -25,6 +25,8 @@ def create_run_folder(root: Path, stamp: str) -> Path:
     """
     try:
         return make_new(root / stamp, lambda path: path.mkdir(parents=True))
+    except FileExistsError:  # a link that leads nowhere
+        raise ReportedError(f"save_ckpt_path {root} is no folder and cannot become one; choose another path") from None
     except OSError as error:
         raise ReportedError(
             f"cannot create {root / stamp}: {error.strerror}; choose another --save_ckpt_path"

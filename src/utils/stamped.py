@@ -12,13 +12,15 @@ def time_stamp(now: datetime | None = None) -> str:
 
 
 def make_new(path: Path, make: Callable[[Path], object]) -> Path:
-    """`make(path)`, or with `_1`, `_2`, ... behind the stem until `make` raises no FileExistsError; the path made."""
+    """`make(path)`, or with `_1`, `_2`, ... behind the stem until `make` raises no FileExistsError; the path made.
+
+    Raises that error when what is in the way is not `path` but something above it.
+    """
     for attempt in count():
         candidate = path.with_name(f"{path.stem}_{attempt}{path.suffix}") if attempt else path
         try:
             make(candidate)
             return candidate
         except FileExistsError:
-            if not path.parent.is_dir():  # what is in the way is a file above it
-                raise NotADirectoryError(20, "Not a directory", str(path.parent)) from None
-    raise AssertionError
+            if not path.parent.is_dir():
+                raise

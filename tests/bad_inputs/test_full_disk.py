@@ -1,0 +1,76 @@
+"""What a disk can do to a run or an export: one clear line on stderr, and nothing that is not whole."""
+
+import resource
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from bad_inputs.command_line import assert_one_line
+from commands import ROOT, TINY, only
+
+import export
+from src.deploy import manifest as deploy_manifest
+from src.utils.errors import ReportedError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "file"),
+    [(100, "train.log"), (500, "config.yaml"), (3000, "preview.png"), (22_000, "0-1_5.ckpt"), (30_000, "curves.png")],
+)
+def test_full_disk(limit, file, tmp_path):
+    """A limit on the size of files stands in for it: what can still be written is whole, what cannot is not there."""
+    argv = [sys.executable, ROOT / "train.py", *TINY, "--save_ckpt_path", tmp_path]
+    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    done = subprocess.run(argv, capture_output=True, text=True, preexec_fn=full)
+    assert done.returncode == 1
+    assert_one_line(done.stderr, file)
+    assert "File too large" in done.stderr
+    assert not list(only(tmp_path).glob("*tmp*"))
+    assert all(path.stat().st_size <= limit for path in only(tmp_path).iterdir())
+    assert file == "train.log" or not (only(tmp_path) / file).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "flags"),
+    [
+        (1000, "--file_format ONNX"),  # MindSpore's own writing
+        (15_500, "--file_format ONNX"),
+        (16_000, "--file_format ONNX --quantize"),
+        (19_000, "--file_format ONNX --quantize"),
+        (50_000, "--file_format MINDIR"),
+        (50_000, "--file_format MINDIR --mindir_version 1"),
+    ],
+)
+def test_full_disk_leaves_no_model(limit, flags, trained_run, tmp_path, monkeypatch):
+    for folder in ("out", "temporary"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    argv = [sys.executable, ROOT / "export.py", "--ckpt_file", trained_run / "best.ckpt", *flags.split()]
+    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    done = subprocess.run(
+        [*argv, "--file_name", tmp_path / "out" / "model"], capture_output=True, text=True, preexec_fn=full
+    )
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "free the disk or ")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "temporary"]
+
+
+def test_a_model_without_its_description_is_not_left(trained_run, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ReportedError("no room")
+
+    monkeypatch.setattr(deploy_manifest, "write_text_atomically", refuse)
+    with pytest.raises(ReportedError, match="no room"):
+        export.main(["--ckpt_file", str(trained_run / "best.ckpt"), "--file_name", str(tmp_path / "model")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_that_mindspore_cannot_write_to(trained_run, tmp_path, monkeypatch):
+    (tmp_path / "my files").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "my files"))
+    with pytest.raises(ReportedError, match=r"the temporary folder is .*/my files/.* set TMPDIR to another one"):
+        export.main(["--ckpt_file", str(trained_run / "best.ckpt"), "--file_name", str(tmp_path / "model")])
+    assert [path.name for path in tmp_path.rglob("*")] == ["my files"]

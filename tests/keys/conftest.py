@@ -1,0 +1,117 @@
+"""Runs and exports that the tests of the keys share; each combination of flags is made once in a process."""
+
+from pathlib import Path
+
+import pytest
+from commands import only, write_cifar, write_pictures
+from keys.runs import BASE, ONNX, Model, Result
+
+import eval as evaluation
+import eval_onnx
+import export
+import train
+from src.deploy.manifest import Manifest, write_manifest
+
+# Its failed checks tell as much as those in the tests.
+pytest.register_assert_rewrite("keys.key_tables")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """They take a third of the time of such small runs and no key concerns them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for drawing in (
+            "train.save_preview",
+            "src.training.recorder.draw_curves",
+            "src.training.evaluation_report.draw_confusion",
+        ):
+            patch.setattr(drawing, lambda *arguments: arguments[-1].touch())
+        yield
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory) -> dict[str, str]:
+    """What stands in braces in the table."""
+    root = tmp_path_factory.mktemp("places")
+    write_pictures(root / "mixed", ("one", "two"), each=3)
+    write_cifar(root / "mixed" / "data_batch_1.bin", 8)
+    write_cifar(root / "cifar" / "data_batch_1.bin", 8)
+    write_cifar(root / "cifar6" / "data_batch_1.bin", 6)
+    for name, count in (("cifar", 8), ("cifar6", 6)):
+        write_cifar(root / name / "test_batch.bin", count)
+    (root / "onnx.yaml").write_text("file_format: ONNX\n")
+    (root / "lr.yaml").write_text("lr: 0.3\n")
+    train.main([*BASE, "--seed", "7", "--save_ckpt_path", str(root / "run")])
+    pretrained = only(root / "run") / "0-2_1.ckpt"
+    return {
+        "mixed": str(root / "mixed"),
+        "cifar": str(root / "cifar"),
+        "cifar6": str(root / "cifar6"),
+        "yaml": str(root / "lr.yaml"),
+        "onnx_yaml": str(root / "onnx.yaml"),
+        "other": str(root / "other"),
+        "pretrained": str(pretrained),
+    }
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, places):
+    """flags -> Result; each combination of flags is trained once."""
+    done = {}
+
+    def result(flags: str) -> Result:
+        if flags not in done:
+            output = tmp_path_factory.mktemp("run")
+            train.main([*BASE, *flags.format(**places).split(), "--save_ckpt_path", str(output)])
+            done[flags] = Result(only(output))
+        return done[flags]
+
+    return result
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, places, trained):
+    """flags -> Model; each combination of flags is exported once, from one checkpoint unless they name another."""
+    done = {}
+
+    def model(flags: str) -> Model:
+        if flags not in done:
+            name = tmp_path_factory.mktemp("model") / "model"
+            argv = [f"--ckpt_file={trained('').last}", f"--file_name={name}", *flags.format(**places).split()]
+            done[flags] = Model(export.main(argv))
+        return done[flags]
+
+    return model
+
+
+@pytest.fixture
+def described(monkeypatch, tmp_path):
+    """Runs export.py without the work, and returns the manifest and the threads that the work would have had."""
+
+    def export_model(_, manifest: Manifest, path: Path, *, threads: int) -> Manifest:
+        asked.append((manifest, threads))
+        path.touch()
+        write_manifest(manifest, path)
+        return manifest
+
+    asked = []
+    monkeypatch.setattr(export, "export_model", export_model)
+
+    def run_export(checkpoint: Path, *flags: str) -> tuple[Manifest, int]:
+        name = tmp_path / str(len(asked))
+        export.main(["--ckpt_file", str(checkpoint), "--file_name", str(name), *flags])
+        return asked[-1]
+
+    return run_export
+
+
+@pytest.fixture
+def command_line(trained, exported, tmp_path):
+    """command -> (its main, flags that work), to which a test adds one."""
+    commands = {
+        "train": (train.main, [*BASE, "--max_epoch", "1"]),
+        "eval": (evaluation.main, ["--ckpt_files", str(trained("").last)]),
+        "export": (export.main, ["--ckpt_file", str(trained("").last), "--file_name", str(tmp_path / "model")]),
+        "eval_onnx": (eval_onnx.main, ["--ckpt_files", str(exported(ONNX).path)]),
+    }
+    return lambda command: (commands[command][0], [*commands[command][1], "--save_ckpt_path", str(tmp_path / "out")])

@@ -1,0 +1,108 @@
+"""A row a key: two runs or exports that differ in it alone, and what differs."""
+
+from keys.runs import ONNX
+
+CONV0 = "backbone.features.conv0.weight"
+LAYER = "backbone.features.denseblock1.cell_list.0."
+TRANSITION = "backbone.features.transition1.features."
+CHANGED = object()  # anything but what it was
+
+GROUPED = "--per_batch_size 500 --grad_accumulation_steps 2"
+COSINE = "--lr_scheduler cosine_annealing"
+ZOO_STEM = "--net densenet121"
+PRETRAINED = "--train_pretrained {pretrained} --lr 1e-9"
+
+# (key, flags of both runs, what differs, the method of Result that shows it and its arguments, what it then returns)
+TRAIN = [
+    ("net", "", "--net densenet121", ("shape", CONV0), (8, 3, 7, 7)),
+    ("dataset", "--dataset folder --train_data_dir {mixed} --per_batch_size 4", "--dataset cifar10", ("images",),
+     "8 images of cifar10"),
+    ("num_classes", "", "--num_classes 12", ("shape", "head.fc.bias"), (12,)),
+    ("image_size", "", "--image_size 16", ("input_size",), 16),
+    ("growth_rate", "", "--growth_rate 6", ("shape", LAYER + "conv2.weight"), (6, 24, 3, 3)),
+    ("block_config", "", "--block_config 2,1", ("names", r"block1.cell_list.1.conv1"), CHANGED),
+    ("stem_features", "", "--stem_features 10", ("shape", CONV0), (10, 3, 3, 3)),
+    ("bn_size", "", "--bn_size 2", ("shape", LAYER + "conv1.weight"), (8, 8, 1, 1)),
+    ("compression", "", "--compression 1", ("shape", TRANSITION + "conv.weight"), (12, 12, 1, 1)),
+    ("drop_rate", "", "--drop_rate 0.5", ("names", r"^(?!moments).*block1.*random_state"), CHANGED),
+    ("transition_pool", "", "--transition_pool max", ("all_bits",), CHANGED),
+    ("stem_pool", ZOO_STEM, "--stem_pool same", ("all_bits",), CHANGED),
+    ("train_data_dir", "--dataset cifar10 --per_batch_size 4 --train_data_dir {cifar}", "--train_data_dir {cifar6}",
+     ("images",), "6 images of cifar10"),
+    ("eval_data_dir", "", "--eval_data_dir bundled", ("evaluated_epochs",), ["1", "2"]),
+    ("per_batch_size", "", "--per_batch_size 500", ("steps",), 2),
+    ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),
+    ("lr", "", "--lr 0.2", ("rates",), [0.2, 0.2]),
+    ("lr_epochs", "", "--lr_epochs 1", ("rates",), [0.1, 0.01]),
+    ("lr_gamma", "--lr_epochs 1", "--lr_gamma 0.5", ("rates",), [0.1, 0.05]),
+    ("lr_scheduler", "", COSINE, ("rates",), [0.1, 0.05]),
+    ("linear_lr_scaling", GROUPED, f"{GROUPED} --linear_lr_scaling", ("rates",), [0.2, 0.2]),
+    ("eta_min", COSINE, "--eta_min 0.02", ("rates",), [0.1, 0.06]),
+    ("T_max", COSINE, "--T_max 1", ("rates",), [0.1, 0.0]),
+    ("warmup_epochs", "", "--warmup_epochs 2", ("rates",), [0.05, 0.1]),
+    ("max_epoch", "", "--max_epoch 1", ("checkpoints",), ["0-1_1.ckpt"]),
+    ("momentum", "", "--momentum 0.5", ("all_bits",), CHANGED),
+    ("nesterov", "", "--nesterov", ("all_bits",), CHANGED),
+    ("weight_decay", "", "--weight_decay 0.1", ("all_bits",), CHANGED),
+    ("decay_norm_and_bias", "", "--decay_norm_and_bias false", ("all_bits",), CHANGED),
+    ("label_smooth", "", "--label_smooth", ("all_bits",), CHANGED),
+    ("label_smooth_factor", "--label_smooth", "--label_smooth_factor 0.3", ("all_bits",), CHANGED),
+    ("grad_clip_norm", "", "--grad_clip_norm 0.01", ("all_bits",), CHANGED),
+    ("grad_accumulation_steps", "--per_batch_size 500", "--grad_accumulation_steps 2", ("steps",), 1),
+    ("amp_level", "", "--amp_level O2", ("value", "loss_scale"), 1024.0),  # and with it the type of `auto`
+    ("loss_scale_type", "", "--loss_scale_type fixed", ("value", "loss_scale"), 1024.0),
+    ("loss_scale", "--loss_scale_type fixed", "--loss_scale 64", ("value", "loss_scale"), 64.0),
+    ("is_distributed", "", "--is_distributed 0", ("log_says", "running stand-alone: is_distributed is 0"), True),
+    ("seed", "", "--seed 2", ("all_bits",), CHANGED),
+    ("log_interval", "--per_batch_size 500", "--log_interval 2", ("window_lines",), 0),
+    ("ckpt_interval", "--per_batch_size 500", "--ckpt_interval 1", ("checkpoints",),
+     ["0-2_2.ckpt", "0-2_1.ckpt", "0-1_2.ckpt", "0-1_1.ckpt"]),
+    ("keep_checkpoint_max", "", "--keep_checkpoint_max 1", ("checkpoints",), ["0-2_1.ckpt"]),
+    ("eval_interval", "--eval_data_dir bundled", "--eval_interval 2", ("evaluated_epochs",), ["2"]),
+    ("train_pretrained", "--lr 1e-9", "--train_pretrained {pretrained}", ("all_bits",), CHANGED),
+    ("reset_head", PRETRAINED, "--reset_head", ("head",), CHANGED),
+    ("config_path", "", "--config_path {yaml}", ("rates",), [0.3, 0.15]),
+]  # fmt: skip
+
+# The same for export.py; the method is one of Model.
+CALIBRATED = f"{ONNX} --calibration_images 8"
+INT8 = f"{CALIBRATED} --quantize"
+CIFAR_INT8 = f"{INT8} --dataset cifar10 --train_data_dir {{cifar}} --eval_data_dir {{cifar}}"
+EXPORT = [
+    ("image_size", "", "--image_size 16", ("input_size",), 16),
+    ("train_data_dir", CIFAR_INT8, "--train_data_dir {cifar6}", ("numbers",), CHANGED),
+    ("eval_data_dir", CIFAR_INT8, "--eval_data_dir {cifar6}", ("measured_images",), 6),
+    ("config_path", "", "--config_path {onnx_yaml}", ("name",), "model.onnx"),
+    ("ckpt_file", ONNX, "--ckpt_file {pretrained}", ("numbers",), CHANGED),
+    ("file_format", "", ONNX, ("name",), "model.onnx"),
+    ("file_name", "", "--file_name {other}", ("name",), "other.mindir"),
+    ("batch_size", "", "--batch_size 3", ("says", "batch_size"), 3),
+    ("mindir_version", "", "--mindir_version 1", ("says", "mindir_version"), 1),
+    ("mindir_version", "", "--mindir_version 1", ("version_in_the_file",), 1),
+    ("export_fp16", ONNX, "--export_fp16", ("says", "precision"), "float16"),
+    ("quantize", CALIBRATED, "--quantize", ("says", "precision"), "int8"),
+    ("calibration_images", INT8, "--calibration_images 40", ("numbers",), CHANGED),
+]
+
+# Keys that a file without metadata needs, with the flags that make another network or input.
+ZOO = {
+    "net": "--net densenet121",
+    "num_classes": "--num_classes 12",
+    "image_size": "--image_size 16",
+    "growth_rate": "--growth_rate 6",
+    "block_config": "--block_config 2,1",
+    "stem_features": "--stem_features 10",
+    "bn_size": "--bn_size 2",
+    "compression": "--compression 1",
+    "transition_pool": "--transition_pool max",
+    "stem_pool": "--stem_pool same",
+}
+
+
+def assert_the_key_does_something(row: tuple, made) -> None:
+    """Look at what `made(flags)` gives without the row's flag and with it."""
+    _, common, flag, (method, *arguments), expected = row
+    before, after = (getattr(made(flags), method)(*arguments) for flags in (common, f"{common} {flag}".strip()))
+    assert before != after
+    if expected is not CHANGED:
+        assert after == expected

@@ -1,0 +1,88 @@
+"""What the keys of eval.py do, and those that eval_onnx.py has as well."""
+
+import pytest
+from commands import HELD_OUT_DIGITS, only, write_cifar
+from keys.runs import ONNX, predictions
+
+import eval as evaluation
+import eval_onnx
+from src.training import evaluation_report
+from src.utils.errors import UsageError
+
+pytestmark = pytest.mark.slow
+
+EVALUATORS = pytest.mark.parametrize("command", ["eval", "eval_onnx"])
+
+
+@pytest.fixture(scope="module")
+def base_predictions(trained, tmp_path_factory) -> str:
+    return predictions(trained("").last, tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def evaluator(trained, exported):
+    """command -> (its main, what it evaluates)."""
+    commands = {"eval": (evaluation.main, trained("").last), "eval_onnx": (eval_onnx.main, exported(ONNX).path)}
+    return commands.__getitem__
+
+
+def test_eval_refuses_another_network_and_follows_another_image_size(trained, base_predictions, tmp_path):
+    with pytest.raises(UsageError, match=r"growth_rate is 6, but .* was made with 4; leave --growth_rate out"):
+        predictions(trained("").last, tmp_path, "--growth_rate", "6")
+    assert predictions(trained("").last, tmp_path, "--image_size", "16", "--lr", "1") != base_predictions
+    logs = [path.read_text() for path in (tmp_path / "out").glob("*/eval.log")]
+    assert any("eval.py does not use --lr" in log for log in logs)
+
+
+def test_eval_is_distributed(command_line, tmp_path):
+    main, flags = command_line("eval")
+    main([*flags, "--is_distributed", "0"])
+    assert "running stand-alone: is_distributed is 0" in (only(tmp_path / "out") / "eval.log").read_text()
+
+
+def test_eval_ckpt_files_and_predictions(trained, base_predictions, tmp_path):
+    """Another file gives other answers; the answers are written only when asked for."""
+    assert predictions(trained("--seed 2").last, tmp_path) != base_predictions
+    evaluation.main(["--ckpt_files", str(trained("").last), "--save_ckpt_path", str(tmp_path / "quiet")])
+    assert not list((tmp_path / "quiet").glob("**/predictions*"))
+
+
+@EVALUATORS
+def test_dataset_and_eval_data_dir(command, evaluator, tmp_path):
+    """Records of CIFAR-10's form instead of the digits, and then another folder of them."""
+    main, model = evaluator(command)
+    for name, count in (("six", 6), ("four", 4)):
+        write_cifar(tmp_path / name / "test_batch.bin", count)
+        (tmp_path / f"of {name}").mkdir()
+        flags = ["--dataset", "cifar10", "--eval_data_dir", str(tmp_path / name)]
+        table = predictions(model, tmp_path / f"of {name}", *flags, main=main)
+        assert len(table.splitlines()) == 1 + count
+    assert len(predictions(model, tmp_path, main=main).splitlines()) == 1 + HELD_OUT_DIGITS
+    with pytest.raises(UsageError, match="found no eval_data_dir"):
+        predictions(model, tmp_path, "--dataset", "cifar10", main=main)
+
+
+@EVALUATORS
+def test_per_batch_size_and_workers(command, evaluator, tmp_path, monkeypatch):
+    asked = []
+    main, model = evaluator(command)
+
+    def batches(*arguments, **named):
+        asked.append(named)
+        return real(*arguments, **named)
+
+    real = evaluation_report.evaluation_batches
+    monkeypatch.setattr(evaluation_report, "evaluation_batches", batches)
+    for name, flags in (("a", "--per_batch_size 7 --num_parallel_workers 1"), ("b", "--per_batch_size 50")):
+        (tmp_path / name).mkdir()
+        predictions(model, tmp_path / name, *flags.split(), main=main)
+    assert [call["batch_size"] for call in asked] == [7, 50]
+    assert asked[0]["workers"] == 1
+
+
+@EVALUATORS
+def test_eval_config_path(command, command_line, tmp_path):
+    main, flags = command_line(command)
+    (tmp_path / "other.yaml").write_text(f"predictions: {tmp_path / 'from_yaml.csv'}\n")
+    main([*flags, "--config_path", str(tmp_path / "other.yaml")])
+    assert (tmp_path / "from_yaml.csv").is_file()

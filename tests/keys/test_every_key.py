@@ -1,0 +1,34 @@
+"""No key of any command is left out."""
+
+from keys.key_tables import EXPORT, TRAIN, ZOO
+
+from src.model_utils.options import COMMANDS, OPTIONS
+
+# What the tests in the files beside this one cover, apart from the tables.
+OTHERS = {
+    "train": "recompute on_bad_image num_parallel_workers device_target device_id rank group_size deterministic "
+    "save_ckpt_path debug resume",
+    "eval": "dataset eval_data_dir per_batch_size num_parallel_workers on_bad_image device_target device_id rank "
+    "group_size save_ckpt_path debug is_distributed config_path ckpt_files predictions",
+    "export": "dataset num_parallel_workers device_target device_id debug",
+    "eval_onnx": "net dataset eval_data_dir per_batch_size on_bad_image num_parallel_workers device_target device_id "
+    "save_ckpt_path config_path debug ckpt_files predictions images",
+}
+
+# tests/test_distributed.py: they need a second rank
+IN_OTHER_FILES = {"train": "is_save_on_master sync_bn_stats sync_batch_norm"}
+
+# tests/test_modelarts.py, and one by one tests/model_utils/test_moxing_adapter.py
+MODELARTS = {option.name for option in OPTIONS if option.group == "modelarts"}
+
+
+def test_every_key_is_covered():
+    covered = {
+        "train": {row[0] for row in TRAIN} | {*OTHERS["train"].split(), *IN_OTHER_FILES["train"].split()} | MODELARTS,
+        "eval": set(ZOO) | set(OTHERS["eval"].split()) | MODELARTS,
+        "export": {row[0] for row in EXPORT} | set(ZOO) | set(OTHERS["export"].split()) | MODELARTS,
+        "eval_onnx": set(OTHERS["eval_onnx"].split()),
+    }
+    assert set(covered) == set(COMMANDS)
+    for command, keys in covered.items():
+        assert keys == {option.name for option in OPTIONS if command in option.commands}
