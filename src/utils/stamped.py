@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 
 
@@ -16,11 +15,13 @@ def make_new(path: Path, make: Callable[[Path], object]) -> Path:
 
     Raises that error when what is in the way is not `path` but something above it.
     """
-    for attempt in count():
-        candidate = path.with_name(f"{path.stem}_{attempt}{path.suffix}") if attempt else path
+    candidate, attempt = path, 0
+    while True:
         try:
             make(candidate)
             return candidate
         except FileExistsError:
             if not path.parent.is_dir():
                 raise
+            attempt += 1
+            candidate = path.with_name(f"{path.stem}_{attempt}{path.suffix}")
