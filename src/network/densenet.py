@@ -18,6 +18,7 @@ from src.network.architecture import NETWORKS, Architecture, architecture
 from src.network.dropout import CountedDropout
 from src.network.recompute import RecomputedBottleneck, concatenate
 from src.network.sync_batch_norm import SyncBatchNorm
+from src.ops.dense_ops import DenseBlock, FinalNorm, Stem, Transition
 from src.utils.var_init import initialise
 
 __all__ = ["NETWORKS", "Architecture", "DenseNet", "architecture"]
@@ -128,10 +129,41 @@ class _Transition(nn.Cell):
         return self.features(x)
 
 
+def _trained(norm):
+    return norm.gamma, norm.beta
+
+
+def _running(norm):
+    return norm.moving_mean, norm.moving_variance
+
+
+class _FusedBackbone(nn.Cell):
+    """The layers of `_Backbone.features`, whose parameters it is given, as a few operators of our own (`src/ops`)."""
+
+    def __init__(self, arch: Architecture, library: str) -> None:
+        super().__init__()
+        self.stem = Stem(library, arch.stem_pool)
+        self.block = DenseBlock(library)
+        self.transition = Transition(library)
+        self.final_norm = FinalNorm(library)
+
+    def construct(self, images, stem, blocks, transitions, final_norm):
+        out = self.stem(images, *stem)
+        x, stats = out[0], out[1]
+        for number, parameters in enumerate(blocks):
+            out = self.block(x, stats, *parameters)
+            x, stats = out[0], out[1]
+            if number < len(transitions):
+                x, stats = self.transition(x, stats, *transitions[number])
+        return self.final_norm(x, stats, *final_norm)
+
+
 class _Backbone(nn.Cell):
     """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says."""
 
-    def __init__(self, arch: Architecture, batch_norm: BatchNorm, recompute: bool, seed: int) -> None:
+    def __init__(
+        self, arch: Architecture, batch_norm: BatchNorm, recompute: bool, seed: int, kernels: str | None
+    ) -> None:
         super().__init__()
         random = np.random.default_rng(seed)
         channels = arch.stem_features
@@ -156,9 +188,27 @@ class _Backbone(nn.Cell):
         features["relu5"] = nn.ReLU()
         self.features = nn.SequentialCell(features)
         self.out_channels = channels
+        names = list(features)
+        self.blocks_at = tuple(i for i, name in enumerate(names) if name.startswith("denseblock"))
+        self.fused = _FusedBackbone(arch, kernels) if kernels else None
 
     def construct(self, images):
-        return self.features(images)
+        if self.fused is None:
+            return self.features(images)
+        conv, norm = self.features[0], self.features[1]
+        stem = ((conv.weight, *_trained(norm)), _running(norm))
+        blocks, transitions = (), ()
+        for at in self.blocks_at:
+            trained, running = (), ()
+            for layer in self.features[at].cell_list:
+                trained += (*_trained(layer.norm1), layer.conv1.weight, *_trained(layer.norm2), layer.conv2.weight)
+                running += (*_running(layer.norm1), *_running(layer.norm2))
+            blocks += ((trained, running),)
+            if at != self.blocks_at[-1]:
+                norm, conv = self.features[at + 1].features[0], self.features[at + 1].features[3]
+                transitions += (((*_trained(norm), conv.weight), _running(norm)),)
+        norm = self.features[self.blocks_at[-1] + 1]
+        return self.fused(images, stem, blocks, transitions, (_trained(norm), _running(norm)))
 
 
 class _Head(nn.Cell):
@@ -188,10 +238,11 @@ class DenseNet(nn.Cell):
         recompute: bool = False,
         seed: int = 0,
         norm_ranks: int = 1,
+        kernels: str | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = _Backbone(architecture, partial(_batch_norm, ranks=norm_ranks), recompute, seed)
+        self.backbone = _Backbone(architecture, partial(_batch_norm, ranks=norm_ranks), recompute, seed, kernels)
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
         initialise(self, seed)
 

@@ -1,0 +1,342 @@
+"""Compile the C++ kernels of src/ops/cpp, once for each kind of CPU, and say whether they are used and why.
+
+python -m src.ops.build --check
+
+The library is kept in ${XDG_CACHE_HOME:-~/.cache}/densenet-mindspore/kernels. CXX names the compiler, otherwise it is
+g++, clang++ or c++. DENSENET_KERNELS_ISA (avx512, avx2) asks for less than the CPU has. The exit status is 1 when the
+kernels cannot be used.
+"""
+
+import atexit
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from src.deploy.arguments import Parser
+from src.utils.errors import ReportedError, UsageError, run
+from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
+from src.utils.logging import get_logger
+
+SOURCES = Path(__file__).parent / "cpp"
+LIBRARY_NAME = "libdensenet_kernels.so"
+LOG_NAME = "compile.log"
+ISA_VARIABLE = "DENSENET_KERNELS_ISA"
+_CPUINFO = Path("/proc/cpuinfo")
+# Without warnings: a newer compiler that knows more of them must not cost its user the kernels. The tests ask for all.
+_FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """One of a processor's ways to compute: the machine and features that it takes, and the compiler's flags for it."""
+
+    machine: str
+    features: frozenset[str]
+    flags: tuple[str, ...]
+
+
+# The best of each machine first. Never -march=native: a cache may be shared by machines of several kinds.
+INSTRUCTION_SETS = {
+    "avx512": InstructionSet(
+        "x86_64",
+        frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"}),
+        (
+            *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"),
+            "-mprefer-vector-width=512",
+        ),
+    ),
+    "avx2": InstructionSet("x86_64", frozenset({"avx2", "fma"}), ("-mavx2", "-mfma")),
+    "neon": InstructionSet("aarch64", frozenset({"asimd"}), ()),
+}
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The compiled kernels, or why there are none.
+
+    library: for `ops.Custom(f"{library}:function", ...)`; None when the kernels cannot be used. instruction_set: the
+    one of INSTRUCTION_SETS that it is compiled for, None without a library. reason: what is used and why, a sentence.
+    """
+
+    library: Path | None
+    instruction_set: str | None
+    reason: str
+
+
+class _CompilationError(ReportedError):
+    """The compiler refused the sources, and would anywhere else."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print what is used and why. Raises ReportedError when the kernels cannot be used."""
+    parser = Parser("python -m src.ops.build --check", __doc__)
+    parser.add_argument("--check", action="store_true", required=True)
+    parser.parse_args(argv)
+    found = kernels()
+    print(f"instruction set: {detect_instruction_set() or 'none that the kernels know'}")
+    print(f"bf16: {bf16_support() or 'none'}")
+    if found.library is None:
+        raise ReportedError(found.reason)
+    compiler = find_compiler()
+    print(f"compiler: {shlex.join(compiler)}, {_version(compiler)}")
+    print(f"library: {found.library}")
+    print(found.reason)
+
+
+@cache
+def kernels(sources: Path = SOURCES) -> Kernels:
+    """The kernels in `sources` for this CPU, compiled if they have not been; asked once a process.
+
+    Processes that start together compile once and wait for each other. Raises UsageError for a value of
+    DENSENET_KERNELS_ISA that is none; everything else that is in the way becomes the reason.
+    """
+    instruction_set = detect_instruction_set()
+    if instruction_set is None:
+        known = ", ".join(INSTRUCTION_SETS)
+        return Kernels(None, None, f"the C++ kernels are not used: {_CPUINFO} names none of {known} for this CPU")
+    try:
+        library, origin = _library(instruction_set, sources)
+    except ReportedError as error:
+        return Kernels(None, None, f"the C++ kernels are not used: {error}")
+    return Kernels(library, instruction_set, f"the C++ kernels are used: {instruction_set}, {origin}")
+
+
+def detect_instruction_set(cpuinfo: Path = _CPUINFO, machine: str = "") -> str | None:
+    """The best of INSTRUCTION_SETS that the CPU has, or the one that DENSENET_KERNELS_ISA asks for; None without any.
+
+    machine: as `platform.machine()` names it, which is the default. Raises UsageError for a value of the variable that
+    is unknown or not in this CPU.
+    """
+    machine, features = machine or platform.machine(), _cpu_features(cpuinfo)
+    there = [
+        name for name, one in INSTRUCTION_SETS.items() if one.machine == machine and one.features.issubset(features)
+    ]
+    asked = os.environ.get(ISA_VARIABLE)
+    if asked and asked not in there:
+        known = f"this CPU has {' and '.join(there) or 'none of them'}"
+        raise UsageError(f"{ISA_VARIABLE} is {asked!r}, expected one of {', '.join(INSTRUCTION_SETS)}; {known}")
+    return asked or next(iter(there), None)
+
+
+def bf16_support(cpuinfo: Path = _CPUINFO) -> str | None:
+    """How the CPU multiplies bfloat16: `amx`, which the process has yet to ask Linux for, `avx512_bf16`, or None."""
+    features = _cpu_features(cpuinfo)
+    if features.issuperset({"amx_bf16", "amx_tile"}):
+        return "amx"
+    return "avx512_bf16" if "avx512_bf16" in features else None
+
+
+def find_compiler() -> list[str]:
+    """The words that call the C++ compiler, the first an absolute path: CXX, otherwise g++, clang++ or c++.
+
+    Raises ReportedError when there is none.
+    """
+    asked = os.environ.get("CXX", "").strip()
+    try:
+        commands = [shlex.split(asked)] if asked else [["g++"], ["clang++"], ["c++"]]
+    except ValueError as error:
+        raise ReportedError(f"CXX is {asked!r}, which is no command ({error}); correct or unset it") from None
+    for name, *arguments in commands:
+        if path := shutil.which(name):
+            return [os.path.abspath(path), *arguments]  # noqa: PTH100, its links may be what tells it its job
+    if asked:
+        raise ReportedError(f"CXX names {commands[0][0]!r}, which is no program; correct or unset it")
+    raise ReportedError("no C++ compiler was found; install g++, or name one in CXX")
+
+
+def compile_command(compiler: Sequence[str], instruction_set: str, sources: Path, library: Path) -> list[str]:
+    """The one call that makes `library` of all .cc files in `sources`."""
+    files = sorted(map(str, sources.glob("*.cc")))
+    return [*compiler, *_FLAGS, *INSTRUCTION_SETS[instruction_set].flags, "-o", str(library), *files]
+
+
+def _cpu_features(cpuinfo: Path) -> frozenset[str]:
+    """What the first core can do; no more is read, a large machine takes long to describe all of them."""
+    try:
+        with cpuinfo.open(encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                name, _, words = line.partition(":")
+                if name.strip() in ("flags", "Features"):  # x86, Arm
+                    return frozenset(words.split())
+    except OSError:
+        pass  # another operating system
+    return frozenset()
+
+
+def _library(instruction_set: str, sources: Path) -> tuple[Path, str]:
+    """The loadable library and where it comes from. Raises ReportedError when there is none."""
+    compiler = find_compiler()
+    texts = _texts(sources)
+    key = f"{instruction_set}-{_key(compiler, instruction_set, texts)}"
+
+    def compile_to(library: Path) -> None:
+        get_logger().info("compiling the C++ kernels for %s with %s", instruction_set, compiler[0])
+        _compile(compile_command(compiler, instruction_set, sources, library), library.with_name(LOG_NAME))
+        if _texts(sources) != texts:  # the key would promise what the library is not
+            raise _CompilationError(f"{sources} changed while it was compiled; start again")
+
+    try:
+        return _library_in(_cache_folder() / key, compile_to)
+    except _CompilationError:
+        raise
+    except ReportedError as error:
+        refusal = error
+    try:
+        library, origin = _library_in(_private_folder() / key, compile_to)
+    except _CompilationError:
+        atexit.unregister(_remove)  # it names the log in there
+        raise
+    except ReportedError as error:
+        raise ReportedError(f"{refusal}, and {error}") from error
+    return library, f"{origin} for this process alone, because {refusal}"
+
+
+def _library_in(folder: Path, compile_to: Callable[[Path], None]) -> tuple[Path, str]:
+    """The library in `folder`, compiled there when it is not. Raises ReportedError."""
+    library = folder / LIBRARY_NAME
+    try:
+        if _loads(library):
+            return library, "found in the cache"
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _loads(library):  # another process was first
+                return library, "found in the cache"
+            for leftover in folder.glob(TEMPORARY_PREFIX + "*"):  # of one that was killed
+                leftover.unlink(missing_ok=True)
+            started = time.monotonic()
+            write_atomically(library, compile_to)
+            write_text_atomically(_digest_file(library), _digest(library))
+            _load(library)
+    except OSError as error:
+        raise ReportedError(f"{library} cannot be used ({error.strerror or error})") from error
+    return library, f"compiled in {time.monotonic() - started:.1f} s"
+
+
+def _compile(command: Sequence[str], log: Path) -> None:
+    """Run `command`; leave it and what it says in `log`. Raises _CompilationError when it fails."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            command,
+            env=os.environ | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    except OSError as error:
+        raise _CompilationError(f"{command[0]} cannot be run ({error.strerror}); correct or unset CXX") from error
+    called = shlex.join(command).encode(errors="backslashreplace")
+    write_atomically(log, lambda temporary: temporary.write_bytes(called + b"\n" + done.stdout))
+    if done.returncode:
+        lines = done.stdout.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        why = next((line for line in lines if "error:" in line), lines[-1]).strip()[:200]
+        raise _CompilationError(f"{command[0]} does not compile them ({why}); all that it said is in {log}")
+
+
+def _load(library: Path) -> None:
+    """Raise OSError when the library is not there, not what was compiled, or does not run here."""
+    # Asked first: the loader does not survive a library that was cut short.
+    if _digest_file(library).read_bytes() != _digest(library).encode():
+        raise OSError("it is not what was compiled")
+    ctypes.CDLL(str(library))
+
+
+def _loads(library: Path) -> bool:
+    try:
+        _load(library)
+    except OSError:
+        return False
+    return True
+
+
+def _digest(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()
+
+
+def _digest_file(library: Path) -> Path:
+    return library.with_suffix(".sha256")
+
+
+def _texts(sources: Path) -> dict[str, str]:
+    """SHA-256 of each source and header, by name."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(sources.iterdir())
+        if path.suffix in (".cc", ".h")
+    }
+
+
+def _key(compiler: Sequence[str], instruction_set: str, texts: dict[str, str]) -> str:
+    """Changes with the sources, the flags and the compiler, which is told by its file: it may be slow to say more."""
+    programs = [Path(path).resolve() for word in compiler if (path := shutil.which(word))]  # of `ccache g++` both
+    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in programs]
+    flags = [*_FLAGS, *INSTRUCTION_SETS[instruction_set].flags]
+    return hashlib.sha256(json.dumps([compiler, stamps, flags, texts]).encode()).hexdigest()[:16]
+
+
+def _version(compiler: Sequence[str]) -> str:
+    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    return next(iter(done.stdout.splitlines()), "which does not tell its version")
+
+
+def _cache_folder() -> Path:
+    """The user's own folder, which nobody else can have put a library into. Raises ReportedError without one."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = (Path(named) if named else Path.home() / ".cache") / "densenet-mindspore/kernels"
+        if not folder.is_absolute():
+            raise ReportedError(f"{folder} is no absolute path; set {'XDG_CACHE_HOME' if named else 'HOME'} to one")
+        _check_loadable_from(folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except RuntimeError:  # of Path.home
+        raise ReportedError("this user has no home; set XDG_CACHE_HOME to a folder") from None
+    except OSError as error:
+        raise ReportedError(f"{folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME") from error
+    if found.st_uid != os.geteuid():
+        raise ReportedError(f"{folder} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own")
+    if found.st_mode & 0o022:
+        raise ReportedError(f"{folder} can be written by others; make it yours: chmod 700")
+    return folder
+
+
+def _private_folder() -> Path:
+    """A new temporary folder, removed when the process ends. Raises ReportedError when it cannot be made."""
+    try:
+        _check_loadable_from(Path(tempfile.gettempdir()))
+        folder = Path(tempfile.mkdtemp(prefix="densenet-kernels-"))
+    except OSError as error:
+        raise ReportedError(f"there is no temporary folder ({error.strerror}); set TMPDIR") from error
+    atexit.register(_remove, folder)
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_loadable_from(folder: Path) -> None:
+    """Raise ReportedError when MindSpore would not load a library from below `folder`."""
+    if ":" in str(folder) or not str(folder).isprintable():
+        raise ReportedError(f"MindSpore loads nothing from {str(folder)!a}: it has a colon or is not printable")
+    allowed = os.environ.get("MS_CUSTOM_AOT_WHITE_LIST")
+    if allowed is not None and not (allowed and folder.resolve().is_relative_to(Path(allowed).resolve())):
+        raise ReportedError(f"MS_CUSTOM_AOT_WHITE_LIST lets MindSpore load from {allowed!r} only, not from {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,414 @@
+#include "dense_block.h"
+
+#include <cstring>
+
+#include "gemm.h"
+#include "parallel.h"
+#include "simd.h"
+#include "tiles.h"
+
+namespace densenet {
+namespace {
+
+// x (P, pixel_stride(in_channels)) into the first channels of features (P, stride), whose lanes beyond the last
+// channel become zero.
+void copy_input(const DenseBlock& block, int threads, const float* x, float* features) {
+  const long x_stride = pixel_stride(block.in_channels), stride = block.stride();
+  parallel(threads, [&](int thread) {
+    const Range pixels = share(block.extent.pixels(), thread, threads);
+    for (long p = pixels.begin; p < pixels.end; p++) {
+      std::memcpy(features + p * stride, x + p * x_stride, sizeof(float) * block.in_channels);
+      std::fill(features + p * stride + block.out_channels(), features + (p + 1) * stride, 0.0f);
+    }
+  });
+}
+
+// tile (height + 2, width + 2, channels) = relu(affine(x)) around the lines first .. first + height - 1 of an image
+// x (image_height, width, channels); zero outside of the image. channels: a multiple of kLanes.
+void fill_tile(const float* x, int image_height, int width, int channels, int first, int height, const Affine& affine,
+               float* tile) {
+  const long line = static_cast<long>(width + 2) * channels;
+  for (int y = first - 1; y <= first + height; y++, tile += line) {
+    if (y < 0 || y >= image_height) {
+      std::fill(tile, tile + line, 0.0f);
+      continue;
+    }
+    std::fill(tile, tile + channels, 0.0f);
+    normalise_relu(x + static_cast<long>(y) * width * channels, channels, width, channels, affine, tile + channels,
+                   channels);
+    std::fill(tile + line - channels, tile + line, 0.0f);
+  }
+}
+
+// bottlenecks = conv1(relu(norm1(features)))
+class Conv1x1 {
+ public:
+  Conv1x1(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        weights_(static_cast<size_t>(block.out_channels()) * padded(block.width)),
+        scratch_(buffers(threads, Chunks::scratch_floats(block.out_channels()))) {}
+
+  // moments: null, or of each thread, to which those of the bottlenecks are added.
+  void run(int layer, const float* features, const Affine& affine, float* bottlenecks, std::vector<Moments>* moments) {
+    const int channels = block_.channels(layer), width = block_.width, wide = padded(width);
+    const float* weights = block_.layers[layer].conv1;
+    weights_.pack(1, channels, wide, threads_, [&](int, int c, int k) {
+      return k < width ? weights[static_cast<long>(k) * channels + c] : 0.0f;
+    });
+    const Chunks chunks(block_.extent.pixels(), channels, threads_);
+    const long stride = block_.stride(), tile_stride = scratch_stride(channels);
+    parallel(threads_, [&](int thread) {
+      float* tile = scratch_[thread].get();
+      const Range mine = share(chunks.count(), thread, threads_);
+      for (long chunk = mine.begin; chunk < mine.end; chunk++) {
+        const long first = chunks.first(chunk), rows = chunks.length(chunk);
+        normalise_relu(features + first * stride, stride, rows, channels, affine, tile, tile_stride);
+        multiply(tile, tile_stride, 0, static_cast<int>(rows), weights_, bottlenecks + first * wide, wide);
+        if (moments) (*moments)[thread].add(bottlenecks + first * wide, wide, rows, 0, wide);
+      }
+    });
+  }
+
+ private:
+  const DenseBlock& block_;
+  int threads_;
+  Panels weights_;
+  std::vector<Buffer> scratch_;
+};
+
+// features behind those of the layer's input = conv2(relu(norm2(bottlenecks)))
+class Conv3x3 {
+ public:
+  Conv3x3(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        strips_(block.extent, padded(block.width), threads),
+        weights_(9ul * padded(block.width) * padded(block.growth)),
+        tiles_(buffers(threads, tile_floats())),
+        lines_(buffers(threads, static_cast<size_t>(block.extent.width) * padded(block.growth))) {}
+
+  void run(int layer, const float* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
+    const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
+    const float* weights = block_.layers[layer].conv2;
+    weights_.pack(3, 3 * wide, columns, threads_, [&](int ky, int kx_k, int g) {
+      const int kx = kx_k / wide, k = kx_k % wide;
+      return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + ky) * 3 + kx] : 0.0f;
+    });
+    const Extent& extent = block_.extent;
+    const long stride = block_.stride(), image = static_cast<long>(extent.height) * extent.width * wide;
+    const long tile_line = static_cast<long>(extent.width + 2) * wide;
+    parallel(threads_, [&](int thread) {
+      float *tile = tiles_[thread].get(), *line = lines_[thread].get();
+      const Range mine = share(strips_.count(), thread, threads_);
+      for (long strip = mine.begin; strip < mine.end; strip++) {
+        fill_tile(bottlenecks + strips_.image(strip) * image, extent.height, extent.width, wide, strips_.first(strip),
+                  strips_.height(strip), affine, tile);
+        float* out = features + strips_.first_pixel(strip) * stride + block_.channels(layer);
+        for (int y = 0; y < strips_.height(strip); y++) {
+          multiply(tile + y * tile_line, wide, tile_line, extent.width, weights_, line, columns);
+          if (moments) (*moments)[thread].add(line, columns, extent.width, 0, columns);
+          for (int x = 0; x < extent.width; x++, out += stride) {
+            std::memcpy(out, line + static_cast<long>(x) * columns, sizeof(float) * growth);
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  size_t tile_floats() const {
+    return static_cast<size_t>(strips_.max_height + 2) * (block_.extent.width + 2) * padded(block_.width);
+  }
+
+  const DenseBlock& block_;
+  int threads_;
+  Strips strips_;
+  Panels weights_;
+  std::vector<Buffer> tiles_, lines_;
+};
+
+// Backward through conv2(relu(norm2(bottlenecks))).
+class Conv3x3Backward {
+ public:
+  Conv3x3Backward(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        strips_(block.extent, padded(block.width) + block.growth, threads),
+        weights_(9ul * block.growth * padded(block.width)),
+        tiles_(buffers(threads, pixels() * padded(block.width))),
+        d_tiles_(buffers(threads, pixels() * block.growth)),
+        lines_(buffers(threads, static_cast<size_t>(block.extent.width) * kMaxVectors * kLanes)),
+        d_weights_(buffers(threads, weight_floats())) {}
+
+  // d_features (P, stride) and, for what later normalisations add to it, correction * features. Out: d_relu
+  // (P, padded(width)), the gradient of norm2's output, its sums of each thread, and d_conv2.
+  void run(int layer, const float* features, const float* d_features, const Correction& correction,
+           const float* bottlenecks, const Affine& affine, const float* mean, float* d_relu,
+           std::vector<NormSums>& sums, float* d_conv2) {
+    const int growth = block_.growth, width = block_.width, wide = padded(width);
+    const float* weights = block_.layers[layer].conv2;
+    weights_.pack(3, 3 * growth, wide, threads_, [&](int ky, int kx_g, int k) {  // turned by 180 degrees
+      const int kx = kx_g / growth, g = kx_g % growth;
+      return k < width ? weights[((static_cast<long>(g) * width + k) * 3 + 2 - ky) * 3 + 2 - kx] : 0.0f;
+    });
+    const Extent& extent = block_.extent;
+    const long image = static_cast<long>(extent.height) * extent.width * wide;
+    const long tile_line = static_cast<long>(extent.width + 2) * wide, d_line = (extent.width + 2L) * growth;
+    parallel(threads_, [&](int thread) {
+      float *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get(), *d_weights = d_weights_[thread].get();
+      std::fill(d_weights, d_weights + weight_floats(), 0.0f);
+      const Range mine = share(strips_.count(), thread, threads_);
+      for (long strip = mine.begin; strip < mine.end; strip++) {
+        const int height = strips_.height(strip);
+        fill_tile(bottlenecks + strips_.image(strip) * image, extent.height, extent.width, wide, strips_.first(strip),
+                  height, affine, tile);
+        fill_gradient_tile(layer, strip, features, d_features, correction, d_tile);
+        for (int tap = 0; tap < 9; tap++) {
+          const Pixels a{d_tile + d_line + growth, growth, d_line};
+          const Pixels b{tile + tap / 3 * tile_line + tap % 3 * wide, wide, tile_line};
+          accumulate(a, growth, b, wide, extent.width, height, d_weights + static_cast<long>(tap) * growth * wide);
+        }
+        const long first = strips_.first_pixel(strip) * wide;
+        for (int panel = 0; panel < weights_.count(); panel++) {
+          for (int y = 0; y < height; y++) {
+            const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
+            multiply(d_tile + y * d_line, growth, d_line, extent.width, weights_, panel, lines_[thread].get(), lanes);
+            const long line = first + static_cast<long>(y) * extent.width * wide + column;
+            mask(lines_[thread].get(), lanes, tile + (y + 1) * tile_line + wide + column, bottlenecks + line,
+                 mean + column, column, d_relu + line, sums[thread]);
+          }
+        }
+      }
+    });
+    reduce(d_weights_, static_cast<long>(weight_floats()));
+    for (int g = 0; g < growth; g++) {
+      for (int k = 0; k < width; k++) {
+        for (int tap = 0; tap < 9; tap++) {
+          *d_conv2++ = d_weights_[0][(static_cast<size_t>(tap) * growth + g) * wide + k];
+        }
+      }
+    }
+  }
+
+ private:
+  size_t pixels() const { return static_cast<size_t>(strips_.max_height + 2) * (block_.extent.width + 2); }
+  size_t weight_floats() const { return 9ul * block_.growth * padded(block_.width); }
+
+  // d_tile (height + 2, width + 2, growth): the gradient of the layer's output around a strip, zero outside the image.
+  void fill_gradient_tile(int layer, long strip, const float* features, const float* d_features,
+                          const Correction& correction, float* d_tile) const {
+    const int growth = block_.growth, width = block_.extent.width;
+    const long stride = block_.stride(), line = (width + 2L) * growth;
+    const int first = strips_.first(strip);
+    for (int y = first - 1; y <= first + strips_.height(strip); y++, d_tile += line) {
+      if (y < 0 || y >= block_.extent.height) {
+        std::fill(d_tile, d_tile + line, 0.0f);
+        continue;
+      }
+      std::fill(d_tile, d_tile + growth, 0.0f);
+      std::fill(d_tile + line - growth, d_tile + line, 0.0f);
+      const long start = (strips_.first_pixel(strip) + static_cast<long>(y - first) * width) * stride;
+      for (int x = 0; x < width; x++) {
+        const long pixel = start + x * stride + block_.channels(layer);
+        for (int g = 0; g < growth; g += kLanes) {
+          const int lanes = std::min(kLanes, growth - g);
+          const Vec d = load_first(d_features + pixel + g, lanes) + load(correction.constant.get() + g) +
+                        load(correction.slope.get() + g) * load_first(features + pixel + g, lanes);
+          store_first(d_tile + (x + 1L) * growth + g, d, lanes);
+        }
+      }
+    }
+  }
+
+  // One line of pixels, `lanes` channels of them: d_relu = d where the ReLU's output y was positive, and its sums.
+  void mask(const float* d, int lanes, const float* y, const float* x, const float* mean, int column, float* d_relu,
+            NormSums& sums) const {
+    const int wide = padded(block_.width);
+    for (int j = 0; j < lanes; j += kLanes) {
+      Vec sum{}, centred{};
+      const Vec m = load(mean + j);
+      for (int p = 0; p < block_.extent.width; p++) {
+        const long i = static_cast<long>(p) * wide + j;
+        const Vec masked = where_positive(load(y + i), load(d + static_cast<long>(p) * lanes + j));
+        store(d_relu + i, masked);
+        sum += masked;
+        centred += masked * (load(x + i) - m);
+      }
+      sums.add(column + j, sum, centred);
+    }
+  }
+
+  const DenseBlock& block_;
+  int threads_;
+  Strips strips_;
+  Panels weights_;
+  std::vector<Buffer> tiles_, d_tiles_, lines_, d_weights_;
+};
+
+// Backward through conv1(relu(norm1(features))).
+class Conv1x1Backward {
+ public:
+  Conv1x1Backward(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        weights_(static_cast<size_t>(padded(block.out_channels())) * block.width),
+        tiles_(buffers(threads, Chunks::scratch_floats(block.out_channels()))),
+        d_tiles_(buffers(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
+        panels_(buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes)),
+        d_weights_(buffers(threads, static_cast<size_t>(block.out_channels()) * padded(block.width))) {}
+
+  // d_relu2: of norm2's output; its gradient of the bottlenecks is affine2.scale * d_relu2 + correction2 of them.
+  // d_to (P, to_stride) = d_from (P, stride) + the gradient of this layer's input, in the input's channels.
+  void run(int layer, const float* features, const Affine& affine, const float* mean, const float* bottlenecks,
+           const float* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
+           float* d_to, long to_stride, std::vector<NormSums>& sums, float* d_conv1) {
+    const int channels = block_.channels(layer), width = block_.width, wide = padded(width);
+    const float* weights = block_.layers[layer].conv1;
+    weights_.pack(1, width, padded(channels), threads_, [&](int, int k, int c) {
+      return c < channels ? weights[static_cast<long>(k) * channels + c] : 0.0f;
+    });
+    const Chunks chunks(block_.extent.pixels(), channels, threads_);
+    const long stride = block_.stride(), tile_stride = scratch_stride(channels), d_stride = scratch_stride(width);
+    parallel(threads_, [&](int thread) {
+      float *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get(), *panel_d = panels_[thread].get();
+      float* d_weights = d_weights_[thread].get();
+      std::fill(d_weights, d_weights + static_cast<long>(channels) * wide, 0.0f);
+      const Range mine = share(chunks.count(), thread, threads_);
+      for (long chunk = mine.begin; chunk < mine.end; chunk++) {
+        const long first = chunks.first(chunk), rows = chunks.length(chunk);
+        normalise_relu(features + first * stride, stride, rows, channels, affine, tile, tile_stride);
+        for (long p = 0; p < rows; p++) {
+          for (int k = 0; k < wide; k += kLanes) {
+            const long i = (first + p) * wide + k;
+            store(d_tile + p * d_stride + k,
+                  load(affine2.scale.get() + k) * load(d_relu2 + i) +
+                      (load(correction2.slope.get() + k) * load(bottlenecks + i) +
+                       load(correction2.constant.get() + k)));
+          }
+        }
+        accumulate({tile, tile_stride, 0}, channels, {d_tile, d_stride, 0}, wide, static_cast<int>(rows), 1,
+                   d_weights);
+        for (int panel = 0; panel < weights_.count(); panel++) {
+          const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
+          multiply(d_tile, d_stride, 0, static_cast<int>(rows), weights_, panel, panel_d, lanes);
+          for (int j = 0; j < lanes; j += kLanes) {
+            const int c = column + j;
+            const Vec scale = load(affine.scale.get() + c), m = load_first(mean + c, std::min(kLanes, channels - c));
+            Vec sum{}, centred{};
+            for (long p = 0; p < rows; p++) {
+              const long i = (first + p) * stride + c;
+              const Vec d = where_positive(load(tile + p * tile_stride + c), load(panel_d + p * lanes + j));
+              sum += d;
+              centred += d * (load(features + i) - m);
+              store(d_to + (first + p) * to_stride + c, load(d_from + i) + scale * d);
+            }
+            sums[thread].add(c, sum, centred);
+          }
+        }
+      }
+    });
+    reduce(d_weights_, static_cast<long>(channels) * wide);
+    for (int k = 0; k < width; k++) {
+      for (int c = 0; c < channels; c++) *d_conv1++ = d_weights_[0][static_cast<size_t>(c) * wide + k];
+    }
+  }
+
+ private:
+  const DenseBlock& block_;
+  int threads_;
+  Panels weights_;
+  std::vector<Buffer> tiles_, d_tiles_, panels_, d_weights_;
+};
+
+}  // namespace
+
+void train_forward(const DenseBlock& block, const float* x, const float* x_stats, const BlockFeatures& out) {
+  const int threads = thread_count(), width = block.width, wide = padded(width), total_channels = block.out_channels();
+  const long pixels = block.extent.pixels();
+  copy_input(block, threads, x, out.features);
+  float *mean = out.stats, *variance = out.stats + total_channels;
+  std::copy(x_stats, x_stats + block.in_channels, mean);
+  std::copy(x_stats + block.in_channels, x_stats + 2 * block.in_channels, variance);
+
+  Conv1x1 conv1(block, threads);
+  Conv3x3 conv2(block, threads);
+  Affine affine1(total_channels), affine2(width);
+  for (int i = 0; i < block.count(); i++) {
+    const DenseLayer& layer = block.layers[i];
+    const int channels = block.channels(i);
+    float* bottlenecks = out.bottlenecks + i * pixels * wide;
+    float *mean2 = out.bottleneck_stats + 2L * i * width, *variance2 = mean2 + width;
+
+    affine1.set(layer.norm1, mean, variance, channels);
+    follow(layer.norm1, pixels, channels, mean, variance);
+    std::vector<Moments> moments2(threads, Moments(wide));
+    conv1.run(i, out.features, affine1, bottlenecks, &moments2);
+    total(moments2).finish(pixels, 0, width, mean2, variance2);
+
+    affine2.set(layer.norm2, mean2, variance2, width);
+    follow(layer.norm2, pixels, width, mean2, variance2);
+    std::vector<Moments> moments(threads, Moments(padded(block.growth)));
+    conv2.run(i, bottlenecks, affine2, out.features, &moments);
+    total(moments).finish(pixels, 0, block.growth, mean + channels, variance + channels);
+  }
+}
+
+void infer(const DenseBlock& block, const float* x, float* features, float* bottlenecks) {
+  const int threads = thread_count();
+  copy_input(block, threads, x, features);
+  Conv1x1 conv1(block, threads);
+  Conv3x3 conv2(block, threads);
+  Affine affine1(block.out_channels()), affine2(block.width);
+  for (int i = 0; i < block.count(); i++) {
+    const DenseLayer& layer = block.layers[i];
+    affine1.set(layer.norm1, layer.norm1.mean, layer.norm1.variance, block.channels(i));
+    conv1.run(i, features, affine1, bottlenecks, nullptr);
+    affine2.set(layer.norm2, layer.norm2.mean, layer.norm2.variance, block.width);
+    conv2.run(i, bottlenecks, affine2, features, nullptr);
+  }
+}
+
+void backward(const DenseBlock& block, const BlockFeatures& saved, const float* d_features, const float* d_stats,
+              float* scratch_features, float* scratch_bottlenecks, float* d_x, float* d_x_stats,
+              const std::vector<DenseLayerGradients>& gradients) {
+  const int threads = thread_count(), width = block.width, wide = padded(width), total_channels = block.out_channels();
+  const long pixels = block.extent.pixels();
+  const float *mean = saved.stats, *variance = saved.stats + total_channels;
+  MomentGradients d_moments(d_stats, total_channels);
+
+  Conv3x3Backward conv2(block, threads);
+  Conv1x1Backward conv1(block, threads);
+  Affine affine1(total_channels), affine2(width);
+  Correction correction(block.growth), correction2(width);
+  Buffer padded_mean2(wide);
+  for (int i = block.count() - 1; i >= 0; i--) {
+    const DenseLayer& layer = block.layers[i];
+    const DenseLayerGradients& d_layer = gradients[i];
+    const int channels = block.channels(i);
+    const float* bottlenecks = saved.bottlenecks + i * pixels * wide;
+    const float *mean2 = saved.bottleneck_stats + 2L * i * width, *variance2 = mean2 + width;
+    const float* d_from = i == block.count() - 1 ? d_features : scratch_features;
+    float* d_to = i == 0 ? d_x : scratch_features;
+
+    affine2.set(layer.norm2, mean2, variance2, width);
+    correction.set(d_moments, mean, pixels, channels, block.growth);
+    std::copy(mean2, mean2 + width, padded_mean2.get());
+    std::fill(padded_mean2.get() + width, padded_mean2.get() + wide, 0.0f);
+    std::vector<NormSums> sums2(threads, NormSums(wide));
+    conv2.run(i, saved.features, d_from, correction, bottlenecks, affine2, padded_mean2.get(), scratch_bottlenecks,
+              sums2, d_layer.conv2);
+    MomentGradients d_moments2(width);
+    finish(total(sums2), layer.norm2, variance2, width, d_layer.gamma2, d_layer.beta2, d_moments2);
+
+    affine1.set(layer.norm1, mean, variance, channels);
+    correction2.set(d_moments2, mean2, pixels, 0, width);
+    std::vector<NormSums> sums1(threads, NormSums(padded(channels)));
+    conv1.run(i, saved.features, affine1, mean, bottlenecks, scratch_bottlenecks, affine2, correction2, d_from, d_to,
+              i == 0 ? pixel_stride(block.in_channels) : block.stride(), sums1, d_layer.conv1);
+    finish(total(sums1), layer.norm1, variance, channels, d_layer.gamma1, d_layer.beta1, d_moments);
+  }
+  d_moments.copy_to(d_x_stats, block.in_channels);
+}
+
+}  // namespace densenet

@@ -1,0 +1,77 @@
+#include "final_norm.h"
+
+#include "parallel.h"
+#include "simd.h"
+
+namespace densenet {
+namespace {
+
+void forward(const FinalNorm& final, const float* x, const Affine& affine, float* y) {
+  const int threads = thread_count(), channels = final.channels;
+  const long stride = pixel_stride(channels), area = static_cast<long>(final.extent.height) * final.extent.width;
+  parallel(threads, [&](int thread) {
+    const Range images = share(final.extent.batch, thread, threads);
+    for (long image = images.begin; image < images.end; image++) {
+      for (int c = 0; c < channels; c += kLanes) {
+        const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+        float* out = y + (image * channels + c) * area;
+        for (long p = 0; p < area; p++) {
+          const Vec v = relu(load(x + (image * area + p) * stride + c) * scale + offset);
+          for (int lane = 0; lane < std::min(kLanes, channels - c); lane++) out[lane * area + p] = v[lane];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void train_forward(const FinalNorm& final, const float* x, const float* stats, float* y) {
+  Affine affine(final.channels);
+  affine.set(final.norm, stats, stats + final.channels, final.channels);
+  follow(final.norm, final.extent.pixels(), final.channels, stats, stats + final.channels);
+  forward(final, x, affine, y);
+}
+
+void infer(const FinalNorm& final, const float* x, float* y) {
+  Affine affine(final.channels);
+  affine.set(final.norm, final.norm.mean, final.norm.variance, final.channels);
+  forward(final, x, affine, y);
+}
+
+void backward(const FinalNorm& final, const float* x, const float* stats, const float* d_y, float* d_x, float* d_stats,
+              float* d_gamma, float* d_beta) {
+  const int threads = thread_count(), channels = final.channels;
+  const long stride = pixel_stride(channels), area = static_cast<long>(final.extent.height) * final.extent.width;
+  Affine affine(channels);
+  affine.set(final.norm, stats, stats + channels, channels);
+  std::vector<NormSums> sums(threads, NormSums(padded(channels)));
+  parallel(threads, [&](int thread) {
+    const Range images = share(final.extent.batch, thread, threads);
+    for (long image = images.begin; image < images.end; image++) {
+      for (int c = 0; c < channels; c += kLanes) {
+        const int lanes = std::min(kLanes, channels - c);
+        const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+        const Vec mean = load_first(stats + c, lanes);
+        const float* d_image = d_y + (image * channels + c) * area;
+        Vec sum{}, centred{};
+        for (long p = 0; p < area; p++) {
+          Vec d{};
+          for (int lane = 0; lane < lanes; lane++) d[lane] = d_image[lane * area + p];
+          const long i = (image * area + p) * stride + c;
+          const Vec value = load(x + i);
+          d = where_positive(value * scale + offset, d);
+          sum += d;
+          centred += d * (value - mean);
+          store(d_x + i, scale * d);
+        }
+        sums[thread].add(c, sum, centred);
+      }
+    }
+  });
+  MomentGradients d_moments(channels);
+  finish(total(sums), final.norm, stats + channels, channels, d_gamma, d_beta, d_moments);
+  d_moments.copy_to(d_stats, channels);
+}
+
+}  // namespace densenet

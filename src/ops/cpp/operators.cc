@@ -1,0 +1,253 @@
+// The operations as functions that MindSpore's ops.Custom(func_type="aot") calls. Everything but the stem's padding
+// follows from the shapes; src/ops/dense_ops.py passes the arguments in the order given here.
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <vector>
+
+#include "dense_block.h"
+#include "final_norm.h"
+#include "stem.h"
+#include "transition.h"
+
+namespace densenet {
+namespace {
+
+// The arguments of one call: inputs, then outputs, all float32 and contiguous.
+class Arguments {
+ public:
+  Arguments(int count, void** data, int64_t** shapes) : count_(count), data_(data), shapes_(shapes) {}
+  int left() const { return count_ - next_; }
+  int dim(int axis) const { return static_cast<int>(shapes_[next_][axis]); }  // of the next one
+  float* next() { return static_cast<float*>(data_[next_++]); }
+  Norm next_norm() {  // gamma and beta; the running statistics come later
+    Norm norm{};
+    norm.gamma = next();
+    norm.beta = next();
+    return norm;
+  }
+  void next_running(Norm& norm) {
+    norm.mean = next();
+    norm.variance = next();
+  }
+
+ private:
+  int count_, next_ = 0;
+  void** data_;
+  int64_t** shapes_;
+};
+
+// Extent of the next argument in MindSpore's layout or, channels last, in ours.
+Extent extent_nchw(const Arguments& args) { return {args.dim(0), args.dim(2), args.dim(3)}; }
+Extent extent_nhwc(const Arguments& args) { return {args.dim(0), args.dim(1), args.dim(2)}; }
+
+template <class Operation>
+int run(const char* name, int count, void** data, int64_t** shapes, const Operation& operation) {
+  try {
+    Arguments args(count, data, shapes);
+    operation(args);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s failed: %s\n", name, error.what());
+    return 1;
+  }
+}
+
+// The next arguments: images, conv (channels, 3, k, k), gamma, beta.
+Stem next_stem(Arguments& args, bool pads_both_sides, const float** images) {
+  Stem stem{};
+  stem.images = extent_nchw(args);
+  *images = args.next();
+  stem.channels = args.dim(0), stem.kernel = args.dim(2);
+  stem.pool = stem.kernel == 7;
+  stem.conv = args.next();
+  stem.norm = args.next_norm();
+  // TensorFlow's and MindSpore's `same` pads an even length at its end only.
+  const Extent conv = stem.conv_extent();
+  stem.pool_top = pads_both_sides || conv.height % 2;
+  stem.pool_left = pads_both_sides || conv.width % 2;
+  return stem;
+}
+
+// images, conv, gamma, beta, mean, variance -> y, y_stats, convolved, conv_stats
+void stem_train(Arguments& args, bool pads_both_sides) {
+  const float* images;
+  Stem stem = next_stem(args, pads_both_sides, &images);
+  args.next_running(stem.norm);
+  float *y = args.next(), *y_stats = args.next(), *convolved = args.next(), *conv_stats = args.next();
+  train_forward(stem, images, convolved, conv_stats, y, y_stats);
+}
+
+// images, conv, gamma, beta, mean, variance -> y, scratch like convolved
+void stem_infer(Arguments& args, bool pads_both_sides) {
+  const float* images;
+  Stem stem = next_stem(args, pads_both_sides, &images);
+  args.next_running(stem.norm);
+  float *y = args.next(), *convolved = args.next();
+  infer(stem, images, convolved, y);
+}
+
+// images, conv, gamma, beta, y, y_stats, convolved, conv_stats, d_y, d_y_stats
+//   -> d_conv, d_gamma, d_beta, scratch like convolved
+void stem_backward(Arguments& args, bool pads_both_sides) {
+  const float* images;
+  const Stem stem = next_stem(args, pads_both_sides, &images);
+  const float *y = args.next(), *y_stats = args.next(), *convolved = args.next(), *conv_stats = args.next();
+  const float *d_y = args.next(), *d_y_stats = args.next();
+  float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next();
+  backward(stem, images, convolved, conv_stats, y, y_stats, d_y, d_y_stats, args.next(), d_conv, d_gamma, d_beta);
+}
+
+// The next arguments: of each layer gamma1, beta1, conv1 (width, channels, 1, 1), gamma2, beta2, conv2
+// (growth, width, 3, 3).
+DenseBlock next_block(Arguments& args, const Extent& extent, int layers) {
+  DenseBlock block{extent, args.dim(0), 0, 0, std::vector<DenseLayer>(layers)};
+  for (DenseLayer& layer : block.layers) {
+    layer.norm1 = args.next_norm();
+    block.width = args.dim(0);
+    layer.conv1 = args.next();
+    layer.norm2 = args.next_norm();
+    block.growth = args.dim(0);
+    layer.conv2 = args.next();
+  }
+  return block;
+}
+
+// The next arguments: of each layer mean1, variance1, mean2, variance2.
+void next_running(Arguments& args, DenseBlock& block) {
+  for (DenseLayer& layer : block.layers) {
+    args.next_running(layer.norm1);
+    args.next_running(layer.norm2);
+  }
+}
+
+// x, x_stats, parameters (6 a layer), running statistics (4 a layer)
+//   -> features, stats, bottlenecks, bottleneck_stats
+void block_train(Arguments& args) {
+  const Extent extent = extent_nhwc(args);
+  const float *x = args.next(), *x_stats = args.next();
+  DenseBlock block = next_block(args, extent, (args.left() - 4) / 10);
+  next_running(args, block);
+  float *features = args.next(), *stats = args.next(), *bottlenecks = args.next();
+  train_forward(block, x, x_stats, {features, stats, bottlenecks, args.next()});
+}
+
+// x, parameters, running statistics -> features, scratch for the bottlenecks of one layer
+void block_infer(Arguments& args) {
+  const Extent extent = extent_nhwc(args);
+  const float* x = args.next();
+  DenseBlock block = next_block(args, extent, (args.left() - 2) / 10);
+  next_running(args, block);
+  float* features = args.next();
+  infer(block, x, features, args.next());
+}
+
+// features, stats, bottlenecks, bottleneck_stats, d_features, d_stats, parameters
+//   -> d_x, d_x_stats, gradients of the parameters, scratch like features and like the bottlenecks of one layer
+void block_backward(Arguments& args) {
+  const Extent extent = extent_nhwc(args);
+  float *features = args.next(), *stats = args.next(), *bottlenecks = args.next(), *bottleneck_stats = args.next();
+  const float *d_features = args.next(), *d_stats = args.next();
+  const DenseBlock block = next_block(args, extent, (args.left() - 4) / 12);
+  float *d_x = args.next(), *d_x_stats = args.next();
+  std::vector<DenseLayerGradients> gradients(block.layers.size());
+  for (DenseLayerGradients& layer : gradients) {
+    for (float** gradient : {&layer.gamma1, &layer.beta1, &layer.conv1, &layer.gamma2, &layer.beta2, &layer.conv2}) {
+      *gradient = args.next();
+    }
+  }
+  float* scratch = args.next();
+  backward(block, {features, stats, bottlenecks, bottleneck_stats}, d_features, d_stats, scratch, args.next(), d_x,
+           d_x_stats, gradients);
+}
+
+// The next arguments: gamma, beta, conv (out_channels, in_channels, 1, 1).
+Transition next_transition(Arguments& args, const Extent& extent) {
+  Transition transition{extent, args.dim(0), 0, args.next_norm(), nullptr};
+  transition.out_channels = args.dim(0);
+  transition.conv = args.next();
+  return transition;
+}
+
+// x, stats, gamma, beta, conv, mean, variance -> y, y_stats
+void transition_train(Arguments& args) {
+  const Extent extent = extent_nhwc(args);
+  const float *x = args.next(), *stats = args.next();
+  Transition transition = next_transition(args, extent);
+  args.next_running(transition.norm);
+  float* y = args.next();
+  train_forward(transition, x, stats, y, args.next());
+}
+
+// x, gamma, beta, conv, mean, variance -> y
+void transition_infer(Arguments& args) {
+  const Extent extent = extent_nhwc(args);
+  const float* x = args.next();
+  Transition transition = next_transition(args, extent);
+  args.next_running(transition.norm);
+  infer(transition, x, args.next());
+}
+
+// x, stats, y, y_stats, d_y, d_y_stats, gamma, beta, conv -> d_x, d_stats, d_gamma, d_beta, d_conv
+void transition_backward(Arguments& args) {
+  const Extent extent = extent_nhwc(args);
+  const float *x = args.next(), *stats = args.next(), *y = args.next(), *y_stats = args.next();
+  const float *d_y = args.next(), *d_y_stats = args.next();
+  const Transition transition = next_transition(args, extent);
+  float *d_x = args.next(), *d_stats = args.next(), *d_gamma = args.next(), *d_beta = args.next();
+  backward(transition, x, stats, y, y_stats, d_y, d_y_stats, d_x, d_stats, d_gamma, d_beta, args.next());
+}
+
+// x, stats, gamma, beta, mean, variance -> y
+void final_train(Arguments& args) {
+  FinalNorm final{extent_nhwc(args), 0, {}};
+  const float *x = args.next(), *stats = args.next();
+  final.channels = args.dim(0);
+  final.norm = args.next_norm();
+  args.next_running(final.norm);
+  train_forward(final, x, stats, args.next());
+}
+
+// x, gamma, beta, mean, variance -> y
+void final_infer(Arguments& args) {
+  FinalNorm final{extent_nhwc(args), 0, {}};
+  const float* x = args.next();
+  final.channels = args.dim(0);
+  final.norm = args.next_norm();
+  args.next_running(final.norm);
+  infer(final, x, args.next());
+}
+
+// x, stats, d_y, gamma, beta -> d_x, d_stats, d_gamma, d_beta
+void final_backward(Arguments& args) {
+  FinalNorm final{extent_nhwc(args), 0, {}};
+  const float *x = args.next(), *stats = args.next(), *d_y = args.next();
+  final.channels = args.dim(0);
+  final.norm = args.next_norm();
+  float *d_x = args.next(), *d_stats = args.next(), *d_gamma = args.next();
+  backward(final, x, stats, d_y, d_x, d_stats, d_gamma, args.next());
+}
+
+}  // namespace
+}  // namespace densenet
+
+#define DENSENET_OPERATOR(name, ...)                                                                                \
+  extern "C" int name(int count, void** data, int*, int64_t** shapes, const char**, void*, void*) {                 \
+    return densenet::run(#name, count, data, shapes, [](densenet::Arguments& args) { densenet::__VA_ARGS__; });     \
+  }
+
+DENSENET_OPERATOR(stem_train_pad, stem_train(args, true))
+DENSENET_OPERATOR(stem_train_same, stem_train(args, false))
+DENSENET_OPERATOR(stem_infer_pad, stem_infer(args, true))
+DENSENET_OPERATOR(stem_infer_same, stem_infer(args, false))
+DENSENET_OPERATOR(stem_backward_pad, stem_backward(args, true))
+DENSENET_OPERATOR(stem_backward_same, stem_backward(args, false))
+DENSENET_OPERATOR(block_train, block_train(args))
+DENSENET_OPERATOR(block_infer, block_infer(args))
+DENSENET_OPERATOR(block_backward, block_backward(args))
+DENSENET_OPERATOR(transition_train, transition_train(args))
+DENSENET_OPERATOR(transition_infer, transition_infer(args))
+DENSENET_OPERATOR(transition_backward, transition_backward(args))
+DENSENET_OPERATOR(final_train, final_train(args))
+DENSENET_OPERATOR(final_infer, final_infer(args))
+DENSENET_OPERATOR(final_backward, final_backward(args))

@@ -1,0 +1,53 @@
+// Work for all cores that this process may use. The shares are fixed, so the same number of threads gives the same bits.
+#pragma once
+
+#include <vector>
+
+#include "layout.h"
+
+#ifdef DENSENET_STD_THREADS  // the thread sanitizer does not see OpenMP's barriers
+#include <thread>
+#else
+#include <omp.h>
+#endif
+
+namespace densenet {
+
+// Cores in this process's affinity mask, no more than OMP_NUM_THREADS. Ranks of a job take their cores after they
+// have joined it, so it is asked at each call.
+int thread_count();
+
+struct Range {
+  long begin, end;
+};
+
+// The part of 0 .. total - 1 that belongs to `thread`.
+inline Range share(long total, int thread, int threads) {
+  return {total * thread / threads, total * (thread + 1) / threads};
+}
+
+// Calls work(thread) once for each thread number below `threads`, side by side, and waits. `work` must not throw.
+template <class Work>
+void parallel(int threads, const Work& work) {
+#ifdef DENSENET_STD_THREADS
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads; t++) others.emplace_back([&work, t] { work(t); });
+  work(0);
+  for (auto& other : others) other.join();
+#else
+#pragma omp parallel num_threads(threads)
+  for (int t = omp_get_thread_num(); t < threads; t += omp_get_num_threads()) work(t);
+#endif
+}
+
+// One buffer a thread, allocated where an exception can still be thrown.
+inline std::vector<Buffer> buffers(int threads, size_t floats) {
+  std::vector<Buffer> result;
+  for (int t = 0; t < threads; t++) result.emplace_back(floats);
+  return result;
+}
+
+// results[0] += results[1] + ... over `floats` values.
+void reduce(const std::vector<Buffer>& results, long floats);
+
+}  // namespace densenet

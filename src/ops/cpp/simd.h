@@ -1,0 +1,55 @@
+// Vectors of floats through GCC's and clang's vector extensions: one source for AVX-512, AVX2 and NEON.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+namespace densenet {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kTileRows[] = {0, 16, 14, 9};  // of a tile of 1, 2 or 3 vectors: what 32 registers hold
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+constexpr int kTileRows[] = {0, 12, 6, 4};  // 16 registers
+#else
+constexpr int kLanes = 4;
+constexpr int kTileRows[] = {0, 16, 12, 8};  // 32 registers
+#endif
+constexpr int kMaxVectors = 3;
+
+typedef float Vec __attribute__((vector_size(4 * kLanes)));
+typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+
+// The first `count` <= kLanes floats; the other lanes are zero.
+inline Vec load_first(const float* p, int count) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+#else
+  Vec v{};
+  std::memcpy(&v, p, 4 * static_cast<size_t>(count));
+  return v;
+#endif
+}
+
+inline void store_first(float* p, Vec v, int count) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v);
+#else
+  std::memcpy(p, &v, 4 * static_cast<size_t>(count));
+#endif
+}
+
+// max(v, 0); NaN stays NaN, so that a diverging training shows.
+inline Vec relu(Vec v) { return v < 0.0f ? Vec{} : v; }
+
+// v where y > 0, else 0: the gradient of y = relu(...).
+inline Vec where_positive(Vec y, Vec v) { return y > 0.0f ? v : Vec{}; }
+
+}  // namespace densenet

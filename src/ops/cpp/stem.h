@@ -1,0 +1,42 @@
+// What comes before the first dense block: conv7x7 of stride 2, BN-ReLU and a 3x3 max pool of stride 2 (ImageNet), or
+// conv3x3 and BN-ReLU (CIFAR).
+#pragma once
+
+#include "layout.h"
+#include "statistics.h"
+
+namespace densenet {
+
+struct Stem {
+  Extent images;  // (batch, 3, height, width)
+  int channels, kernel;
+  bool pool;
+  int pool_top, pool_left;  // padding of the pool before the first line and column; at the end as much as it needs
+  const float* conv;  // (channels, 3, kernel, kernel)
+  Norm norm;
+
+  int step() const { return pool ? 2 : 1; }
+  Extent conv_extent() const {  // the padding is kernel / 2 on each side
+    return {images.batch, (images.height - 1) / step() + 1, (images.width - 1) / step() + 1};
+  }
+  Extent out_extent() const {
+    const Extent conv = conv_extent();
+    return pool ? Extent{conv.batch, (conv.height + 1) / 2, (conv.width + 1) / 2} : conv;
+  }
+};
+
+// images: (N, 3, H, W). Out: convolved (P, pixel_stride(channels)), its statistics conv_stats (2, channels), and
+// y (P', pixel_stride(channels)) with y_stats (2, channels). Updates the running statistics.
+void train_forward(const Stem& stem, const float* images, float* convolved, float* conv_stats, float* y,
+                   float* y_stats);
+
+// The same with the running statistics; convolved is scratch.
+void infer(const Stem& stem, const float* images, float* convolved, float* y);
+
+// Gradients of the parameters from those of y and y_stats. scratch: like convolved; it is left with the gradient of
+// the normalised maps behind the ReLU.
+void backward(const Stem& stem, const float* images, const float* convolved, const float* conv_stats, const float* y,
+              const float* y_stats, const float* d_y, const float* d_y_stats, float* scratch, float* d_conv,
+              float* d_gamma, float* d_beta);
+
+}  // namespace densenet

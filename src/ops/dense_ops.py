@@ -1,0 +1,201 @@
+"""The parts of a DenseNet as single operators on a CPU: cells around the functions of cpp/operators.cc.
+
+A feature map between them is channels last, (N, H, W, stride) float32, with `pixel_stride(C)` floats a pixel of which
+the first C count, and goes with its statistics (2, C): mean and biased variance over N, H and W. The statistics are an
+output like any other: what the normalisations that read a feature owe to its mean and variance is *their* gradient.
+
+Each cell takes the parameters of the plain network's cells. In training (`self.training`) it updates the running
+statistics in place; else it uses them.
+"""
+
+from mindspore import nn, ops
+
+_LINE = 16  # floats in a cache line
+# A primitive: the function ops.zeros_like does not compile inside a bprop.
+_zeros_like = ops.ZerosLike()
+
+
+def pixel_stride(channels: int) -> int:
+    """Floats between two pixels of a feature map of `channels`; the same as in cpp/layout.h."""
+    width = _padded(channels)
+    return width + _LINE if width % 256 == 0 else width
+
+
+def _padded(channels):
+    return (channels + _LINE - 1) // _LINE * _LINE
+
+
+def _map_like(shape, channels):
+    return [shape[0], shape[1], shape[2], pixel_stride(channels)]
+
+
+def _operator(library, function, infer_shapes, num_outputs):
+    """infer_shapes(*shapes of the inputs) -> shape of the output, or a tuple of `num_outputs` shapes."""
+
+    def infer_types(*types):
+        return types[0] if num_outputs == 1 else (types[0],) * num_outputs
+
+    return ops.Custom(f"{library}:{function}", infer_shapes, infer_types, func_type="aot")
+
+
+def _no_gradient(running):
+    zeros = ()
+    for statistic in running:
+        zeros += (_zeros_like(statistic),)
+    return zeros
+
+
+class Stem(nn.Cell):
+    """conv7x7 of stride 2, BN-ReLU and max pool, or, for a 3x3 kernel, conv3x3 and BN-ReLU.
+
+    images (N, 3, H, W), parameters (conv, gamma, beta), running (mean, variance) -> y, its statistics; then what the
+    backward pass needs. Images get no gradient. stem_pool: see `Architecture`.
+    """
+
+    def __init__(self, library: str, stem_pool: str) -> None:
+        super().__init__()
+
+        def shapes(images, conv, *_):
+            step = 2 if conv[2] == 7 else 1
+            size = [(length - 1) // step + 1 for length in images[2:]]
+            pooled = [(length + 1) // 2 for length in size] if conv[2] == 7 else size
+            stride = pixel_stride(conv[0])
+            return [images[0], *pooled, stride], [images[0], *size, stride]
+
+        def train_shapes(*inputs):
+            y, convolved = shapes(*inputs)
+            return y, [2, inputs[1][0]], convolved, [2, inputs[1][0]]
+
+        def gradient_shapes(*inputs):
+            return inputs[1], inputs[2], inputs[3], inputs[6]
+
+        self.train_op = _operator(library, f"stem_train_{stem_pool}", train_shapes, 4)
+        self.infer_op = _operator(library, f"stem_infer_{stem_pool}", shapes, 2)
+        self.backward_op = _operator(library, f"stem_backward_{stem_pool}", gradient_shapes, 4)
+
+    def construct(self, images, parameters, running):
+        """See the class."""
+        if self.training:
+            return self.train_op(images, *parameters, *running)
+        return self.infer_op(images, *parameters, *running)
+
+    def bprop(self, images, parameters, running, out, dout):
+        """Gradients of construct's inputs; only the parameters have one."""
+        gradients = self.backward_op(images, *parameters, *out, dout[0], dout[1])
+        return _zeros_like(images), gradients[:3], _no_gradient(running)
+
+
+class DenseBlock(nn.Cell):
+    """x, x_stats, parameters (6 a layer), running (4 a layer) -> features, their statistics; then what backward needs.
+
+    parameters: gamma1, beta1, conv1, gamma2, beta2, conv2; running: mean1, variance1, mean2, variance2.
+    """
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+
+        def shapes(x, *parameters):
+            layers = len(parameters) // 10
+            width, growth = parameters[2][0], parameters[5][0]
+            channels = parameters[0][0] + layers * growth
+            pixels = x[0] * x[1] * x[2]
+            return layers, pixels, width, channels
+
+        def train_shapes(x, _, *parameters):
+            layers, pixels, width, channels = shapes(x, *parameters)
+            return _map_like(x, channels), [2, channels], [layers, pixels, _padded(width)], [layers, 2, width]
+
+        def infer_shapes(x, *parameters):
+            _, pixels, width, channels = shapes(x, *parameters)
+            return _map_like(x, channels), [pixels, _padded(width)]
+
+        def gradient_shapes(features, _, bottlenecks, *rest):
+            parameters = rest[3:]
+            channels = parameters[0][0]
+            x = _map_like(features, channels)
+            return (x, [2, channels], *parameters, features, bottlenecks[1:])
+
+        self.train_op = _operator(library, "block_train", train_shapes, 4)
+        self.infer_op = _operator(library, "block_infer", infer_shapes, 2)
+        self.backward_op = ops.Custom(
+            f"{library}:block_backward",
+            gradient_shapes,
+            lambda *types: types[: len(types) - 6] + types[:4],
+            func_type="aot",
+        )
+
+    def construct(self, x, x_stats, parameters, running):
+        """See the class."""
+        if self.training:
+            return self.train_op(x, x_stats, *parameters, *running)
+        return self.infer_op(x, *parameters, *running)
+
+    def bprop(self, x, x_stats, parameters, running, out, dout):  # noqa: ARG002 - MindSpore's
+        """Gradients of construct's inputs; the running statistics have none."""
+        gradients = self.backward_op(*out, dout[0], dout[1], *parameters)
+        return gradients[0], gradients[1], gradients[2:-2], _no_gradient(running)
+
+
+class Transition(nn.Cell):
+    """x, its statistics, parameters (gamma, beta, conv), running (mean, variance) -> y, its statistics."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+
+        def y_shape(x, conv):
+            return [x[0], x[1] // 2, x[2] // 2, pixel_stride(conv[0])]
+
+        def train_shapes(x, _, __, ___, conv, *____):
+            return y_shape(x, conv), [2, conv[0]]
+
+        def infer_shapes(x, _, __, conv, *___):
+            return y_shape(x, conv)
+
+        def gradient_shapes(x, stats, *rest):
+            return (x, stats, *rest[4:])
+
+        self.train_op = _operator(library, "transition_train", train_shapes, 2)
+        self.infer_op = _operator(library, "transition_infer", infer_shapes, 1)
+        self.backward_op = _operator(library, "transition_backward", gradient_shapes, 5)
+
+    def construct(self, x, stats, parameters, running):
+        """See the class."""
+        if self.training:
+            return self.train_op(x, stats, *parameters, *running)
+        return self.infer_op(x, *parameters, *running), stats
+
+    def bprop(self, x, stats, parameters, running, out, dout):
+        """Gradients of construct's inputs; the running statistics have none."""
+        gradients = self.backward_op(x, stats, *out, dout[0], dout[1], *parameters)
+        return gradients[0], gradients[1], gradients[2:], _no_gradient(running)
+
+
+class FinalNorm(nn.Cell):
+    """BN-ReLU: x, its statistics, parameters (gamma, beta), running (mean, variance) -> features (N, C, H, W)."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+
+        def train_shapes(x, _, gamma, *__):
+            return [x[0], gamma[0], x[1], x[2]]
+
+        def infer_shapes(x, gamma, *_):
+            return [x[0], gamma[0], x[1], x[2]]
+
+        def gradient_shapes(x, stats, _, gamma, beta):
+            return x, stats, gamma, beta
+
+        self.train_op = _operator(library, "final_train", train_shapes, 1)
+        self.infer_op = _operator(library, "final_infer", infer_shapes, 1)
+        self.backward_op = _operator(library, "final_backward", gradient_shapes, 4)
+
+    def construct(self, x, stats, parameters, running):
+        """See the class."""
+        if self.training:
+            return self.train_op(x, stats, *parameters, *running)
+        return self.infer_op(x, *parameters, *running)
+
+    def bprop(self, x, stats, parameters, running, out, dout):  # noqa: ARG002 - MindSpore's
+        """Gradients of construct's inputs; the running statistics have none."""
+        gradients = self.backward_op(x, stats, dout, *parameters)
+        return gradients[0], gradients[1], gradients[2:], _no_gradient(running)

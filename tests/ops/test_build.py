@@ -1,0 +1,464 @@
+"""Compiling the C++ kernels: once, whole, in a place of the user's own, or not at all with the reason."""
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from commands import ROOT, contents
+from mindspore import nn, ops
+
+from src.ops import build
+from src.utils.errors import UsageError
+
+# A kernel of MindSpore's ahead-of-time form: y = 2 x.
+TWICE = """#include "twice.h"
+extern "C" int twice(int, void** tensors, int* ranks, int64_t** shapes, const char**, void*, void*) {
+  int64_t size = 1;
+  for (int i = 0; i < ranks[0]; ++i) size *= shapes[0][i];
+  for (int64_t i = 0; i < size; ++i) static_cast<float*>(tensors[1])[i] = 2 * static_cast<const float*>(tensors[0])[i];
+  return 0;
+}
+"""
+USED = f"the C++ kernels are used: {build.detect_instruction_set()}, "
+NOT_USED = "error: the C++ kernels are not used: "
+EPYC = "fpu sse2 fma avx avx2 avx512f avx512dq avx512ifma avx512cd avx512bw avx512vl avx512_bf16 avx512_vnni"
+XEON = f"{EPYC} amx_bf16 avx512_fp16 amx_tile amx_int8"
+NOBODY = 54321  # no such user
+
+
+def write_sources(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "twice.cc").write_text(TWICE)
+    (folder / "twice.h").write_text("#include <cstdint>\n")
+    return folder
+
+
+class Checkout:
+    """A copy of the project whose kernels compile in no time, with a user's home beside it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folder, self.home = root, root / "my checkout", root / "my home"
+        shutil.copytree(ROOT / "src", self.folder / "src", ignore=shutil.ignore_patterns("cpp", "__pycache__"))
+        self.sources = write_sources(self.folder / "src/ops/cpp")
+        self.home.mkdir()
+        self.temporary = root / "my tmp"
+        self.temporary.mkdir()
+        self.kernels = self.home / ".cache/densenet-mindspore/kernels"
+
+    def start(self, *command: str, **variables: str | None) -> subprocess.Popen:
+        """Start `python -m src.ops.build --check` or `python command...`; a variable that is None is not set."""
+        mine = {"HOME": str(self.home), "TMPDIR": str(self.temporary), "PYTHONDONTWRITEBYTECODE": "1"}
+        unset = {"XDG_CACHE_HOME": None, "CXX": None, build.ISA_VARIABLE: None, "MS_CUSTOM_AOT_WHITE_LIST": None}
+        environment = os.environ | unset | mine | variables
+        return subprocess.Popen(
+            [sys.executable, *(command or ("-m", "src.ops.build", "--check"))],
+            cwd=self.folder,
+            env={name: value for name, value in environment.items() if value is not None},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def check(self, *command: str, **variables: str | None) -> str:
+        """What the command finds in the end: its last line."""
+        out, err = self.start(*command, **variables).communicate(timeout=100)
+        return (err or out).splitlines()[-1]
+
+    def libraries(self) -> list[Path]:
+        return sorted(self.kernels.glob(f"*/{build.LIBRARY_NAME}"))
+
+    def compiler(self, script: str) -> str:
+        """A compiler of ours, for CXX: g++ after `script`, in which $library is what it is to write."""
+        path = self.root / "compiler"
+        path.write_text(f"""#!/bin/sh
+cd '{self.root}'
+[ "$1" = --version ] && exec g++ "$@"
+echo compiles >>calls
+previous= library=
+for word; do [ "$previous" = -o ] && library="$word"; previous="$word"; done
+{script}
+exec g++ "$@"
+""")
+        path.chmod(0o755)
+        return f"'{path}'"
+
+    def calls(self) -> int:
+        return len((self.root / "calls").read_text().splitlines())
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def wait_for(path: Path) -> None:
+    patience = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < patience, f"{path} does not come"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "text, machine, instruction_set, bf16",
+    [
+        (f"processor\t: 0\nflags\t\t: {EPYC}\n", "x86_64", "avx512", "avx512_bf16"),
+        (f"flags\t\t: {XEON}\n", "x86_64", "avx512", "amx"),
+        ("flags\t\t: fpu fma avx2 bmi2\n", "x86_64", "avx2", None),
+        ("flags\t\t: fpu avx avx2\n", "x86_64", None, None),
+        (f"flags\t\t: {EPYC.replace(' avx512bw', '')}\n", "x86_64", "avx2", "avx512_bf16"),
+        ("vmx flags\t: vnmi ept avx2 fma\nflags\t\t: fpu sse2\n", "x86_64", None, None),
+        ("processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd evtstrm\n", "aarch64", "neon", None),
+        ("Features\t: half thumb neon vfpv4\n", "armv7l", None, None),
+        (f"flags\t\t: {EPYC}\n", "riscv64", None, "avx512_bf16"),
+        ("", "x86_64", None, None),
+        ("\xff\x00 no colon\n", "x86_64", None, None),
+        (None, "arm64", None, None),
+    ],
+)
+def test_what_a_cpu_has(tmp_path, monkeypatch, text, machine, instruction_set, bf16):
+    monkeypatch.delenv(build.ISA_VARIABLE, raising=False)
+    cpuinfo = tmp_path / "cpuinfo"
+    if text is not None:
+        cpuinfo.write_text(text)
+    assert build.detect_instruction_set(cpuinfo, machine) == instruction_set
+    assert build.bf16_support(cpuinfo) == bf16
+
+
+def test_less_than_the_cpu_has_can_be_asked_for(tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags\t\t: {EPYC}\n")
+    monkeypatch.setenv(build.ISA_VARIABLE, "avx2")
+    assert build.detect_instruction_set(cpuinfo, "x86_64") == "avx2"
+    for asked in ("neon", "sse2", "AVX2"):
+        monkeypatch.setenv(build.ISA_VARIABLE, asked)
+        with pytest.raises(UsageError) as error:
+            build.detect_instruction_set(cpuinfo, "x86_64")
+        assert str(error.value) == (
+            f"DENSENET_KERNELS_ISA is '{asked}', expected one of avx512, avx2, neon; this CPU has avx512 and avx2"
+        )
+    cpuinfo.write_text("flags\t\t: sse2\n")
+    with pytest.raises(UsageError, match="this CPU has none of them"):
+        build.detect_instruction_set(cpuinfo, "x86_64")
+    monkeypatch.setenv(build.ISA_VARIABLE, "")
+    assert build.detect_instruction_set(cpuinfo, "x86_64") is None
+
+
+def test_compiled_on_first_use_and_found_afterwards(checkout):
+    before = contents(checkout.folder)
+    out, err = checkout.start().communicate(timeout=100)
+    assert err == ""
+    (library,) = checkout.libraries()
+    logged, instruction_set, bf16, compiler, path, used = out.splitlines()
+    assert re.fullmatch(
+        rf"\S+ \S+:INFO:compiling the C\+\+ kernels for {build.detect_instruction_set()} .*g\+\+", logged
+    )
+    assert instruction_set == f"instruction set: {build.detect_instruction_set()}"
+    assert bf16 == f"bf16: {build.bf16_support() or 'none'}"
+    assert re.fullmatch(r"compiler: /\S+g\+\+, .*\d+\.\d+.*", compiler)
+    assert path == f"library: {library}"
+    assert re.fullmatch(re.escape(USED) + r"compiled in \d+\.\d s", used)
+    assert sorted(file.name for file in library.parent.iterdir()) == [
+        "compile.log",
+        "libdensenet_kernels.sha256",
+        "libdensenet_kernels.so",
+        "lock",
+    ]
+    assert stat.S_IMODE(checkout.kernels.stat().st_mode) == 0o700
+    written = library.stat()
+    assert checkout.check() == USED + "found in the cache"
+    assert library.stat() == written
+    assert contents(checkout.folder) == before, "something was written in the source tree"
+    assert list(checkout.temporary.iterdir()) == []
+
+
+def test_usage(checkout):
+    for words, variables, message in (
+        ([], {}, "error: the following arguments are required: --check; --help shows the usage"),
+        (["--chek"], {}, "error: the following arguments are required: --check; --help shows the usage"),
+        (["--check"], {build.ISA_VARIABLE: "sse2"}, "error: DENSENET_KERNELS_ISA is 'sse2', expected one of avx512,"),
+    ):
+        process = checkout.start("-m", "src.ops.build", *words, **variables)
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, out) == (2, "")
+        assert err.startswith(message)
+        assert len(err.splitlines()) == 1
+    assert not checkout.kernels.exists()
+
+
+def test_each_instruction_set_has_its_own_library(checkout):
+    checkout.check()
+    assert checkout.check(**{build.ISA_VARIABLE: "avx2"}).startswith("the C++ kernels are used: avx2, ")
+    for library in checkout.libraries():
+        name = library.parent.name.split("-")[0]
+        called = (library.parent / build.LOG_NAME).read_text()
+        assert ("-mavx512vl" in called) == (name == "avx512")
+        assert "-mavx2 -mfma" in called
+        assert "native" not in called and "fast-math" not in called
+    assert {path.parent.name.split("-")[0] for path in checkout.libraries()} == {build.detect_instruction_set(), "avx2"}
+
+
+def test_changed_sources_and_compilers_are_compiled_anew(checkout):
+    cxx = checkout.compiler("")
+    assert "compiled" in checkout.check(CXX=cxx)
+    (checkout.sources / "twice.h").write_text("#include <cstdint>\n// changed\n")
+    assert "compiled" in checkout.check(CXX=cxx)
+    (checkout.sources / "more.cc").write_text("int more = 1;\n")
+    assert "compiled" in checkout.check(CXX=cxx)
+    os.utime(checkout.root / "compiler", (1, 1))
+    assert "compiled" in checkout.check(CXX=cxx)
+    (checkout.sources / "notes.txt").write_text("no source")
+    assert "found in the cache" in checkout.check(CXX=cxx)
+    assert checkout.calls() == len(checkout.libraries()) == 4
+
+
+def test_processes_that_start_together_compile_once(checkout):
+    cxx = checkout.compiler("sleep 1")
+    processes = [checkout.start(CXX=cxx) for _ in range(4)]
+    last = [process.communicate(timeout=100)[0].splitlines()[-1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sorted("compiled" in line for line in last) == [False, False, False, True]
+    assert last.count(USED + "found in the cache") == 3
+    assert checkout.calls() == 1
+
+
+def test_one_that_is_killed_while_it_compiles_is_succeeded(checkout):
+    cxx = checkout.compiler('[ -e started ] || { printf half >"$library"; touch started; sleep 60; }')
+    killed = checkout.start(CXX=cxx)
+    try:
+        wait_for(checkout.root / "started")
+        waiting = checkout.start(CXX=cxx)
+        time.sleep(0.5)
+        assert waiting.poll() is None
+        os.kill(killed.pid, signal.SIGKILL)  # its compiler lives on for a while
+        assert "compiled" in waiting.communicate(timeout=50)[0].splitlines()[-1]
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.communicate()
+    (library,) = checkout.libraries()
+    assert sorted(file.suffix for file in library.parent.iterdir()) == ["", ".log", ".sha256", ".so"]
+    assert checkout.check(CXX=cxx) == USED + "found in the cache"
+
+
+def test_a_damaged_library_is_compiled_anew(checkout):
+    checkout.check()
+    (library,) = checkout.libraries()
+    digest = library.with_suffix(".sha256")
+    whole = library.read_bytes()
+    for damage in (
+        lambda: os.truncate(library, len(whole) // 2),
+        lambda: library.write_bytes(b""),
+        lambda: library.write_bytes(whole[:5000] + b"\xff" + whole[5001:]),
+        digest.unlink,
+        lambda: digest.write_bytes(b"\xff"),
+    ):
+        damage()
+        assert re.search("compiled in .* s$", checkout.check())
+        assert library.read_bytes() == whole
+    assert checkout.check() == USED + "found in the cache"
+
+
+def test_without_a_compiler(checkout, tmp_path):
+    (tmp_path / "empty").mkdir()
+    process = checkout.start(PATH=str(tmp_path / "empty"))
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert err == NOT_USED + "no C++ compiler was found; install g++, or name one in CXX\n"
+    assert out.splitlines()[0] == f"instruction set: {build.detect_instruction_set()}"
+    assert checkout.check(CXX="g++-0") == NOT_USED + "CXX names 'g++-0', which is no program; correct or unset it"
+    assert checkout.check(CXX="g++ '") == (
+        NOT_USED + 'CXX is "g++ \'", which is no command (No closing quotation); correct or unset it'
+    )
+    (tmp_path / "no program").write_bytes(b"\x7fELF")
+    (tmp_path / "no program").chmod(0o755)
+    assert checkout.check(CXX=f"'{tmp_path}/no program'") == (
+        f"{NOT_USED}{tmp_path}/no program cannot be run (Exec format error); correct or unset CXX"
+    )
+    assert checkout.libraries() == list(checkout.temporary.iterdir()) == []
+
+
+def test_the_next_compiler_is_taken(checkout, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/c++").symlink_to(shutil.which("g++"))
+    for tool in ("as", "ld"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    out = checkout.start(PATH=str(tmp_path / "bin")).communicate(timeout=100)[0]
+    assert f"\ncompiler: {tmp_path}/bin/c++, " in out
+
+
+def test_sources_that_do_not_compile(checkout):
+    (checkout.sources / "twice.cc").write_text("int broken = ;\n")
+    process = checkout.start()
+    err = process.communicate(timeout=100)[1]
+    assert process.returncode == 1
+    (log,) = checkout.kernels.glob(f"*/{build.LOG_NAME}")
+    message = r"/\S+g\+\+ does not compile them \((.*)\); all that it said is in (.*)\n"
+    why, named = re.fullmatch(re.escape(NOT_USED) + message, err).groups()
+    assert re.search(r"twice.cc:1:\d+: error: expected primary-expression", why)
+    assert named == str(log)
+    called, *said = log.read_text().splitlines()
+    assert "-O3 -fopenmp" in called
+    assert any("int broken = ;" in line for line in said)
+    assert checkout.libraries() == list(checkout.temporary.iterdir()) == []
+    (checkout.sources / "twice.cc").write_text(TWICE)
+    assert "compiled" in checkout.check()
+
+
+def test_a_compiler_that_only_fails(checkout):
+    line = checkout.check(CXX=checkout.compiler("exit 3"))
+    assert f"{NOT_USED}{checkout.root}/compiler does not compile them (exit status 3); all that it" in line
+    assert checkout.calls() == 1
+
+
+def test_a_library_that_cannot_be_loaded(checkout):
+    (checkout.sources / "twice.cc").write_text("void absent();\nvoid twice() { absent(); }\n")
+    line = checkout.check()
+    assert line.startswith(f"{NOT_USED}{checkout.kernels}/")
+    assert "undefined symbol: _Z6absentv" in line
+    assert list(checkout.temporary.iterdir()) == []
+
+
+def test_sources_that_change_while_they_are_compiled(checkout):
+    cxx = checkout.compiler(f"echo '// changed' >>'{checkout.sources}/twice.cc'")
+    assert checkout.check(CXX=cxx) == f"{NOT_USED}{checkout.sources} changed while it was compiled; start again"
+    assert checkout.libraries() == []
+
+
+def assert_for_this_process_alone(
+    checkout: Checkout, refusal: str, command: Sequence[str] = (), **variables: str | None
+) -> None:
+    """The kernels are used from a temporary folder that is gone afterwards, because of `refusal`."""
+    line = checkout.check(*command, **variables)
+    used = re.fullmatch(re.escape(USED) + r"compiled in \d+\.\d s for this process alone, because (.*)", line)
+    assert used, line
+    assert used[1] == refusal
+    assert list(checkout.temporary.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_used(checkout, tmp_path):
+    before = contents(checkout.folder)
+    (tmp_path / "file").write_text("mine")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    below = "densenet-mindspore/kernels"
+    allowed = checkout.temporary
+    unloadable = "it has a colon or is not printable"
+    for name, value, refusal in (
+        (
+            "XDG_CACHE_HOME",
+            f"{tmp_path}/file",
+            f"{tmp_path}/file/{below} cannot be made (Not a directory); set {{name}}",
+        ),
+        ("XDG_CACHE_HOME", "cache", f"cache/{below} is no absolute path; set {{name}} to one"),
+        ("HOME", "home", f"home/.cache/{below} is no absolute path; set {{name}} to one"),
+        ("XDG_CACHE_HOME", f"{tmp_path}/a:b", f"MindSpore loads nothing from '{tmp_path}/a:b/{below}': {unloadable}"),
+        ("XDG_CACHE_HOME", odd, f"MindSpore loads nothing from '{tmp_path}/\\udcff/{below}': {unloadable}"),
+        (
+            "MS_CUSTOM_AOT_WHITE_LIST",
+            str(allowed),
+            f"{{name}} lets MindSpore load from '{allowed}' only, not from {checkout.kernels}",
+        ),
+    ):
+        assert_for_this_process_alone(checkout, refusal.format(name=name), **{name: value})
+    checkout.kernels.mkdir(parents=True)
+    checkout.kernels.chmod(0o777)
+    assert_for_this_process_alone(checkout, f"{checkout.kernels} can be written by others; make it yours: chmod 700")
+    assert list(checkout.kernels.iterdir()) == []
+    assert contents(checkout.folder) == before, "something was written in the source tree"
+
+
+def test_no_place_at_all(checkout, tmp_path):
+    allowed = f"{tmp_path}/elsewhere"
+    only = f"MS_CUSTOM_AOT_WHITE_LIST lets MindSpore load from '{allowed}' only, not from"
+    assert checkout.check(MS_CUSTOM_AOT_WHITE_LIST=allowed) == (
+        f"{NOT_USED}{only} {checkout.kernels}, and {only} {checkout.temporary}"
+    )
+    assert not checkout.kernels.exists()
+    (checkout.sources / "twice.cc").write_text("int broken = ;\n")
+    line = checkout.check(XDG_CACHE_HOME=f"{tmp_path}/co:lon")
+    log = Path(line.partition("all that it said is in ")[2])
+    assert log.is_relative_to(checkout.temporary) and "int broken" in log.read_text()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user():
+    """Finds no library of the first one's, and none where he may not write or has no home."""
+    to_become_him = (
+        "import gettext, locale, os, sys",  # whose files he may not read, if Python is in root's home,
+        "from src.ops import build",
+        "build.detect_instruction_set()",  # nor those that are first needed here
+        "from src.utils.errors import run",
+        f"os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})",
+        "sys.exit(run(build.main, ['--check']))",
+    )
+    as_him = ("-c", "; ".join(to_become_him))
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o755)
+        checkout = Checkout(Path(root))
+        shared = checkout.root / "shared"
+        shared.mkdir()
+        for folder in (shared, checkout.temporary):
+            folder.chmod(0o1777)
+        checkout.check(XDG_CACHE_HOME=str(shared))
+        first = contents(shared)
+        assert len(first) == 4
+        for variables, refusal in (
+            (
+                {"XDG_CACHE_HOME": str(shared)},
+                "{} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own",
+            ),
+            ({}, "{} cannot be made (Permission denied); set XDG_CACHE_HOME"),
+            ({"HOME": None}, "this user has no home; set XDG_CACHE_HOME to a folder"),
+        ):
+            place = Path(variables.get("XDG_CACHE_HOME", checkout.home / ".cache")) / "densenet-mindspore/kernels"
+            assert_for_this_process_alone(checkout, refusal.format(place), command=as_him, **variables)
+        assert contents(shared) == first
+
+
+@pytest.mark.parametrize("cache", ["my cache", "co:lon"])
+def test_mindspore_loads_the_library(tmp_path, monkeypatch, cache):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+    found = build.kernels(write_sources(tmp_path / "my sources"))
+    assert found.instruction_set == build.detect_instruction_set()
+    assert found.library.is_relative_to(tmp_path / "my cache") == (cache == "my cache")
+
+    class Twice(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.twice = ops.Custom(f"{found.library}:twice", lambda x: x, lambda x: x, func_type="aot")
+
+        def construct(self, x: ms.Tensor) -> ms.Tensor:
+            return self.twice(x)
+
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE):  # the project's mode last
+        ms.set_context(mode=mode)
+        assert np.array_equal(Twice()(ms.Tensor(x)).asnumpy(), 2 * x)
+
+
+def test_the_kernels_are_asked_for_once_a_process(tmp_path, monkeypatch):
+    sources = write_sources(tmp_path / "sources")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = build.kernels(sources)
+    assert "compiled" in found.reason
+    shutil.rmtree(tmp_path / "cache")
+    assert build.kernels(sources) is found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("instruction_set", ["avx512", "avx2"])
+def test_our_sources_compile_without_a_warning(tmp_path, instruction_set):
+    command = build.compile_command(["g++"], instruction_set, build.SOURCES, tmp_path / "library.so")
+    done = subprocess.run([*command, "-Wall", "-Wextra", "-Werror"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
