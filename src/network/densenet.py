@@ -140,10 +140,10 @@ def _running(norm):
 class _FusedBackbone(nn.Cell):
     """The layers of `_Backbone.features`, whose parameters it is given, as a few operators of our own (`src/ops`)."""
 
-    def __init__(self, arch: Architecture, library: str) -> None:
+    def __init__(self, arch: Architecture, library: str, precision: str) -> None:
         super().__init__()
         self.stem = Stem(library, arch.stem_pool)
-        self.block = DenseBlock(library)
+        self.block = DenseBlock(library, precision)
         self.transition = Transition(library)
         self.final_norm = FinalNorm(library)
 
@@ -162,7 +162,13 @@ class _Backbone(nn.Cell):
     """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says."""
 
     def __init__(
-        self, arch: Architecture, batch_norm: BatchNorm, recompute: bool, seed: int, kernels: str | None
+        self,
+        arch: Architecture,
+        batch_norm: BatchNorm,
+        recompute: bool,
+        seed: int,
+        kernels: str | None,
+        kernel_precision: str,
     ) -> None:
         super().__init__()
         random = np.random.default_rng(seed)
@@ -190,7 +196,7 @@ class _Backbone(nn.Cell):
         self.out_channels = channels
         names = list(features)
         self.blocks_at = tuple(i for i, name in enumerate(names) if name.startswith("denseblock"))
-        self.fused = _FusedBackbone(arch, kernels) if kernels else None
+        self.fused = _FusedBackbone(arch, kernels, kernel_precision) if kernels else None
 
     def construct(self, images):
         if self.fused is None:
@@ -227,8 +233,9 @@ class DenseNet(nn.Cell):
 
     recompute: trade time for memory in training (`recompute.py`); the results are the same. seed: of the initial
     weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes
-    the images together in training (`sync_batch_norm.py`), not with recompute. The size of h and w:
-    `Architecture.feature_size`.
+    the images together in training (`sync_batch_norm.py`), not with recompute. kernels: the library of our CPU operators
+    (`src/ops/build.py`), for an average transition_pool, no dropout and norm_ranks 1; kernel_precision: fp32, or bf16 for
+    the convolutions of the dense blocks. The size of h and w: `Architecture.feature_size`.
     """
 
     def __init__(
@@ -239,10 +246,12 @@ class DenseNet(nn.Cell):
         seed: int = 0,
         norm_ranks: int = 1,
         kernels: str | None = None,
+        kernel_precision: str = "fp32",
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = _Backbone(architecture, partial(_batch_norm, ranks=norm_ranks), recompute, seed, kernels)
+        batch_norm = partial(_batch_norm, ranks=norm_ranks)
+        self.backbone = _Backbone(architecture, batch_norm, recompute, seed, kernels, kernel_precision)
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
         initialise(self, seed)
 

@@ -3,7 +3,7 @@
 python -m src.ops.build --check
 
 The library is kept in ${XDG_CACHE_HOME:-~/.cache}/densenet-mindspore/kernels. CXX names the compiler, otherwise it is
-g++, clang++ or c++. DENSENET_KERNELS_ISA (avx512, avx2) asks for less than the CPU has. The exit status is 1 when the
+g++, clang++ or c++. DENSENET_KERNELS_ISA (avx512_bf16, avx512, avx2) asks for less than the CPU has. The exit status is 1 when the
 kernels cannot be used.
 """
 
@@ -36,7 +36,7 @@ LOG_NAME = "compile.log"
 ISA_VARIABLE = "DENSENET_KERNELS_ISA"
 _CPUINFO = Path("/proc/cpuinfo")
 # Without warnings: a newer compiler that knows more of them must not cost its user the kernels. The tests ask for all.
-_FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
+_FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fopenmp", "-fPIC", "-shared")
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,15 @@ class InstructionSet:
     flags: tuple[str, ...]
 
 
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"})
+_AVX512_FLAGS = (
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"),
+    "-mprefer-vector-width=512",
+)
 # The best of each machine first. Never -march=native: a cache may be shared by machines of several kinds.
 INSTRUCTION_SETS = {
-    "avx512": InstructionSet(
-        "x86_64",
-        frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"}),
-        (
-            *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"),
-            "-mprefer-vector-width=512",
-        ),
-    ),
+    "avx512_bf16": InstructionSet("x86_64", _AVX512 | {"avx512_bf16"}, (*_AVX512_FLAGS, "-mavx512bf16")),
+    "avx512": InstructionSet("x86_64", _AVX512, _AVX512_FLAGS),
     "avx2": InstructionSet("x86_64", frozenset({"avx2", "fma"}), ("-mavx2", "-mfma")),
     "neon": InstructionSet("aarch64", frozenset({"asimd"}), ()),
 }
@@ -74,6 +73,11 @@ class Kernels:
     library: Path | None
     instruction_set: str | None
     reason: str
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether the convolutions can multiply bfloat16."""
+        return self.instruction_set == "avx512_bf16"
 
 
 class _CompilationError(ReportedError):

@@ -88,10 +88,11 @@ class Stem(nn.Cell):
 class DenseBlock(nn.Cell):
     """x, x_stats, parameters (6 a layer), running (4 a layer) -> features, their statistics; then what backward needs.
 
-    parameters: gamma1, beta1, conv1, gamma2, beta2, conv2; running: mean1, variance1, mean2, variance2.
+    parameters: gamma1, beta1, conv1, gamma2, beta2, conv2; running: mean1, variance1, mean2, variance2. precision: fp32
+    or bf16, the numbers that the convolutions multiply; sums and everything that is stored are float32.
     """
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, precision: str) -> None:
         super().__init__()
 
         def shapes(x, *parameters):
@@ -115,10 +116,10 @@ class DenseBlock(nn.Cell):
             x = _map_like(features, channels)
             return (x, [2, channels], *parameters, features, bottlenecks[1:])
 
-        self.train_op = _operator(library, "block_train", train_shapes, 4)
-        self.infer_op = _operator(library, "block_infer", infer_shapes, 2)
+        self.train_op = _operator(library, f"block_train_{precision}", train_shapes, 4)
+        self.infer_op = _operator(library, f"block_infer_{precision}", infer_shapes, 2)
         self.backward_op = ops.Custom(
-            f"{library}:block_backward",
+            f"{library}:block_backward_{precision}",
             gradient_shapes,
             lambda *types: types[: len(types) - 6] + types[:4],
             func_type="aot",

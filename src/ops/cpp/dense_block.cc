@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "gemm.h"
+#include "operands.h"
 #include "parallel.h"
-#include "simd.h"
 #include "tiles.h"
 
 namespace densenet {
@@ -23,31 +23,15 @@ void copy_input(const DenseBlock& block, int threads, const float* x, float* fea
   });
 }
 
-// tile (height + 2, width + 2, channels) = relu(affine(x)) around the lines first .. first + height - 1 of an image
-// x (image_height, width, channels); zero outside of the image. channels: a multiple of kLanes.
-void fill_tile(const float* x, int image_height, int width, int channels, int first, int height, const Affine& affine,
-               float* tile) {
-  const long line = static_cast<long>(width + 2) * channels;
-  for (int y = first - 1; y <= first + height; y++, tile += line) {
-    if (y < 0 || y >= image_height) {
-      std::fill(tile, tile + line, 0.0f);
-      continue;
-    }
-    std::fill(tile, tile + channels, 0.0f);
-    normalise_relu(x + static_cast<long>(y) * width * channels, channels, width, channels, affine, tile + channels,
-                   channels);
-    std::fill(tile + line - channels, tile + line, 0.0f);
-  }
-}
-
 // bottlenecks = conv1(relu(norm1(features)))
+template <class Number>
 class Conv1x1 {
  public:
   Conv1x1(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
-        weights_(static_cast<size_t>(block.out_channels()) * padded(block.width)),
-        scratch_(buffers(threads, Chunks::scratch_floats(block.out_channels()))) {}
+        weights_(1, block.out_channels(), padded(block.width)),
+        tiles_(buffers<Value>(threads, Chunks::scratch_values(block.out_channels()))) {}
 
   // moments: null, or of each thread, to which those of the bottlenecks are added.
   void run(int layer, const float* features, const Affine& affine, float* bottlenecks, std::vector<Moments>* moments) {
@@ -59,11 +43,11 @@ class Conv1x1 {
     const Chunks chunks(block_.extent.pixels(), channels, threads_);
     const long stride = block_.stride(), tile_stride = scratch_stride(channels);
     parallel(threads_, [&](int thread) {
-      float* tile = scratch_[thread].get();
+      Value* tile = tiles_[thread].get();
       const Range mine = share(chunks.count(), thread, threads_);
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
-        normalise_relu(features + first * stride, stride, rows, channels, affine, tile, tile_stride);
+        normalise_rows<Number>(features + first * stride, stride, rows, channels, affine, tile, tile_stride);
         multiply(tile, tile_stride, 0, static_cast<int>(rows), weights_, bottlenecks + first * wide, wide);
         if (moments) (*moments)[thread].add(bottlenecks + first * wide, wide, rows, 0, wide);
       }
@@ -71,21 +55,24 @@ class Conv1x1 {
   }
 
  private:
+  using Value = typename Number::Value;
+
   const DenseBlock& block_;
   int threads_;
-  Panels weights_;
-  std::vector<Buffer> scratch_;
+  Panels<Number> weights_;
+  std::vector<Buffer<Value>> tiles_;
 };
 
 // features behind those of the layer's input = conv2(relu(norm2(bottlenecks)))
+template <class Number>
 class Conv3x3 {
  public:
   Conv3x3(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
         strips_(block.extent, padded(block.width), threads),
-        weights_(9ul * padded(block.width) * padded(block.growth)),
-        tiles_(buffers(threads, tile_floats())),
+        weights_(3, 3 * padded(block.width), padded(block.growth)),
+        tiles_(buffers<Value>(threads, (strips_.max_height + 2) * tile_line())),
         lines_(buffers(threads, static_cast<size_t>(block.extent.width) * padded(block.growth))) {}
 
   void run(int layer, const float* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
@@ -95,20 +82,19 @@ class Conv3x3 {
       const int kx = kx_k / wide, k = kx_k % wide;
       return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + ky) * 3 + kx] : 0.0f;
     });
-    const Extent& extent = block_.extent;
-    const long stride = block_.stride(), image = static_cast<long>(extent.height) * extent.width * wide;
-    const long tile_line = static_cast<long>(extent.width + 2) * wide;
+    const long stride = block_.stride();
+    const int image_width = block_.extent.width;
     parallel(threads_, [&](int thread) {
-      float *tile = tiles_[thread].get(), *line = lines_[thread].get();
+      Value* tile = tiles_[thread].get();
+      float* line = lines_[thread].get();
       const Range mine = share(strips_.count(), thread, threads_);
       for (long strip = mine.begin; strip < mine.end; strip++) {
-        fill_tile(bottlenecks + strips_.image(strip) * image, extent.height, extent.width, wide, strips_.first(strip),
-                  strips_.height(strip), affine, tile);
+        fill_tile(bottlenecks, strip, affine, tile);
         float* out = features + strips_.first_pixel(strip) * stride + block_.channels(layer);
         for (int y = 0; y < strips_.height(strip); y++) {
-          multiply(tile + y * tile_line, wide, tile_line, extent.width, weights_, line, columns);
-          if (moments) (*moments)[thread].add(line, columns, extent.width, 0, columns);
-          for (int x = 0; x < extent.width; x++, out += stride) {
+          multiply(tile + y * tile_line(), wide, tile_line(), image_width, weights_, line, columns);
+          if (moments) (*moments)[thread].add(line, columns, image_width, 0, columns);
+          for (int x = 0; x < image_width; x++, out += stride) {
             std::memcpy(out, line + static_cast<long>(x) * columns, sizeof(float) * growth);
           }
         }
@@ -117,27 +103,43 @@ class Conv3x3 {
   }
 
  private:
-  size_t tile_floats() const {
-    return static_cast<size_t>(strips_.max_height + 2) * (block_.extent.width + 2) * padded(block_.width);
+  using Value = typename Number::Value;
+
+  long tile_line() const { return (block_.extent.width + 2L) * padded(block_.width); }
+
+  // tile (height + 2, width + 2, padded(width of the bottlenecks)) = relu(affine(bottlenecks)) around the lines of a
+  // strip; zero outside of the image.
+  void fill_tile(const float* bottlenecks, long strip, const Affine& affine, Value* tile) const {
+    const int first = strips_.first(strip), width = block_.extent.width, wide = padded(block_.width);
+    const float* x = bottlenecks + strips_.first_pixel(strip) * wide;
+    for (int y = first - 1; y <= first + strips_.height(strip); y++, tile += tile_line()) {
+      std::fill(tile, tile + tile_line(), Number::from(0.0f));
+      if (y < 0 || y >= block_.extent.height) continue;
+      normalise_rows<Number>(x + static_cast<long>(y - first) * width * wide, wide, width, wide, affine, tile + wide,
+                             wide);
+    }
   }
 
   const DenseBlock& block_;
   int threads_;
   Strips strips_;
-  Panels weights_;
-  std::vector<Buffer> tiles_, lines_;
+  Panels<Number> weights_;
+  std::vector<Buffer<Value>> tiles_;
+  std::vector<Buffer<>> lines_;
 };
 
 // Backward through conv2(relu(norm2(bottlenecks))).
+template <class Number>
 class Conv3x3Backward {
  public:
   Conv3x3Backward(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
         strips_(block.extent, padded(block.width) + block.growth, threads),
-        weights_(9ul * block.growth * padded(block.width)),
-        tiles_(buffers(threads, pixels() * padded(block.width))),
-        d_tiles_(buffers(threads, pixels() * block.growth)),
+        weights_(3, 3 * block.growth, padded(block.width)),
+        tiles_(buffers<Value>(threads, kDepth * tile_size())),
+        d_tiles_(buffers<Value>(threads, d_tile_size() + kDepth)),
+        d_steps_(buffers<Value>(threads, strips_.max_height * d_steps_line())),
         lines_(buffers(threads, static_cast<size_t>(block.extent.width) * kMaxVectors * kLanes)),
         d_weights_(buffers(threads, weight_floats())) {}
 
@@ -146,37 +148,43 @@ class Conv3x3Backward {
   void run(int layer, const float* features, const float* d_features, const Correction& correction,
            const float* bottlenecks, const Affine& affine, const float* mean, float* d_relu,
            std::vector<NormSums>& sums, float* d_conv2) {
-    const int growth = block_.growth, width = block_.width, wide = padded(width);
+    const int growth = block_.growth, width = block_.width, wide = padded(width), image_width = block_.extent.width;
     const float* weights = block_.layers[layer].conv2;
     weights_.pack(3, 3 * growth, wide, threads_, [&](int ky, int kx_g, int k) {  // turned by 180 degrees
       const int kx = kx_g / growth, g = kx_g % growth;
       return k < width ? weights[((static_cast<long>(g) * width + k) * 3 + 2 - ky) * 3 + 2 - kx] : 0.0f;
     });
-    const Extent& extent = block_.extent;
-    const long image = static_cast<long>(extent.height) * extent.width * wide;
-    const long tile_line = static_cast<long>(extent.width + 2) * wide, d_line = (extent.width + 2L) * growth;
     parallel(threads_, [&](int thread) {
-      float *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get(), *d_weights = d_weights_[thread].get();
+      Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
+      float *d_weights = d_weights_[thread].get(), *line = lines_[thread].get();
       std::fill(d_weights, d_weights + weight_floats(), 0.0f);
       const Range mine = share(strips_.count(), thread, threads_);
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const int height = strips_.height(strip);
-        fill_tile(bottlenecks + strips_.image(strip) * image, extent.height, extent.width, wide, strips_.first(strip),
-                  height, affine, tile);
-        fill_gradient_tile(layer, strip, features, d_features, correction, d_tile);
-        for (int tap = 0; tap < 9; tap++) {
-          const Pixels a{d_tile + d_line + growth, growth, d_line};
-          const Pixels b{tile + tap / 3 * tile_line + tap % 3 * wide, wide, tile_line};
-          accumulate(a, growth, b, wide, extent.width, height, d_weights + static_cast<long>(tap) * growth * wide);
+        for (int shift = 0; shift < kDepth; shift++) {
+          fill_tile(bottlenecks, strip, affine, shift, tile + shift * tile_size());
         }
-        const long first = strips_.first_pixel(strip) * wide;
+        const auto gradient = [&](int y, int x, int g) {
+          const long i = (strips_.first_pixel(strip) + y * image_width + x) * block_.stride() + block_.channels(layer) + g;
+          const int lanes = std::min(kLanes, growth - g);
+          return load_first(d_features + i, lanes) + load(correction.constant.get() + g) +
+                 load(correction.slope.get() + g) * load_first(features + i, lanes);
+        };
+        fill_gradient_tile(strip, gradient, d_tile);
+        const Pixels<Number> d_pixels = gradient_pixels(height, gradient, d_tile, d_steps_[thread].get());
+        for (int tap = 0; tap < 9; tap++) {
+          const int ky = tap / 3, kx = tap % 3;
+          const Value* shifted = tile + kx % kDepth * tile_size() + ky * tile_line() + kx / kDepth * kDepth * wide;
+          accumulate<Number>(d_pixels, growth, {shifted, wide * kDepth, tile_line()}, wide,
+                             static_cast<int>(steps<Number>(image_width)), height,
+                             d_weights + static_cast<long>(tap) * growth * wide);
+        }
         for (int panel = 0; panel < weights_.count(); panel++) {
+          const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
           for (int y = 0; y < height; y++) {
-            const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
-            multiply(d_tile + y * d_line, growth, d_line, extent.width, weights_, panel, lines_[thread].get(), lanes);
-            const long line = first + static_cast<long>(y) * extent.width * wide + column;
-            mask(lines_[thread].get(), lanes, tile + (y + 1) * tile_line + wide + column, bottlenecks + line,
-                 mean + column, column, d_relu + line, sums[thread]);
+            multiply(d_tile + y * d_line(), growth, d_line(), image_width, weights_, panel, line, lanes);
+            const long first = (strips_.first_pixel(strip) + static_cast<long>(y) * image_width) * wide;
+            mask(line, column, lanes, bottlenecks + first, affine, mean, d_relu + first, sums[thread]);
           }
         }
       }
@@ -192,69 +200,107 @@ class Conv3x3Backward {
   }
 
  private:
-  size_t pixels() const { return static_cast<size_t>(strips_.max_height + 2) * (block_.extent.width + 2); }
+  using Value = typename Number::Value;
+  static constexpr int kDepth = Number::kDepth;
+
+  // Lines hold the columns that the last step of the last tap reads.
+  long tile_line() const { return (steps<Number>(block_.extent.width) * kDepth + 2) * padded(block_.width); }
+  long tile_size() const { return (strips_.max_height + 2) * tile_line(); }
+  long d_line() const { return (block_.extent.width + 2L) * block_.growth; }
+  long d_tile_size() const { return (strips_.max_height + 2) * d_line(); }
+  long d_steps_line() const { return steps<Number>(block_.extent.width) * kDepth * padded(block_.growth); }
   size_t weight_floats() const { return 9ul * block_.growth * padded(block_.width); }
 
-  // d_tile (height + 2, width + 2, growth): the gradient of the layer's output around a strip, zero outside the image.
-  void fill_gradient_tile(int layer, long strip, const float* features, const float* d_features,
-                          const Correction& correction, float* d_tile) const {
-    const int growth = block_.growth, width = block_.extent.width;
-    const long stride = block_.stride(), line = (width + 2L) * growth;
-    const int first = strips_.first(strip);
-    for (int y = first - 1; y <= first + strips_.height(strip); y++, d_tile += line) {
+  // relu(affine(bottlenecks)) around the lines of a strip, zero outside of the image, with kDepth columns interleaved
+  // from column `shift` on: taps begin at even and odd columns.
+  void fill_tile(const float* bottlenecks, long strip, const Affine& affine, int shift, Value* tile) const {
+    const int first = strips_.first(strip), width = block_.extent.width, wide = padded(block_.width);
+    const float* x = bottlenecks + strips_.first_pixel(strip) * wide;
+    const long columns = tile_line() / wide;
+    for (int y = first - 1; y <= first + strips_.height(strip); y++, tile += tile_line()) {
       if (y < 0 || y >= block_.extent.height) {
-        std::fill(d_tile, d_tile + line, 0.0f);
+        std::fill(tile, tile + tile_line(), Number::from(0.0f));
         continue;
       }
-      std::fill(d_tile, d_tile + growth, 0.0f);
-      std::fill(d_tile + line - growth, d_tile + line, 0.0f);
-      const long start = (strips_.first_pixel(strip) + static_cast<long>(y - first) * width) * stride;
-      for (int x = 0; x < width; x++) {
-        const long pixel = start + x * stride + block_.channels(layer);
-        for (int g = 0; g < growth; g += kLanes) {
-          const int lanes = std::min(kLanes, growth - g);
-          const Vec d = load_first(d_features + pixel + g, lanes) + load(correction.constant.get() + g) +
-                        load(correction.slope.get() + g) * load_first(features + pixel + g, lanes);
-          store_first(d_tile + (x + 1L) * growth + g, d, lanes);
-        }
-      }
+      const float* line = x + static_cast<long>(y - first) * width * wide;
+      const auto value = [&](long column, int k) {
+        const long source = column + shift - 1;
+        return source < 0 || source >= width ? Vec{} : normalised(line + source * wide, affine, k);
+      };
+      interleave_pixels<Number>(columns, wide, value, tile, static_cast<long>(wide) * kDepth);
     }
   }
 
-  // One line of pixels, `lanes` channels of them: d_relu = d where the ReLU's output y was positive, and its sums.
-  void mask(const float* d, int lanes, const float* y, const float* x, const float* mean, int column, float* d_relu,
-            NormSums& sums) const {
+  // d_tile (height + 2, width + 2, growth): gradient(y, x, g) of the layer's output around a strip, zero outside of
+  // the image. The value behind its end may be read, for a weight of zero.
+  template <class GradientAt>
+  void fill_gradient_tile(long strip, const GradientAt& gradient, Value* d_tile) const {
+    const int growth = block_.growth, width = block_.extent.width, first = strips_.first(strip);
+    for (int y = -1; y <= strips_.height(strip); y++, d_tile += d_line()) {
+      std::fill(d_tile, d_tile + d_line(), Number::from(0.0f));
+      if (first + y < 0 || first + y >= block_.extent.height) continue;
+      for (int x = 0; x < width; x++) {
+        for (int g = 0; g < growth; g += kLanes) {
+          Number::store_values(d_tile + (x + 1L) * growth + g, gradient(y, x, g), std::min(kLanes, growth - g));
+        }
+      }
+    }
+    std::fill(d_tile, d_tile + kDepth, Number::from(0.0f));
+  }
+
+  // The gradient inside of the strip as operand of `accumulate`.
+  template <class GradientAt>
+  Pixels<Number> gradient_pixels(int height, const GradientAt& gradient, const Value* d_tile, Value* d_steps) const {
+    if (kDepth == 1) return {d_tile + d_line() + block_.growth, block_.growth, d_line()};
+    const int wide = padded(block_.growth);
+    for (int y = 0; y < height; y++) {
+      interleave_pixels<Number>(
+          block_.extent.width, wide,
+          [&](long x, int g) { return g < block_.growth ? gradient(y, static_cast<int>(x), g) : Vec{}; },
+          d_steps + y * d_steps_line(), static_cast<long>(wide) * kDepth);
+    }
+    return {d_steps, static_cast<long>(wide) * kDepth, d_steps_line()};
+  }
+
+  // One line of pixels, `lanes` channels of them from `column` on: d_relu = d where the ReLU's input was positive, and
+  // its sums.
+  void mask(const float* d, int column, int lanes, const float* x, const Affine& affine, const float* mean,
+            float* d_relu, NormSums& sums) const {
     const int wide = padded(block_.width);
     for (int j = 0; j < lanes; j += kLanes) {
+      const int k = column + j;
+      const Vec scale = load(affine.scale.get() + k), offset = load(affine.offset.get() + k), m = load(mean + k);
       Vec sum{}, centred{};
-      const Vec m = load(mean + j);
-      for (int p = 0; p < block_.extent.width; p++) {
-        const long i = static_cast<long>(p) * wide + j;
-        const Vec masked = where_positive(load(y + i), load(d + static_cast<long>(p) * lanes + j));
-        store(d_relu + i, masked);
+      for (long p = 0; p < block_.extent.width; p++) {
+        const Vec value = load(x + p * wide + k);
+        const Vec masked = where_positive(value * scale + offset, load(d + p * lanes + j));
+        store(d_relu + p * wide + k, masked);
         sum += masked;
-        centred += masked * (load(x + i) - m);
+        centred += masked * (value - m);
       }
-      sums.add(column + j, sum, centred);
+      sums.add(k, sum, centred);
     }
   }
 
   const DenseBlock& block_;
   int threads_;
   Strips strips_;
-  Panels weights_;
-  std::vector<Buffer> tiles_, d_tiles_, lines_, d_weights_;
+  Panels<Number> weights_;
+  std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
+  std::vector<Buffer<>> lines_, d_weights_;
 };
 
 // Backward through conv1(relu(norm1(features))).
+template <class Number>
 class Conv1x1Backward {
  public:
   Conv1x1Backward(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
-        weights_(static_cast<size_t>(padded(block.out_channels())) * block.width),
-        tiles_(buffers(threads, Chunks::scratch_floats(block.out_channels()))),
-        d_tiles_(buffers(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
+        weights_(1, block.width, padded(block.out_channels())),
+        tiles_(buffers<Value>(threads, Chunks::scratch_values(block.out_channels()))),
+        d_tiles_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
+        d_steps_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
         panels_(buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes)),
         d_weights_(buffers(threads, static_cast<size_t>(block.out_channels()) * padded(block.width))) {}
 
@@ -269,38 +315,46 @@ class Conv1x1Backward {
       return c < channels ? weights[static_cast<long>(k) * channels + c] : 0.0f;
     });
     const Chunks chunks(block_.extent.pixels(), channels, threads_);
-    const long stride = block_.stride(), tile_stride = scratch_stride(channels), d_stride = scratch_stride(width);
+    const long stride = block_.stride(), tile_step = scratch_stride(channels) * kDepth;
+    const long d_stride = scratch_stride(width);
     parallel(threads_, [&](int thread) {
-      float *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get(), *panel_d = panels_[thread].get();
-      float* d_weights = d_weights_[thread].get();
+      Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
+      float *panel_d = panels_[thread].get(), *d_weights = d_weights_[thread].get();
       std::fill(d_weights, d_weights + static_cast<long>(channels) * wide, 0.0f);
       const Range mine = share(chunks.count(), thread, threads_);
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
-        normalise_relu(features + first * stride, stride, rows, channels, affine, tile, tile_stride);
+        const auto input = [&](long p, int c) { return normalised(features + (first + p) * stride, affine, c); };
+        interleave_pixels<Number>(rows, padded(channels), input, tile, tile_step);
+        const auto gradient = [&](long p, int k) {
+          const long i = (first + p) * wide + k;
+          return load(affine2.scale.get() + k) * load(d_relu2 + i) +
+                 (load(correction2.slope.get() + k) * load(bottlenecks + i) + load(correction2.constant.get() + k));
+        };
         for (long p = 0; p < rows; p++) {
-          for (int k = 0; k < wide; k += kLanes) {
-            const long i = (first + p) * wide + k;
-            store(d_tile + p * d_stride + k,
-                  load(affine2.scale.get() + k) * load(d_relu2 + i) +
-                      (load(correction2.slope.get() + k) * load(bottlenecks + i) +
-                       load(correction2.constant.get() + k)));
-          }
+          for (int k = 0; k < wide; k += kLanes) Number::store_values(d_tile + p * d_stride + k, gradient(p, k), kLanes);
         }
-        accumulate({tile, tile_stride, 0}, channels, {d_tile, d_stride, 0}, wide, static_cast<int>(rows), 1,
-                   d_weights);
+        const Value* d_steps = d_tile;
+        if (kDepth > 1) {
+          interleave_pixels<Number>(rows, wide, gradient, d_steps_[thread].get(), d_stride * kDepth);
+          d_steps = d_steps_[thread].get();
+        }
+        accumulate<Number>({tile, tile_step, 0}, channels, {d_steps, d_stride * kDepth, 0}, wide,
+                           static_cast<int>(steps<Number>(rows)), 1, d_weights);
         for (int panel = 0; panel < weights_.count(); panel++) {
           const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
           multiply(d_tile, d_stride, 0, static_cast<int>(rows), weights_, panel, panel_d, lanes);
           for (int j = 0; j < lanes; j += kLanes) {
             const int c = column + j;
-            const Vec scale = load(affine.scale.get() + c), m = load_first(mean + c, std::min(kLanes, channels - c));
+            const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+            const Vec m = load_first(mean + c, std::min(kLanes, channels - c));
             Vec sum{}, centred{};
             for (long p = 0; p < rows; p++) {
               const long i = (first + p) * stride + c;
-              const Vec d = where_positive(load(tile + p * tile_stride + c), load(panel_d + p * lanes + j));
+              const Vec value = load(features + i);
+              const Vec d = where_positive(value * scale + offset, load(panel_d + p * lanes + j));
               sum += d;
-              centred += d * (load(features + i) - m);
+              centred += d * (value - m);
               store(d_to + (first + p) * to_stride + c, load(d_from + i) + scale * d);
             }
             sums[thread].add(c, sum, centred);
@@ -315,14 +369,19 @@ class Conv1x1Backward {
   }
 
  private:
+  using Value = typename Number::Value;
+  static constexpr int kDepth = Number::kDepth;
+
   const DenseBlock& block_;
   int threads_;
-  Panels weights_;
-  std::vector<Buffer> tiles_, d_tiles_, panels_, d_weights_;
+  Panels<Number> weights_;
+  std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
+  std::vector<Buffer<>> panels_, d_weights_;
 };
 
 }  // namespace
 
+template <class Number>
 void train_forward(const DenseBlock& block, const float* x, const float* x_stats, const BlockFeatures& out) {
   const int threads = thread_count(), width = block.width, wide = padded(width), total_channels = block.out_channels();
   const long pixels = block.extent.pixels();
@@ -331,8 +390,8 @@ void train_forward(const DenseBlock& block, const float* x, const float* x_stats
   std::copy(x_stats, x_stats + block.in_channels, mean);
   std::copy(x_stats + block.in_channels, x_stats + 2 * block.in_channels, variance);
 
-  Conv1x1 conv1(block, threads);
-  Conv3x3 conv2(block, threads);
+  Conv1x1<Number> conv1(block, threads);
+  Conv3x3<Number> conv2(block, threads);
   Affine affine1(total_channels), affine2(width);
   for (int i = 0; i < block.count(); i++) {
     const DenseLayer& layer = block.layers[i];
@@ -354,11 +413,12 @@ void train_forward(const DenseBlock& block, const float* x, const float* x_stats
   }
 }
 
+template <class Number>
 void infer(const DenseBlock& block, const float* x, float* features, float* bottlenecks) {
   const int threads = thread_count();
   copy_input(block, threads, x, features);
-  Conv1x1 conv1(block, threads);
-  Conv3x3 conv2(block, threads);
+  Conv1x1<Number> conv1(block, threads);
+  Conv3x3<Number> conv2(block, threads);
   Affine affine1(block.out_channels()), affine2(block.width);
   for (int i = 0; i < block.count(); i++) {
     const DenseLayer& layer = block.layers[i];
@@ -369,6 +429,7 @@ void infer(const DenseBlock& block, const float* x, float* features, float* bott
   }
 }
 
+template <class Number>
 void backward(const DenseBlock& block, const BlockFeatures& saved, const float* d_features, const float* d_stats,
               float* scratch_features, float* scratch_bottlenecks, float* d_x, float* d_x_stats,
               const std::vector<DenseLayerGradients>& gradients) {
@@ -377,11 +438,11 @@ void backward(const DenseBlock& block, const BlockFeatures& saved, const float* 
   const float *mean = saved.stats, *variance = saved.stats + total_channels;
   MomentGradients d_moments(d_stats, total_channels);
 
-  Conv3x3Backward conv2(block, threads);
-  Conv1x1Backward conv1(block, threads);
+  Conv3x3Backward<Number> conv2(block, threads);
+  Conv1x1Backward<Number> conv1(block, threads);
   Affine affine1(total_channels), affine2(width);
   Correction correction(block.growth), correction2(width);
-  Buffer padded_mean2(wide);
+  Buffer<> padded_mean2(wide);
   for (int i = block.count() - 1; i >= 0; i--) {
     const DenseLayer& layer = block.layers[i];
     const DenseLayerGradients& d_layer = gradients[i];
@@ -410,5 +471,16 @@ void backward(const DenseBlock& block, const BlockFeatures& saved, const float* 
   }
   d_moments.copy_to(d_x_stats, block.in_channels);
 }
+
+#define DENSENET_INSTANTIATE(Number)                                                                             \
+  template void train_forward<Number>(const DenseBlock&, const float*, const float*, const BlockFeatures&);      \
+  template void infer<Number>(const DenseBlock&, const float*, float*, float*);                                  \
+  template void backward<Number>(const DenseBlock&, const BlockFeatures&, const float*, const float*, float*,    \
+                                 float*, float*, float*, const std::vector<DenseLayerGradients>&);
+
+DENSENET_INSTANTIATE(Fp32)
+#ifdef __AVX512BF16__
+DENSENET_INSTANTIATE(Bf16)
+#endif
 
 }  // namespace densenet

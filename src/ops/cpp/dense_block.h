@@ -44,15 +44,20 @@ struct BlockFeatures {
   float* bottleneck_stats;   // (layers, 2, width)
 };
 
+// The convolutions multiply in Number: Fp32 or Bf16. Everything is stored and summed in float32.
+
 // x: (P, pixel_stride(in_channels)); x_stats: (2, in_channels). Updates the running statistics.
+template <class Number>
 void train_forward(const DenseBlock& block, const float* x, const float* x_stats, const BlockFeatures& out);
 
 // The same with the running statistics. bottlenecks: (P, padded(width)) of scratch.
+template <class Number>
 void infer(const DenseBlock& block, const float* x, float* features, float* bottlenecks);
 
 // d_features, d_stats: gradients of features and of stats. scratch_features and scratch_bottlenecks: like features and
 // one layer of bottlenecks. Out: d_x (P, pixel_stride(in_channels)) and d_x_stats (2, in_channels), the gradients of x
 // and of its statistics, and the parameters' gradients.
+template <class Number>
 void backward(const DenseBlock& block, const BlockFeatures& saved, const float* d_features, const float* d_stats,
               float* scratch_features, float* scratch_bottlenecks, float* d_x, float* d_x_stats,
               const std::vector<DenseLayerGradients>& gradients);

@@ -6,27 +6,30 @@
 namespace densenet {
 namespace {
 
-using MultiplyTile = void (*)(const float* a, long a_row, long a_tap, const float* b, int depth, int taps, float* out,
-                              long out_row);
-using AccumulateTile = void (*)(Pixels a, Pixels b, int pixels, int lines, float* sums, long sums_row);
+template <class Number>
+using MultiplyTile = void (*)(const typename Number::Value* a, long a_row, long a_tap, const typename Number::Value* b,
+                              int steps, int taps, float* out, long out_row);
+template <class Number>
+using AccumulateTile = void (*)(Pixels<Number> a, Pixels<Number> b, int steps, int lines, float* sums, long sums_row);
 
-template <int ROWS, int VECTORS>
-void multiply_tile(const float* a, long a_row, long a_tap, const float* b, int depth, int taps, float* out,
-                   long out_row) {
+template <class Number, int ROWS, int VECTORS>
+void multiply_tile(const typename Number::Value* a, long a_row, long a_tap, const typename Number::Value* b, int steps,
+                   int taps, float* out, long out_row) {
+  constexpr int kDepth = Number::kDepth;
   Vec sums[ROWS][VECTORS] = {};
   for (int tap = 0; tap < taps; tap++) {
-    const float* a_k = a + tap * a_tap;
-    for (int k = 0; k < depth; k++) {
+    const typename Number::Value* a_k = a + tap * a_tap;
+    for (int k = 0; k < steps; k++) {
       Vec b_k[VECTORS];
 #pragma GCC unroll 4
-      for (int j = 0; j < VECTORS; j++) b_k[j] = load(b + j * kLanes);
+      for (int j = 0; j < VECTORS; j++) b_k[j] = Number::load_operand(b + j * kLanes * kDepth);
 #pragma GCC unroll 16
       for (int i = 0; i < ROWS; i++) {
 #pragma GCC unroll 4
-        for (int j = 0; j < VECTORS; j++) sums[i][j] += a_k[i * a_row] * b_k[j];
+        for (int j = 0; j < VECTORS; j++) sums[i][j] = Number::product(sums[i][j], a_k + i * a_row, b_k[j]);
       }
-      a_k++;
-      b += VECTORS * kLanes;
+      a_k += kDepth;
+      b += VECTORS * kLanes * kDepth;
     }
   }
 #pragma GCC unroll 16
@@ -36,8 +39,9 @@ void multiply_tile(const float* a, long a_row, long a_tap, const float* b, int d
   }
 }
 
-template <int ROWS, int VECTORS>
-void accumulate_tile(Pixels a, Pixels b, int pixels, int lines, float* sums, long sums_row) {
+template <class Number, int ROWS, int VECTORS>
+void accumulate_tile(Pixels<Number> a, Pixels<Number> b, int steps, int lines, float* sums, long sums_row) {
+  constexpr int kDepth = Number::kDepth;
   Vec tile[ROWS][VECTORS];
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++) {
@@ -45,17 +49,17 @@ void accumulate_tile(Pixels a, Pixels b, int pixels, int lines, float* sums, lon
     for (int j = 0; j < VECTORS; j++) tile[i][j] = load(sums + i * sums_row + j * kLanes);
   }
   for (int line = 0; line < lines; line++) {
-    const float *a_p = a.data + line * a.line, *b_p = b.data + line * b.line;
-    for (int pixel = 0; pixel < pixels; pixel++) {
+    const typename Number::Value *a_p = a.data + line * a.line, *b_p = b.data + line * b.line;
+    for (int step = 0; step < steps; step++) {
       Vec b_j[VECTORS];
 #pragma GCC unroll 4
-      for (int j = 0; j < VECTORS; j++) b_j[j] = load(b_p + j * kLanes);
+      for (int j = 0; j < VECTORS; j++) b_j[j] = Number::load_operand(b_p + j * kLanes * kDepth);
 #pragma GCC unroll 16
       for (int i = 0; i < ROWS; i++) {
 #pragma GCC unroll 4
-        for (int j = 0; j < VECTORS; j++) tile[i][j] += a_p[i] * b_j[j];
+        for (int j = 0; j < VECTORS; j++) tile[i][j] = Number::product(tile[i][j], a_p + i * kDepth, b_j[j]);
       }
-      a_p += a.pixel, b_p += b.pixel;
+      a_p += a.step, b_p += b.step;
     }
   }
 #pragma GCC unroll 16
@@ -65,29 +69,31 @@ void accumulate_tile(Pixels a, Pixels b, int pixels, int lines, float* sums, lon
   }
 }
 
-// kernels[rows - 1] for each height that a tile of VECTORS vectors may have.
-template <int VECTORS, int... I>
+// tiles[rows - 1] for each height that a tile of VECTORS vectors may have.
+template <class Number, int VECTORS, int... I>
 constexpr auto multiply_tiles(std::integer_sequence<int, I...>) {
-  return std::array<MultiplyTile, sizeof...(I)>{multiply_tile<I + 1, VECTORS>...};
+  return std::array<MultiplyTile<Number>, sizeof...(I)>{multiply_tile<Number, I + 1, VECTORS>...};
 }
-template <int VECTORS, int... I>
+template <class Number, int VECTORS, int... I>
 constexpr auto accumulate_tiles(std::integer_sequence<int, I...>) {
-  return std::array<AccumulateTile, sizeof...(I)>{accumulate_tile<I + 1, VECTORS>...};
+  return std::array<AccumulateTile<Number>, sizeof...(I)>{accumulate_tile<Number, I + 1, VECTORS>...};
 }
 template <int VECTORS>
 using Heights = std::make_integer_sequence<int, kTileRows[VECTORS]>;
 
-MultiplyTile find_multiply(int vectors, int rows) {
-  static constexpr auto one = multiply_tiles<1>(Heights<1>{});
-  static constexpr auto two = multiply_tiles<2>(Heights<2>{});
-  static constexpr auto three = multiply_tiles<3>(Heights<3>{});
+template <class Number>
+MultiplyTile<Number> find_multiply(int vectors, int rows) {
+  static constexpr auto one = multiply_tiles<Number, 1>(Heights<1>{});
+  static constexpr auto two = multiply_tiles<Number, 2>(Heights<2>{});
+  static constexpr auto three = multiply_tiles<Number, 3>(Heights<3>{});
   return vectors == 1 ? one[rows - 1] : vectors == 2 ? two[rows - 1] : three[rows - 1];
 }
 
-AccumulateTile find_accumulate(int vectors, int rows) {
-  static constexpr auto one = accumulate_tiles<1>(Heights<1>{});
-  static constexpr auto two = accumulate_tiles<2>(Heights<2>{});
-  static constexpr auto three = accumulate_tiles<3>(Heights<3>{});
+template <class Number>
+AccumulateTile<Number> find_accumulate(int vectors, int rows) {
+  static constexpr auto one = accumulate_tiles<Number, 1>(Heights<1>{});
+  static constexpr auto two = accumulate_tiles<Number, 2>(Heights<2>{});
+  static constexpr auto three = accumulate_tiles<Number, 3>(Heights<3>{});
   return vectors == 1 ? one[rows - 1] : vectors == 2 ? two[rows - 1] : three[rows - 1];
 }
 
@@ -103,27 +109,40 @@ void in_tiles(int rows, int vectors, const Tile& tile) {
 
 }  // namespace
 
-void multiply(const float* a, long a_row, long a_tap, int rows, const Panels& b, int panel, float* out, long out_row) {
+template <class Number>
+void multiply(const typename Number::Value* a, long a_row, long a_tap, int rows, const Panels<Number>& b, int panel,
+              float* out, long out_row) {
   const int vectors = b.vectors(panel);
   in_tiles(rows, vectors, [&](int first, int height) {
-    find_multiply(vectors, height)(a + first * a_row, a_row, a_tap, b.data(panel), b.depth(), b.taps(),
-                                   out + first * out_row, out_row);
+    find_multiply<Number>(vectors, height)(a + first * a_row, a_row, a_tap, b.data(panel), b.steps(), b.taps(),
+                                           out + first * out_row, out_row);
   });
 }
 
-void accumulate(Pixels a, int rows, Pixels b, int columns, int pixels, int lines, float* sums) {
+template <class Number>
+void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int steps, int lines, float* sums) {
+  constexpr int kDepth = Number::kDepth;
   int left = columns / kLanes;
   for (int column = 0; left > 0;) {
-    const int vectors = left % 2 == 0 ? 2 : left == 1 ? 1 : 3;
-    const Pixels b_part{b.data + column, b.pixel, b.line};
+    const int vectors = left % 2 == 0 ? 2 : std::min(left, kMaxVectors);
+    const Pixels<Number> b_part{b.data + column * kDepth, b.step, b.line};
     in_tiles(rows, vectors, [&](int first, int height) {
-      const Pixels a_part{a.data + first, a.pixel, a.line};
-      find_accumulate(vectors, height)(a_part, b_part, pixels, lines, sums + static_cast<long>(first) * columns + column,
-                                       columns);
+      const Pixels<Number> a_part{a.data + first * kDepth, a.step, a.line};
+      find_accumulate<Number>(vectors, height)(a_part, b_part, steps, lines,
+                                               sums + static_cast<long>(first) * columns + column, columns);
     });
     column += vectors * kLanes;
     left -= vectors;
   }
 }
+
+#define DENSENET_INSTANTIATE(Number)                                                                               \
+  template void multiply<Number>(const Number::Value*, long, long, int, const Panels<Number>&, int, float*, long); \
+  template void accumulate<Number>(Pixels<Number>, int, Pixels<Number>, int, int, int, float*);
+
+DENSENET_INSTANTIATE(Fp32)
+#ifdef __AVX512BF16__
+DENSENET_INSTANTIATE(Bf16)
+#endif
 
 }  // namespace densenet

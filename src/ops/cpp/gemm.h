@@ -1,69 +1,84 @@
-// The two matrix products that every convolution here is made of, in register tiles.
+// The two matrix products that every convolution here is made of, in register tiles. Number: Fp32 or Bf16.
 #pragma once
 
 #include "layout.h"
+#include "number.h"
 #include "parallel.h"
-#include "simd.h"
 
 namespace densenet {
 
 // Right operand of `multiply`, B (taps, depth, columns), packed into panels of one to three vectors so that a tile
-// reads it as one stream: panel, tap, depth, column. `columns` is a multiple of kLanes.
+// reads it as one stream: panel, tap, depth / kDepth, column, kDepth. `columns` is a multiple of kLanes; a depth that
+// is no multiple of kDepth is filled up with zeros.
+template <class Number>
 class Panels {
  public:
   // Space for the largest operand that the buffer will hold.
-  explicit Panels(size_t floats) : data_(floats) {}
+  Panels(int taps, int depth, int columns) : data_(static_cast<size_t>(taps) * steps(depth) * kDepth * columns) {}
 
   // Fills it from value(tap, k, column), by `threads` threads.
   template <class Value>
   void pack(int taps, int depth, int columns, int threads, const Value& value);
 
   int taps() const { return taps_; }
-  int depth() const { return depth_; }
-  int count() const { return vectors_ == 1 ? 1 : vectors_ / 2; }
+  int steps() const { return steps_; }  // of kDepth
   // Panels are two vectors wide, but an odd number of vectors needs one of three, or of one if it is alone.
-  int vectors(int panel) const { return panel == 0 && vectors_ % 2 ? std::min(vectors_, 3) : 2; }
-  int first_column(int panel) const {
-    return panel == 0 ? 0 : (2 * panel + (vectors_ % 2 ? 1 : 0)) * kLanes;
+  int count() const { return vectors_ == 1 ? 1 : vectors_ / 2; }
+  int vectors(int panel) const { return panel == 0 && vectors_ % 2 ? std::min(vectors_, kMaxVectors) : 2; }
+  int first_column(int panel) const { return panel == 0 ? 0 : (2 * panel + vectors_ % 2) * kLanes; }
+  typename Number::Value* data(int panel) const {
+    return data_.get() + static_cast<size_t>(first_column(panel)) * taps_ * steps_ * kDepth;
   }
-  float* data(int panel) const { return data_.get() + static_cast<size_t>(first_column(panel)) * taps_ * depth_; }
 
  private:
-  Buffer data_;
-  int taps_ = 0, depth_ = 0, vectors_ = 0;
+  static constexpr int kDepth = Number::kDepth;
+  static int steps(int depth) { return (depth + kDepth - 1) / kDepth; }
+
+  Buffer<typename Number::Value> data_;
+  int taps_ = 0, steps_ = 0, vectors_ = 0;
 };
 
 // out[i][j] = sum over t, k of a[t * a_tap + i * a_row + k] * B[t][k][j], i < rows, for the columns j of one panel.
-void multiply(const float* a, long a_row, long a_tap, int rows, const Panels& b, int panel, float* out, long out_row);
+template <class Number>
+void multiply(const typename Number::Value* a, long a_row, long a_tap, int rows, const Panels<Number>& b, int panel,
+              float* out, long out_row);
 
 // The same for all panels: `out` has all columns.
-inline void multiply(const float* a, long a_row, long a_tap, int rows, const Panels& b, float* out, long out_row) {
+template <class Number>
+void multiply(const typename Number::Value* a, long a_row, long a_tap, int rows, const Panels<Number>& b, float* out,
+              long out_row) {
   for (int panel = 0; panel < b.count(); panel++) {
     multiply(a, a_row, a_tap, rows, b, panel, out + b.first_column(panel), out_row);
   }
 }
 
-// Pixels of a left or right operand of `accumulate`: where one starts, and the floats to the next pixel and line.
+// Pixels of a left or right operand of `accumulate`, kDepth of them interleaved: where the first is, and the values to
+// the next kDepth pixels and to the next line.
+template <class Number>
 struct Pixels {
-  const float* data;
-  long pixel, line;
+  const typename Number::Value* data;
+  long step, line;
 };
 
 // sums[i * columns + j] += sum over the lines and the pixels in them of a[i] * b[j], i < rows, j < columns, a
-// multiple of kLanes.
-void accumulate(Pixels a, int rows, Pixels b, int columns, int pixels, int lines, float* sums);
+// multiple of kLanes. steps: pixels / kDepth.
+template <class Number>
+void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int steps, int lines, float* sums);
 
+template <class Number>
 template <class Value>
-void Panels::pack(int taps, int depth, int columns, int threads, const Value& value) {
-  taps_ = taps, depth_ = depth, vectors_ = columns / kLanes;
+void Panels<Number>::pack(int taps, int depth, int columns, int threads, const Value& value) {
+  taps_ = taps, steps_ = steps(depth), vectors_ = columns / kLanes;
   parallel(threads, [&](int thread) {
     for (int panel = 0; panel < count(); panel++) {
       const int first = first_column(panel), width = vectors(panel) * kLanes;
-      const Range mine = share(static_cast<long>(taps) * depth, thread, threads);
-      float* out = data(panel) + mine.begin * width;
-      for (long row = mine.begin; row < mine.end; row++) {
-        const int tap = static_cast<int>(row / depth), k = static_cast<int>(row % depth);
-        for (int j = 0; j < width; j++) *out++ = value(tap, k, first + j);
+      const Range mine = share(static_cast<long>(taps) * steps_, thread, threads);
+      typename Number::Value* out = data(panel) + mine.begin * width * kDepth;
+      for (long step = mine.begin; step < mine.end; step++) {
+        const int tap = static_cast<int>(step / steps_), k = static_cast<int>(step % steps_) * kDepth;
+        for (int j = 0; j < width; j++) {
+          for (int d = 0; d < kDepth; d++) *out++ = Number::from(k + d < depth ? value(tap, k + d, first + j) : 0.0f);
+        }
       }
     }
   });

@@ -25,20 +25,23 @@ struct Extent {
   long pixels() const { return static_cast<long>(batch) * height * width; }
 };
 
-// Uninitialised floats at the start of a cache line. Frees itself; throws std::bad_alloc.
+// Uninitialised values at the start of a cache line. Frees itself; throws std::bad_alloc.
+template <class Value = float>
 class Buffer {
  public:
-  explicit Buffer(size_t floats) : data_(static_cast<float*>(::operator new(4 * floats + 64, kAlignment))) {}
+  explicit Buffer(size_t values)
+      : data_(static_cast<Value*>(::operator new(sizeof(Value) * values + kLineBytes, kAlignment))) {}
   ~Buffer() { ::operator delete(data_, kAlignment); }
   Buffer(Buffer&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  float* get() const { return data_; }
-  float& operator[](size_t i) const { return data_[i]; }
+  Value* get() const { return data_; }
+  Value& operator[](size_t i) const { return data_[i]; }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
-  float* data_;
+  static constexpr size_t kLineBytes = 64;  // a vector may read that far beyond the last value
+  static constexpr std::align_val_t kAlignment{kLineBytes};
+  Value* data_;
 };
 
 }  // namespace densenet

@@ -7,6 +7,7 @@
 
 #include "dense_block.h"
 #include "final_norm.h"
+#include "number.h"
 #include "stem.h"
 #include "transition.h"
 
@@ -123,27 +124,30 @@ void next_running(Arguments& args, DenseBlock& block) {
 
 // x, x_stats, parameters (6 a layer), running statistics (4 a layer)
 //   -> features, stats, bottlenecks, bottleneck_stats
+template <class Number>
 void block_train(Arguments& args) {
   const Extent extent = extent_nhwc(args);
   const float *x = args.next(), *x_stats = args.next();
   DenseBlock block = next_block(args, extent, (args.left() - 4) / 10);
   next_running(args, block);
   float *features = args.next(), *stats = args.next(), *bottlenecks = args.next();
-  train_forward(block, x, x_stats, {features, stats, bottlenecks, args.next()});
+  train_forward<Number>(block, x, x_stats, {features, stats, bottlenecks, args.next()});
 }
 
 // x, parameters, running statistics -> features, scratch for the bottlenecks of one layer
+template <class Number>
 void block_infer(Arguments& args) {
   const Extent extent = extent_nhwc(args);
   const float* x = args.next();
   DenseBlock block = next_block(args, extent, (args.left() - 2) / 10);
   next_running(args, block);
   float* features = args.next();
-  infer(block, x, features, args.next());
+  infer<Number>(block, x, features, args.next());
 }
 
 // features, stats, bottlenecks, bottleneck_stats, d_features, d_stats, parameters
 //   -> d_x, d_x_stats, gradients of the parameters, scratch like features and like the bottlenecks of one layer
+template <class Number>
 void block_backward(Arguments& args) {
   const Extent extent = extent_nhwc(args);
   float *features = args.next(), *stats = args.next(), *bottlenecks = args.next(), *bottleneck_stats = args.next();
@@ -157,8 +161,8 @@ void block_backward(Arguments& args) {
     }
   }
   float* scratch = args.next();
-  backward(block, {features, stats, bottlenecks, bottleneck_stats}, d_features, d_stats, scratch, args.next(), d_x,
-           d_x_stats, gradients);
+  backward<Number>(block, {features, stats, bottlenecks, bottleneck_stats}, d_features, d_stats, scratch, args.next(), d_x,
+                   d_x_stats, gradients);
 }
 
 // The next arguments: gamma, beta, conv (out_channels, in_channels, 1, 1).
@@ -242,9 +246,14 @@ DENSENET_OPERATOR(stem_infer_pad, stem_infer(args, true))
 DENSENET_OPERATOR(stem_infer_same, stem_infer(args, false))
 DENSENET_OPERATOR(stem_backward_pad, stem_backward(args, true))
 DENSENET_OPERATOR(stem_backward_same, stem_backward(args, false))
-DENSENET_OPERATOR(block_train, block_train(args))
-DENSENET_OPERATOR(block_infer, block_infer(args))
-DENSENET_OPERATOR(block_backward, block_backward(args))
+DENSENET_OPERATOR(block_train_fp32, block_train<densenet::Fp32>(args))
+DENSENET_OPERATOR(block_infer_fp32, block_infer<densenet::Fp32>(args))
+DENSENET_OPERATOR(block_backward_fp32, block_backward<densenet::Fp32>(args))
+#ifdef __AVX512BF16__
+DENSENET_OPERATOR(block_train_bf16, block_train<densenet::Bf16>(args))
+DENSENET_OPERATOR(block_infer_bf16, block_infer<densenet::Bf16>(args))
+DENSENET_OPERATOR(block_backward_bf16, block_backward<densenet::Bf16>(args))
+#endif
 DENSENET_OPERATOR(transition_train, transition_train(args))
 DENSENET_OPERATOR(transition_infer, transition_infer(args))
 DENSENET_OPERATOR(transition_backward, transition_backward(args))

@@ -23,7 +23,7 @@ int thread_count() {
   return std::max(threads, 1);
 }
 
-void reduce(const std::vector<Buffer>& results, long floats) {
+void reduce(const std::vector<Buffer<>>& results, long floats) {
   const int threads = static_cast<int>(results.size());
   parallel(threads, [&](int thread) {
     const Range lines = share((floats + kLineFloats - 1) / kLineFloats, thread, threads);

@@ -41,13 +41,14 @@ void parallel(int threads, const Work& work) {
 }
 
 // One buffer a thread, allocated where an exception can still be thrown.
-inline std::vector<Buffer> buffers(int threads, size_t floats) {
-  std::vector<Buffer> result;
-  for (int t = 0; t < threads; t++) result.emplace_back(floats);
+template <class Value = float>
+std::vector<Buffer<Value>> buffers(int threads, size_t values) {
+  std::vector<Buffer<Value>> result;
+  for (int t = 0; t < threads; t++) result.emplace_back(values);
   return result;
 }
 
 // results[0] += results[1] + ... over `floats` values.
-void reduce(const std::vector<Buffer>& results, long floats);
+void reduce(const std::vector<Buffer<>>& results, long floats);
 
 }  // namespace densenet

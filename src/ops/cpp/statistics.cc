@@ -74,17 +74,6 @@ void Affine::set(const Norm& norm, const float* mean, const float* variance, int
   }
 }
 
-void normalise_relu(const float* x, long x_stride, long rows, int channels, const Affine& affine, float* out,
-                    long out_stride) {
-  const float *scale = affine.scale.get(), *offset = affine.offset.get();
-  for (long row = 0; row < rows; row++) {
-    for (int c = 0; c < padded(channels); c += kLanes) {
-      store(out + c, relu(load(x + c) * load(scale + c) + load(offset + c)));
-    }
-    x += x_stride, out += out_stride;
-  }
-}
-
 void MomentGradients::copy_to(float* stats, int channels) const {
   for (int c = 0; c < channels; c++) {
     stats[c] = static_cast<float>(mean[c]);

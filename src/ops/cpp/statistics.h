@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "layout.h"
-#include "simd.h"
+#include "number.h"
 
 namespace densenet {
 
@@ -43,12 +43,8 @@ void follow(const Norm& norm, long count, int channels, const float* mean, const
 struct Affine {
   explicit Affine(int channels) : scale(padded(channels)), offset(padded(channels)) {}
   void set(const Norm& norm, const float* mean, const float* variance, int channels);
-  Buffer scale, offset;
+  Buffer<> scale, offset;
 };
-
-// out = relu(scale * x + offset) of `rows` pixels with padded(channels) channels.
-void normalise_relu(const float* x, long x_stride, long rows, int channels, const Affine& affine, float* out,
-                    long out_stride);
 
 // Gradients of the loss with respect to the mean and the biased variance of a feature over `count` pixels, and from
 // them of the feature itself:  dx = direct + dmean / count + dvariance * 2 (x - mean) / count.
@@ -81,7 +77,7 @@ void finish(const NormSums& sums, const Norm& norm, const float* variance, int c
 struct Correction {
   explicit Correction(int channels) : slope(padded(channels)), constant(padded(channels)) {}
   void set(const MomentGradients& gradients, const float* mean, long count, int first, int channels);
-  Buffer slope, constant;
+  Buffer<> slope, constant;
 };
 
 }  // namespace densenet

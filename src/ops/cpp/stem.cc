@@ -1,6 +1,7 @@
 #include "stem.h"
 
 #include "gemm.h"
+#include "operands.h"
 #include "parallel.h"
 #include "simd.h"
 #include "tiles.h"
@@ -45,13 +46,13 @@ class ImageTiles {
   const Stem& stem_;
   Strips strips_;
   long line_;
-  std::vector<Buffer> tiles_;
+  std::vector<Buffer<>> tiles_;
 };
 
 // convolved = conv(images); its moments are added to those of each thread unless they are null.
 void convolve(const Stem& stem, int threads, const float* images, float* convolved, std::vector<Moments>* moments) {
   const int channels = stem.channels, kernel = stem.kernel, columns = padded(channels);
-  Panels weights(static_cast<size_t>(kernel) * kernel * kColours * columns);
+  Panels<Fp32> weights(kernel, kernel * kColours, columns);
   weights.pack(kernel, kernel * kColours, columns, threads, [&](int ky, int kx_colour, int c) {
     const int kx = kx_colour / kColours, colour = kx_colour % kColours;
     return c < channels ? stem.conv[((static_cast<long>(c) * kColours + colour) * kernel + ky) * kernel + kx] : 0.0f;
@@ -114,7 +115,7 @@ void activate(const Stem& stem, int threads, const float* convolved, const Affin
           }
         }
       } else {
-        normalise_relu(convolved + line * in.width * stride, stride, in.width, stem.channels, affine, to, stride);
+        normalise_rows<Fp32>(convolved + line * in.width * stride, stride, in.width, stem.channels, affine, to, stride);
       }
       if (moments) (*moments)[thread].add(to, stride, out.width, 0, columns);
     }
@@ -215,8 +216,8 @@ void backward(const Stem& stem, const float* images, const float* convolved, con
   const Strips& strips = tiles.strips();
   const int width = stem.conv_extent().width;
   const long depth = static_cast<long>(kernel) * kColours;
-  const std::vector<Buffer> d_tiles = buffers(threads, static_cast<size_t>(strips.max_height) * width * columns);
-  const std::vector<Buffer> d_weights = buffers(threads, kernel * depth * columns);
+  const std::vector<Buffer<>> d_tiles = buffers(threads, static_cast<size_t>(strips.max_height) * width * columns);
+  const std::vector<Buffer<>> d_weights = buffers(threads, kernel * depth * columns);
   parallel(threads, [&](int thread) {
     float* d_tile = d_tiles[thread].get();
     std::fill(d_weights[thread].get(), d_weights[thread].get() + kernel * depth * columns, 0.0f);
@@ -233,7 +234,7 @@ void backward(const Stem& stem, const float* images, const float* convolved, con
         }
       }
       for (int ky = 0; ky < kernel; ky++) {
-        accumulate({tile + ky * tiles.line(), step * kColours, step * tiles.line()}, static_cast<int>(depth),
+        accumulate<Fp32>({tile + ky * tiles.line(), step * kColours, step * tiles.line()}, static_cast<int>(depth),
                    {d_tile, columns, static_cast<long>(width) * columns}, columns, width, strips.height(strip),
                    d_weights[thread].get() + ky * depth * columns);
       }

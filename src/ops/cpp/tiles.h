@@ -22,8 +22,8 @@ struct Chunks {
   long count() const { return (pixels + size - 1) / size; }
   long first(long chunk) const { return chunk * size; }
   long length(long chunk) const { return std::min(size, pixels - first(chunk)); }
-  // Floats that the pixels of one chunk take in rows of scratch_stride(channels), for any number of channels up to this.
-  static size_t scratch_floats(int channels) {
+  // Values that the pixels of one chunk take in rows of scratch_stride(channels), for any number of channels up to this.
+  static size_t scratch_values(int channels) {
     return kScratchFloats + kMaxPixels * kLineFloats + kMinPixels * scratch_stride(channels);
   }
   static constexpr long kMinPixels = 42, kMaxPixels = 168;  // several tiles high

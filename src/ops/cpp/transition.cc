@@ -32,11 +32,11 @@ void forward(const Transition& transition, int threads, const float* x, const Af
   const long stride = pixel_stride(in_channels), out_stride = pixel_stride(out_channels);
   const long below = transition.extent.width * stride, tile_stride = scratch_stride(in_channels);
   const Chunks chunks(transition.out_extent().pixels(), in_channels, threads);
-  Panels weights(static_cast<size_t>(in_channels) * padded(out_channels));
+  Panels<Fp32> weights(1, in_channels, padded(out_channels));
   weights.pack(1, in_channels, padded(out_channels), threads, [&](int, int c, int k) {
     return k < out_channels ? transition.conv[static_cast<long>(k) * in_channels + c] : 0.0f;
   });
-  const std::vector<Buffer> tiles = buffers(threads, Chunks::scratch_floats(in_channels));
+  const std::vector<Buffer<>> tiles = buffers(threads, Chunks::scratch_values(in_channels));
   parallel(threads, [&](int thread) {
     float* tile = tiles[thread].get();
     const Range mine = share(chunks.count(), thread, threads);
@@ -85,14 +85,14 @@ void backward(const Transition& transition, const float* x, const float* stats, 
   Correction correction(out_channels);
   correction.set(d_y_moments, y_stats, out.pixels(), 0, out_channels);
   const Chunks chunks(out.pixels(), in_channels + out_channels, threads);
-  Panels weights(static_cast<size_t>(out_channels) * in_width);
+  Panels<Fp32> weights(1, out_channels, in_width);
   weights.pack(1, out_channels, in_width, threads, [&](int, int k, int c) {
     return c < in_channels ? transition.conv[static_cast<long>(k) * in_channels + c] : 0.0f;
   });
-  const std::vector<Buffer> tiles = buffers(threads, Chunks::scratch_floats(in_channels));
-  const std::vector<Buffer> d_tiles = buffers(threads, Chunks::scratch_floats(out_channels));
-  const std::vector<Buffer> panels = buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes);
-  const std::vector<Buffer> d_weights = buffers(threads, static_cast<size_t>(in_channels) * out_width);
+  const std::vector<Buffer<>> tiles = buffers(threads, Chunks::scratch_values(in_channels));
+  const std::vector<Buffer<>> d_tiles = buffers(threads, Chunks::scratch_values(out_channels));
+  const std::vector<Buffer<>> panels = buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes);
+  const std::vector<Buffer<>> d_weights = buffers(threads, static_cast<size_t>(in_channels) * out_width);
   std::vector<NormSums> sums(threads, NormSums(in_width));
   if (in.height % 2 || in.width % 2) std::fill(d_x, d_x + in.pixels() * stride, 0.0f);  // what no window covers
   parallel(threads, [&](int thread) {
@@ -111,7 +111,7 @@ void backward(const Transition& transition, const float* x, const float* stats, 
                                                  load(correction.slope.get() + k) * load(y + i));
         }
       }
-      accumulate({tile, tile_stride, 0}, in_channels, {d_tile, d_stride, 0}, out_width, static_cast<int>(rows), 1,
+      accumulate<Fp32>({tile, tile_stride, 0}, in_channels, {d_tile, d_stride, 0}, out_width, static_cast<int>(rows), 1,
                  d_weights[thread].get());
       for (int panel = 0; panel < weights.count(); panel++) {
         const int column = weights.first_column(panel), lanes = weights.vectors(panel) * kLanes;

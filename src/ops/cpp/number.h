@@ -1,0 +1,52 @@
+// The numbers that convolutions multiply; all sums are float32.
+//
+// kDepth values that follow each other in the summed dimension (channels in `multiply`, pixels in `accumulate`) lie side
+// by side, as the instruction reads them: one for float32, a pair for bfloat16.
+#pragma once
+
+#include "simd.h"
+
+namespace densenet {
+
+struct Fp32 {
+  using Value = float;
+  static constexpr int kDepth = 1;
+
+  static Value from(float x) { return x; }
+  // sums + a * b for the value at `a` and the kLanes values at `b`.
+  static Vec product(Vec sums, const float* a, Vec b) { return sums + *a * b; }
+  static Vec load_operand(const float* p) { return load(p); }
+  static void store_values(float* p, Vec v, int count) { count == kLanes ? store(p, v) : store_first(p, v, count); }
+  static void interleave(float* p, Vec first, Vec) { store(p, first); }
+};
+
+#if defined(__AVX512BF16__)
+// AVX512_BF16: two products a lane and instruction.
+struct Bf16 {
+  using Value = uint16_t;
+  static constexpr int kDepth = 2;
+
+  static Value from(float x) { return static_cast<Value>(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(x)), 0)); }
+  static Vec product(Vec sums, const Value* a, Vec b) {
+    int32_t pair;
+    std::memcpy(&pair, a, sizeof pair);
+    return _mm512_dpbf16_ps(sums, (__m512bh)b, (__m512bh)_mm512_set1_epi32(pair));
+  }
+  static Vec load_operand(const Value* p) { return _mm512_loadu_ps(p); }
+  static void store_values(Value* p, Vec v, int count) {
+    _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << count) - 1), (__m256i)_mm512_cvtneps_pbh(v));
+  }
+  // The values of two pixels: first's and second's alternate.
+  static void interleave(Value* p, Vec first, Vec second) {
+    const Words pairs = widen(first) | widen(second) << 16;
+    std::memcpy(p, &pairs, sizeof pairs);
+  }
+
+ private:
+  typedef Value Halves __attribute__((vector_size(2 * kLanes)));
+  typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+  static Words widen(Vec v) { return __builtin_convertvector((Halves)_mm512_cvtneps_pbh(v), Words); }
+};
+#endif
+
+}  // namespace densenet

@@ -1,0 +1,43 @@
+// Operands of convolutions, made from feature maps while they are loaded.
+#pragma once
+
+#include "number.h"
+#include "statistics.h"
+
+namespace densenet {
+
+// kLanes channels from c on of relu(scale * x + offset).
+inline Vec normalised(const float* x, const Affine& affine, int c) {
+  return relu(load(x + c) * load(affine.scale.get() + c) + load(affine.offset.get() + c));
+}
+
+// Left operand of `multiply`: relu(affine(x)) of `rows` pixels, padded(channels) values each. What lies in x behind the
+// channels does not matter: a depth is read up to a multiple of kDepth, and zero there.
+template <class Number>
+void normalise_rows(const float* x, long x_stride, long rows, int channels, const Affine& affine,
+                    typename Number::Value* out, long out_stride) {
+  for (long row = 0; row < rows; row++, x += x_stride, out += out_stride) {
+    for (int c = 0; c < padded(channels); c += kLanes) Number::store_values(out + c, normalised(x, affine, c), kLanes);
+    if (channels % Number::kDepth) out[channels] = Number::from(0.0f);
+  }
+}
+
+// Operand of `accumulate`: value(pixel, channel), kLanes of them, of `pixels` pixels, kDepth of them interleaved and
+// zeros for those that the last step lacks. out_step: values from one step to the next.
+template <class Number, class ValueAt>
+void interleave_pixels(long pixels, int channels, const ValueAt& value, typename Number::Value* out, long out_step) {
+  for (long p = 0; p < pixels; p += Number::kDepth, out += out_step) {
+    for (int c = 0; c < channels; c += kLanes) {
+      const bool is_last = Number::kDepth == 1 || p + 1 == pixels;
+      Number::interleave(out + c * Number::kDepth, value(p, c), is_last ? Vec{} : value(p + 1, c));
+    }
+  }
+}
+
+// Steps of kDepth that hold `pixels`.
+template <class Number>
+constexpr long steps(long pixels) {
+  return (pixels + Number::kDepth - 1) / Number::kDepth;
+}
+
+}  // namespace densenet
