@@ -3,8 +3,8 @@
 python -m src.ops.build --check
 
 The library is kept in ${XDG_CACHE_HOME:-~/.cache}/densenet-mindspore/kernels. CXX names the compiler, otherwise it is
-g++, clang++ or c++. DENSENET_KERNELS_ISA (avx512_bf16, avx512, avx2) asks for less than the CPU has. The exit status is 1 when the
-kernels cannot be used.
+g++, clang++ or c++. DENSENET_KERNELS_ISA (avx512_bf16, avx512, avx2) asks for less than the CPU has. The exit status
+is 1 when the kernels cannot be used.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from src.deploy.arguments import Parser
+from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
 from src.utils.logging import get_logger

@@ -8,6 +8,7 @@ Each cell takes the parameters of the plain network's cells. In training (`self.
 statistics in place; else it uses them.
 """
 
+import mindspore as ms
 from mindspore import nn, ops
 
 _LINE = 16  # floats in a cache line
@@ -29,13 +30,18 @@ def _map_like(shape, channels):
     return [shape[0], shape[1], shape[2], pixel_stride(channels)]
 
 
-def _operator(library, function, infer_shapes, num_outputs):
-    """infer_shapes(*shapes of the inputs) -> shape of the output, or a tuple of `num_outputs` shapes."""
+def _operator(library, function, infer_shapes, types):
+    """infer_shapes(*shapes of the inputs) -> shape of the only output, or a tuple; types: of all inputs -> the same."""
+    return ops.Custom(f"{library}:{function}", infer_shapes, types, func_type="aot")
 
-    def infer_types(*types):
-        return types[0] if num_outputs == 1 else (types[0],) * num_outputs
 
-    return ops.Custom(f"{library}:{function}", infer_shapes, infer_types, func_type="aot")
+def _floats(count):
+    """Types of `count` outputs."""
+
+    def types(*_):
+        return ms.float32 if count == 1 else (ms.float32,) * count
+
+    return types
 
 
 def _no_gradient(running):
@@ -69,9 +75,9 @@ class Stem(nn.Cell):
         def gradient_shapes(*inputs):
             return inputs[1], inputs[2], inputs[3], inputs[6]
 
-        self.train_op = _operator(library, f"stem_train_{stem_pool}", train_shapes, 4)
-        self.infer_op = _operator(library, f"stem_infer_{stem_pool}", shapes, 2)
-        self.backward_op = _operator(library, f"stem_backward_{stem_pool}", gradient_shapes, 4)
+        self.train_op = _operator(library, f"stem_train_{stem_pool}", train_shapes, _floats(4))
+        self.infer_op = _operator(library, f"stem_infer_{stem_pool}", shapes, _floats(2))
+        self.backward_op = _operator(library, f"stem_backward_{stem_pool}", gradient_shapes, _floats(4))
 
     def construct(self, images, parameters, running):
         """See the class."""
@@ -89,11 +95,12 @@ class DenseBlock(nn.Cell):
     """x, x_stats, parameters (6 a layer), running (4 a layer) -> features, their statistics; then what backward needs.
 
     parameters: gamma1, beta1, conv1, gamma2, beta2, conv2; running: mean1, variance1, mean2, variance2. precision: fp32
-    or bf16, the numbers that the convolutions multiply; sums and everything that is stored are float32.
+    or bf16, the numbers that the convolutions multiply; sums, features and gradients are float32.
     """
 
     def __init__(self, library: str, precision: str) -> None:
         super().__init__()
+        stored = ms.bfloat16 if precision == "bf16" else ms.float32
 
         def shapes(x, *parameters):
             layers = len(parameters) // 10
@@ -116,14 +123,18 @@ class DenseBlock(nn.Cell):
             x = _map_like(features, channels)
             return (x, [2, channels], *parameters, features, bottlenecks[1:])
 
-        self.train_op = _operator(library, f"block_train_{precision}", train_shapes, 4)
-        self.infer_op = _operator(library, f"block_infer_{precision}", infer_shapes, 2)
-        self.backward_op = ops.Custom(
-            f"{library}:block_backward_{precision}",
-            gradient_shapes,
-            lambda *types: types[: len(types) - 6] + types[:4],
-            func_type="aot",
-        )
+        def train_types(*_):
+            return ms.float32, ms.float32, stored, ms.float32
+
+        def infer_types(*_):
+            return ms.float32, stored
+
+        def gradient_types(*inputs):
+            return (ms.float32,) * (len(inputs) - 3) + (stored,)
+
+        self.train_op = _operator(library, f"block_train_{precision}", train_shapes, train_types)
+        self.infer_op = _operator(library, f"block_infer_{precision}", infer_shapes, infer_types)
+        self.backward_op = _operator(library, f"block_backward_{precision}", gradient_shapes, gradient_types)
 
     def construct(self, x, x_stats, parameters, running):
         """See the class."""
@@ -155,9 +166,9 @@ class Transition(nn.Cell):
         def gradient_shapes(x, stats, *rest):
             return (x, stats, *rest[4:])
 
-        self.train_op = _operator(library, "transition_train", train_shapes, 2)
-        self.infer_op = _operator(library, "transition_infer", infer_shapes, 1)
-        self.backward_op = _operator(library, "transition_backward", gradient_shapes, 5)
+        self.train_op = _operator(library, "transition_train", train_shapes, _floats(2))
+        self.infer_op = _operator(library, "transition_infer", infer_shapes, _floats(1))
+        self.backward_op = _operator(library, "transition_backward", gradient_shapes, _floats(5))
 
     def construct(self, x, stats, parameters, running):
         """See the class."""
@@ -186,9 +197,9 @@ class FinalNorm(nn.Cell):
         def gradient_shapes(x, stats, _, gamma, beta):
             return x, stats, gamma, beta
 
-        self.train_op = _operator(library, "final_train", train_shapes, 1)
-        self.infer_op = _operator(library, "final_infer", infer_shapes, 1)
-        self.backward_op = _operator(library, "final_backward", gradient_shapes, 4)
+        self.train_op = _operator(library, "final_train", train_shapes, _floats(1))
+        self.infer_op = _operator(library, "final_infer", infer_shapes, _floats(1))
+        self.backward_op = _operator(library, "final_backward", gradient_shapes, _floats(4))
 
     def construct(self, x, stats, parameters, running):
         """See the class."""

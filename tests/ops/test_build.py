@@ -309,7 +309,7 @@ def test_sources_that_do_not_compile(checkout):
     assert re.search(r"twice.cc:1:\d+: error: expected primary-expression", why)
     assert named == str(log)
     called, *said = log.read_text().splitlines()
-    assert "-O3 -fopenmp" in called
+    assert "-O3 -ffp-contract=fast -fopenmp" in called
     assert any("int broken = ;" in line for line in said)
     assert checkout.libraries() == list(checkout.temporary.iterdir()) == []
     (checkout.sources / "twice.cc").write_text(TWICE)

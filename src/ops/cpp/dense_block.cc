@@ -1,6 +1,7 @@
 #include "dense_block.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "gemm.h"
 #include "operands.h"
@@ -26,15 +27,19 @@ void copy_input(const DenseBlock& block, int threads, const float* x, float* fea
 // bottlenecks = conv1(relu(norm1(features)))
 template <class Number>
 class Conv1x1 {
+  using Value = typename Number::Value;
+  static constexpr bool kIsFloat = std::is_same_v<Value, float>;
+
  public:
   Conv1x1(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
         weights_(1, block.out_channels(), padded(block.width)),
-        tiles_(buffers<Value>(threads, Chunks::scratch_values(block.out_channels()))) {}
+        tiles_(buffers<Value>(threads, Chunks::scratch_values(block.out_channels()))),
+        products_(buffers(threads, kIsFloat ? 0 : Chunks::kMaxPixels * padded(block.width))) {}
 
   // moments: null, or of each thread, to which those of the bottlenecks are added.
-  void run(int layer, const float* features, const Affine& affine, float* bottlenecks, std::vector<Moments>* moments) {
+  void run(int layer, const float* features, const Affine& affine, Value* bottlenecks, std::vector<Moments>* moments) {
     const int channels = block_.channels(layer), width = block_.width, wide = padded(width);
     const float* weights = block_.layers[layer].conv1;
     weights_.pack(1, channels, wide, threads_, [&](int, int c, int k) {
@@ -48,24 +53,32 @@ class Conv1x1 {
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
         normalise_rows<Number>(features + first * stride, stride, rows, channels, affine, tile, tile_stride);
-        multiply(tile, tile_stride, 0, static_cast<int>(rows), weights_, bottlenecks + first * wide, wide);
-        if (moments) (*moments)[thread].add(bottlenecks + first * wide, wide, rows, 0, wide);
+        float* products = products_[thread].get();
+        if constexpr (kIsFloat) products = bottlenecks + first * wide;
+        multiply(tile, tile_stride, 0, static_cast<int>(rows), weights_, products, wide);
+        if (moments) (*moments)[thread].add(products, wide, rows, 0, wide);
+        if constexpr (!kIsFloat) {
+          for (long i = 0; i < rows * wide; i += kLanes) {
+            Number::store_values(bottlenecks + first * wide + i, load(products + i), kLanes);
+          }
+        }
       }
     });
   }
 
  private:
-  using Value = typename Number::Value;
-
   const DenseBlock& block_;
   int threads_;
   Panels<Number> weights_;
   std::vector<Buffer<Value>> tiles_;
+  std::vector<Buffer<>> products_;  // where the bottlenecks are no floats
 };
 
 // features behind those of the layer's input = conv2(relu(norm2(bottlenecks)))
 template <class Number>
 class Conv3x3 {
+  using Value = typename Number::Value;
+
  public:
   Conv3x3(const DenseBlock& block, int threads)
       : block_(block),
@@ -75,7 +88,7 @@ class Conv3x3 {
         tiles_(buffers<Value>(threads, (strips_.max_height + 2) * tile_line())),
         lines_(buffers(threads, static_cast<size_t>(block.extent.width) * padded(block.growth))) {}
 
-  void run(int layer, const float* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
+  void run(int layer, const Value* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
     const float* weights = block_.layers[layer].conv2;
     weights_.pack(3, 3 * wide, columns, threads_, [&](int ky, int kx_k, int g) {
@@ -103,15 +116,13 @@ class Conv3x3 {
   }
 
  private:
-  using Value = typename Number::Value;
-
   long tile_line() const { return (block_.extent.width + 2L) * padded(block_.width); }
 
   // tile (height + 2, width + 2, padded(width of the bottlenecks)) = relu(affine(bottlenecks)) around the lines of a
   // strip; zero outside of the image.
-  void fill_tile(const float* bottlenecks, long strip, const Affine& affine, Value* tile) const {
+  void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, Value* tile) const {
     const int first = strips_.first(strip), width = block_.extent.width, wide = padded(block_.width);
-    const float* x = bottlenecks + strips_.first_pixel(strip) * wide;
+    const Value* x = bottlenecks + strips_.first_pixel(strip) * wide;
     for (int y = first - 1; y <= first + strips_.height(strip); y++, tile += tile_line()) {
       std::fill(tile, tile + tile_line(), Number::from(0.0f));
       if (y < 0 || y >= block_.extent.height) continue;
@@ -131,6 +142,9 @@ class Conv3x3 {
 // Backward through conv2(relu(norm2(bottlenecks))).
 template <class Number>
 class Conv3x3Backward {
+  using Value = typename Number::Value;
+  static constexpr int kDepth = Number::kDepth;
+
  public:
   Conv3x3Backward(const DenseBlock& block, int threads)
       : block_(block),
@@ -146,8 +160,8 @@ class Conv3x3Backward {
   // d_features (P, stride) and, for what later normalisations add to it, correction * features. Out: d_relu
   // (P, padded(width)), the gradient of norm2's output, its sums of each thread, and d_conv2.
   void run(int layer, const float* features, const float* d_features, const Correction& correction,
-           const float* bottlenecks, const Affine& affine, const float* mean, float* d_relu,
-           std::vector<NormSums>& sums, float* d_conv2) {
+           const Value* bottlenecks, const Affine& affine, const float* mean, Value* d_relu, std::vector<NormSums>& sums,
+           float* d_conv2) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), image_width = block_.extent.width;
     const float* weights = block_.layers[layer].conv2;
     weights_.pack(3, 3 * growth, wide, threads_, [&](int ky, int kx_g, int k) {  // turned by 180 degrees
@@ -200,9 +214,6 @@ class Conv3x3Backward {
   }
 
  private:
-  using Value = typename Number::Value;
-  static constexpr int kDepth = Number::kDepth;
-
   // Lines hold the columns that the last step of the last tap reads.
   long tile_line() const { return (steps<Number>(block_.extent.width) * kDepth + 2) * padded(block_.width); }
   long tile_size() const { return (strips_.max_height + 2) * tile_line(); }
@@ -213,16 +224,16 @@ class Conv3x3Backward {
 
   // relu(affine(bottlenecks)) around the lines of a strip, zero outside of the image, with kDepth columns interleaved
   // from column `shift` on: taps begin at even and odd columns.
-  void fill_tile(const float* bottlenecks, long strip, const Affine& affine, int shift, Value* tile) const {
+  void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, int shift, Value* tile) const {
     const int first = strips_.first(strip), width = block_.extent.width, wide = padded(block_.width);
-    const float* x = bottlenecks + strips_.first_pixel(strip) * wide;
+    const Value* x = bottlenecks + strips_.first_pixel(strip) * wide;
     const long columns = tile_line() / wide;
     for (int y = first - 1; y <= first + strips_.height(strip); y++, tile += tile_line()) {
       if (y < 0 || y >= block_.extent.height) {
         std::fill(tile, tile + tile_line(), Number::from(0.0f));
         continue;
       }
-      const float* line = x + static_cast<long>(y - first) * width * wide;
+      const Value* line = x + static_cast<long>(y - first) * width * wide;
       const auto value = [&](long column, int k) {
         const long source = column + shift - 1;
         return source < 0 || source >= width ? Vec{} : normalised(line + source * wide, affine, k);
@@ -264,17 +275,17 @@ class Conv3x3Backward {
 
   // One line of pixels, `lanes` channels of them from `column` on: d_relu = d where the ReLU's input was positive, and
   // its sums.
-  void mask(const float* d, int column, int lanes, const float* x, const Affine& affine, const float* mean,
-            float* d_relu, NormSums& sums) const {
+  void mask(const float* d, int column, int lanes, const Value* x, const Affine& affine, const float* mean,
+            Value* d_relu, NormSums& sums) const {
     const int wide = padded(block_.width);
     for (int j = 0; j < lanes; j += kLanes) {
       const int k = column + j;
       const Vec scale = load(affine.scale.get() + k), offset = load(affine.offset.get() + k), m = load(mean + k);
       Vec sum{}, centred{};
       for (long p = 0; p < block_.extent.width; p++) {
-        const Vec value = load(x + p * wide + k);
+        const Vec value = load_values(x + p * wide + k);
         const Vec masked = where_positive(value * scale + offset, load(d + p * lanes + j));
-        store(d_relu + p * wide + k, masked);
+        Number::store_values(d_relu + p * wide + k, masked, kLanes);
         sum += masked;
         centred += masked * (value - m);
       }
@@ -293,6 +304,9 @@ class Conv3x3Backward {
 // Backward through conv1(relu(norm1(features))).
 template <class Number>
 class Conv1x1Backward {
+  using Value = typename Number::Value;
+  static constexpr int kDepth = Number::kDepth;
+
  public:
   Conv1x1Backward(const DenseBlock& block, int threads)
       : block_(block),
@@ -306,8 +320,8 @@ class Conv1x1Backward {
 
   // d_relu2: of norm2's output; its gradient of the bottlenecks is affine2.scale * d_relu2 + correction2 of them.
   // d_to (P, to_stride) = d_from (P, stride) + the gradient of this layer's input, in the input's channels.
-  void run(int layer, const float* features, const Affine& affine, const float* mean, const float* bottlenecks,
-           const float* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
+  void run(int layer, const float* features, const Affine& affine, const float* mean, const Value* bottlenecks,
+           const Value* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
            float* d_to, long to_stride, std::vector<NormSums>& sums, float* d_conv1) {
     const int channels = block_.channels(layer), width = block_.width, wide = padded(width);
     const float* weights = block_.layers[layer].conv1;
@@ -328,8 +342,8 @@ class Conv1x1Backward {
         interleave_pixels<Number>(rows, padded(channels), input, tile, tile_step);
         const auto gradient = [&](long p, int k) {
           const long i = (first + p) * wide + k;
-          return load(affine2.scale.get() + k) * load(d_relu2 + i) +
-                 (load(correction2.slope.get() + k) * load(bottlenecks + i) + load(correction2.constant.get() + k));
+          return load(affine2.scale.get() + k) * load_values(d_relu2 + i) +
+                 (load(correction2.slope.get() + k) * load_values(bottlenecks + i) + load(correction2.constant.get() + k));
         };
         for (long p = 0; p < rows; p++) {
           for (int k = 0; k < wide; k += kLanes) Number::store_values(d_tile + p * d_stride + k, gradient(p, k), kLanes);
@@ -369,9 +383,6 @@ class Conv1x1Backward {
   }
 
  private:
-  using Value = typename Number::Value;
-  static constexpr int kDepth = Number::kDepth;
-
   const DenseBlock& block_;
   int threads_;
   Panels<Number> weights_;
@@ -382,7 +393,7 @@ class Conv1x1Backward {
 }  // namespace
 
 template <class Number>
-void train_forward(const DenseBlock& block, const float* x, const float* x_stats, const BlockFeatures& out) {
+void train_forward(const DenseBlock& block, const float* x, const float* x_stats, const BlockFeatures<Number>& out) {
   const int threads = thread_count(), width = block.width, wide = padded(width), total_channels = block.out_channels();
   const long pixels = block.extent.pixels();
   copy_input(block, threads, x, out.features);
@@ -396,7 +407,7 @@ void train_forward(const DenseBlock& block, const float* x, const float* x_stats
   for (int i = 0; i < block.count(); i++) {
     const DenseLayer& layer = block.layers[i];
     const int channels = block.channels(i);
-    float* bottlenecks = out.bottlenecks + i * pixels * wide;
+    auto* bottlenecks = out.bottlenecks + i * pixels * wide;
     float *mean2 = out.bottleneck_stats + 2L * i * width, *variance2 = mean2 + width;
 
     affine1.set(layer.norm1, mean, variance, channels);
@@ -414,7 +425,7 @@ void train_forward(const DenseBlock& block, const float* x, const float* x_stats
 }
 
 template <class Number>
-void infer(const DenseBlock& block, const float* x, float* features, float* bottlenecks) {
+void infer(const DenseBlock& block, const float* x, float* features, typename Number::Value* bottlenecks) {
   const int threads = thread_count();
   copy_input(block, threads, x, features);
   Conv1x1<Number> conv1(block, threads);
@@ -430,8 +441,8 @@ void infer(const DenseBlock& block, const float* x, float* features, float* bott
 }
 
 template <class Number>
-void backward(const DenseBlock& block, const BlockFeatures& saved, const float* d_features, const float* d_stats,
-              float* scratch_features, float* scratch_bottlenecks, float* d_x, float* d_x_stats,
+void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const float* d_features, const float* d_stats,
+              float* scratch_features, typename Number::Value* scratch_bottlenecks, float* d_x, float* d_x_stats,
               const std::vector<DenseLayerGradients>& gradients) {
   const int threads = thread_count(), width = block.width, wide = padded(width), total_channels = block.out_channels();
   const long pixels = block.extent.pixels();
@@ -447,7 +458,7 @@ void backward(const DenseBlock& block, const BlockFeatures& saved, const float* 
     const DenseLayer& layer = block.layers[i];
     const DenseLayerGradients& d_layer = gradients[i];
     const int channels = block.channels(i);
-    const float* bottlenecks = saved.bottlenecks + i * pixels * wide;
+    const auto* bottlenecks = saved.bottlenecks + i * pixels * wide;
     const float *mean2 = saved.bottleneck_stats + 2L * i * width, *variance2 = mean2 + width;
     const float* d_from = i == block.count() - 1 ? d_features : scratch_features;
     float* d_to = i == 0 ? d_x : scratch_features;
@@ -472,11 +483,11 @@ void backward(const DenseBlock& block, const BlockFeatures& saved, const float* 
   d_moments.copy_to(d_x_stats, block.in_channels);
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                                             \
-  template void train_forward<Number>(const DenseBlock&, const float*, const float*, const BlockFeatures&);      \
-  template void infer<Number>(const DenseBlock&, const float*, float*, float*);                                  \
-  template void backward<Number>(const DenseBlock&, const BlockFeatures&, const float*, const float*, float*,    \
-                                 float*, float*, float*, const std::vector<DenseLayerGradients>&);
+#define DENSENET_INSTANTIATE(Number)                                                                                 \
+  template void train_forward<Number>(const DenseBlock&, const float*, const float*, const BlockFeatures<Number>&);  \
+  template void infer<Number>(const DenseBlock&, const float*, float*, Number::Value*);                              \
+  template void backward<Number>(const DenseBlock&, const BlockFeatures<Number>&, const float*, const float*,        \
+                                 float*, Number::Value*, float*, float*, const std::vector<DenseLayerGradients>&);
 
 DENSENET_INSTANTIATE(Fp32)
 #ifdef __AVX512BF16__

@@ -36,30 +36,30 @@ struct DenseBlock {
   int stride() const { return pixel_stride(out_channels()); }
 };
 
-// What the forward pass leaves, P = pixels:
+// What the forward pass leaves, P = pixels. The convolutions multiply Number, Fp32 or Bf16, and sum in float32; outputs
+// of the 1x1 convolutions, which only convolutions read, are stored as Number too.
+template <class Number>
 struct BlockFeatures {
-  float* features;           // (P, stride): zero beyond out_channels
-  float* stats;              // (2, out_channels): mean and biased variance
-  float* bottlenecks;        // (layers, P, padded(width)): outputs of the 1x1 convolutions
-  float* bottleneck_stats;   // (layers, 2, width)
+  float* features;                       // (P, stride): zero beyond out_channels
+  float* stats;                          // (2, out_channels): mean and biased variance
+  typename Number::Value* bottlenecks;   // (layers, P, padded(width))
+  float* bottleneck_stats;               // (layers, 2, width)
 };
-
-// The convolutions multiply in Number: Fp32 or Bf16. Everything is stored and summed in float32.
 
 // x: (P, pixel_stride(in_channels)); x_stats: (2, in_channels). Updates the running statistics.
 template <class Number>
-void train_forward(const DenseBlock& block, const float* x, const float* x_stats, const BlockFeatures& out);
+void train_forward(const DenseBlock& block, const float* x, const float* x_stats, const BlockFeatures<Number>& out);
 
 // The same with the running statistics. bottlenecks: (P, padded(width)) of scratch.
 template <class Number>
-void infer(const DenseBlock& block, const float* x, float* features, float* bottlenecks);
+void infer(const DenseBlock& block, const float* x, float* features, typename Number::Value* bottlenecks);
 
 // d_features, d_stats: gradients of features and of stats. scratch_features and scratch_bottlenecks: like features and
 // one layer of bottlenecks. Out: d_x (P, pixel_stride(in_channels)) and d_x_stats (2, in_channels), the gradients of x
 // and of its statistics, and the parameters' gradients.
 template <class Number>
-void backward(const DenseBlock& block, const BlockFeatures& saved, const float* d_features, const float* d_stats,
-              float* scratch_features, float* scratch_bottlenecks, float* d_x, float* d_x_stats,
+void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const float* d_features, const float* d_stats,
+              float* scratch_features, typename Number::Value* scratch_bottlenecks, float* d_x, float* d_x_stats,
               const std::vector<DenseLayerGradients>& gradients);
 
 }  // namespace densenet

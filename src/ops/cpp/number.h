@@ -8,6 +8,9 @@
 
 namespace densenet {
 
+// kLanes stored values as floats.
+inline Vec load_values(const float* p) { return load(p); }
+
 struct Fp32 {
   using Value = float;
   static constexpr int kDepth = 1;
@@ -21,6 +24,12 @@ struct Fp32 {
 };
 
 #if defined(__AVX512BF16__)
+inline Vec load_values(const uint16_t* p) {
+  typedef uint16_t Halves __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
+  typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+  return (Vec)(__builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words) << 16);
+}
+
 // AVX512_BF16: two products a lane and instruction.
 struct Bf16 {
   using Value = uint16_t;

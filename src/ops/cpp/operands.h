@@ -7,14 +7,15 @@
 namespace densenet {
 
 // kLanes channels from c on of relu(scale * x + offset).
-inline Vec normalised(const float* x, const Affine& affine, int c) {
-  return relu(load(x + c) * load(affine.scale.get() + c) + load(affine.offset.get() + c));
+template <class Value>
+Vec normalised(const Value* x, const Affine& affine, int c) {
+  return relu(load_values(x + c) * load(affine.scale.get() + c) + load(affine.offset.get() + c));
 }
 
 // Left operand of `multiply`: relu(affine(x)) of `rows` pixels, padded(channels) values each. What lies in x behind the
 // channels does not matter: a depth is read up to a multiple of kDepth, and zero there.
-template <class Number>
-void normalise_rows(const float* x, long x_stride, long rows, int channels, const Affine& affine,
+template <class Number, class Value>
+void normalise_rows(const Value* x, long x_stride, long rows, int channels, const Affine& affine,
                     typename Number::Value* out, long out_stride) {
   for (long row = 0; row < rows; row++, x += x_stride, out += out_stride) {
     for (int c = 0; c < padded(channels); c += kLanes) Number::store_values(out + c, normalised(x, affine, c), kLanes);

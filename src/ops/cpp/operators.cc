@@ -14,13 +14,16 @@
 namespace densenet {
 namespace {
 
-// The arguments of one call: inputs, then outputs, all float32 and contiguous.
+// The arguments of one call: inputs, then outputs, contiguous; float32 but for what is said to be a Number.
 class Arguments {
  public:
   Arguments(int count, void** data, int64_t** shapes) : count_(count), data_(data), shapes_(shapes) {}
   int left() const { return count_ - next_; }
   int dim(int axis) const { return static_cast<int>(shapes_[next_][axis]); }  // of the next one
-  float* next() { return static_cast<float*>(data_[next_++]); }
+  template <class Value = float>
+  Value* next() {
+    return static_cast<Value*>(data_[next_++]);
+  }
   Norm next_norm() {  // gamma and beta; the running statistics come later
     Norm norm{};
     norm.gamma = next();
@@ -123,18 +126,19 @@ void next_running(Arguments& args, DenseBlock& block) {
 }
 
 // x, x_stats, parameters (6 a layer), running statistics (4 a layer)
-//   -> features, stats, bottlenecks, bottleneck_stats
+//   -> features, stats, bottlenecks of Number, bottleneck_stats
 template <class Number>
 void block_train(Arguments& args) {
   const Extent extent = extent_nhwc(args);
   const float *x = args.next(), *x_stats = args.next();
   DenseBlock block = next_block(args, extent, (args.left() - 4) / 10);
   next_running(args, block);
-  float *features = args.next(), *stats = args.next(), *bottlenecks = args.next();
+  float *features = args.next(), *stats = args.next();
+  auto* bottlenecks = args.next<typename Number::Value>();
   train_forward<Number>(block, x, x_stats, {features, stats, bottlenecks, args.next()});
 }
 
-// x, parameters, running statistics -> features, scratch for the bottlenecks of one layer
+// x, parameters, running statistics -> features, scratch of Number for the bottlenecks of one layer
 template <class Number>
 void block_infer(Arguments& args) {
   const Extent extent = extent_nhwc(args);
@@ -142,7 +146,7 @@ void block_infer(Arguments& args) {
   DenseBlock block = next_block(args, extent, (args.left() - 2) / 10);
   next_running(args, block);
   float* features = args.next();
-  infer<Number>(block, x, features, args.next());
+  infer<Number>(block, x, features, args.next<typename Number::Value>());
 }
 
 // features, stats, bottlenecks, bottleneck_stats, d_features, d_stats, parameters
@@ -150,7 +154,9 @@ void block_infer(Arguments& args) {
 template <class Number>
 void block_backward(Arguments& args) {
   const Extent extent = extent_nhwc(args);
-  float *features = args.next(), *stats = args.next(), *bottlenecks = args.next(), *bottleneck_stats = args.next();
+  float *features = args.next(), *stats = args.next();
+  auto* bottlenecks = args.next<typename Number::Value>();
+  float* bottleneck_stats = args.next();
   const float *d_features = args.next(), *d_stats = args.next();
   const DenseBlock block = next_block(args, extent, (args.left() - 4) / 12);
   float *d_x = args.next(), *d_x_stats = args.next();
@@ -161,8 +167,9 @@ void block_backward(Arguments& args) {
     }
   }
   float* scratch = args.next();
-  backward<Number>(block, {features, stats, bottlenecks, bottleneck_stats}, d_features, d_stats, scratch, args.next(), d_x,
-                   d_x_stats, gradients);
+  auto* scratch_bottlenecks = args.next<typename Number::Value>();
+  backward<Number>(block, {features, stats, bottlenecks, bottleneck_stats}, d_features, d_stats, scratch,
+                   scratch_bottlenecks, d_x, d_x_stats, gradients);
 }
 
 // The next arguments: gamma, beta, conv (out_channels, in_channels, 1, 1).
