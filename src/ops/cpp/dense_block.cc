@@ -55,7 +55,12 @@ class Conv1x1 {
         normalise_rows<Number>(features + first * stride, stride, rows, channels, affine, tile, tile_stride);
         float* products = products_[thread].get();
         if constexpr (kIsFloat) products = bottlenecks + first * wide;
-        multiply(tile, tile_stride, 0, static_cast<int>(rows), weights_, products, wide);
+        Prefetch ahead;
+        if (chunk + 1 < mine.end) {
+          ahead.add(features + chunks.first(chunk + 1) * stride, chunks.length(chunk + 1), 4L * channels, 4 * stride);
+          ahead.start(tile_count(rows, wide));
+        }
+        multiply(tile, tile_stride, 0, static_cast<int>(rows), weights_, products, wide, &ahead);
         if (moments) (*moments)[thread].add(products, wide, rows, 0, wide);
         if constexpr (!kIsFloat) {
           for (long i = 0; i < rows * wide; i += kLanes) {
@@ -95,7 +100,7 @@ class Conv3x3 {
       const int kx = kx_k / wide, k = kx_k % wide;
       return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + ky) * 3 + kx] : 0.0f;
     });
-    const long stride = block_.stride();
+    const long stride = block_.stride(), bytes = sizeof(Value) * wide;
     const int image_width = block_.extent.width;
     parallel(threads_, [&](int thread) {
       Value* tile = tiles_[thread].get();
@@ -104,8 +109,13 @@ class Conv3x3 {
       for (long strip = mine.begin; strip < mine.end; strip++) {
         fill_tile(bottlenecks, strip, affine, tile);
         float* out = features + strips_.first_pixel(strip) * stride + block_.channels(layer);
+        Prefetch ahead;
+        if (strip + 1 < mine.end) {
+          ahead.add(bottlenecks + strips_.first_pixel(strip + 1) * wide, 1, strips_.pixels(strip + 1) * bytes, 0);
+          ahead.start(strips_.height(strip) * tile_count(image_width, columns));
+        }
         for (int y = 0; y < strips_.height(strip); y++) {
-          multiply(tile + y * tile_line(), wide, tile_line(), image_width, weights_, line, columns);
+          multiply(tile + y * tile_line(), wide, tile_line(), image_width, weights_, line, columns, &ahead);
           if (moments) (*moments)[thread].add(line, columns, image_width, 0, columns);
           for (int x = 0; x < image_width; x++, out += stride) {
             std::memcpy(out, line + static_cast<long>(x) * columns, sizeof(float) * growth);
@@ -193,10 +203,18 @@ class Conv3x3Backward {
                              static_cast<int>(steps<Number>(image_width)), height,
                              d_weights + static_cast<long>(tap) * growth * wide);
         }
+        Prefetch ahead;
+        if (strip + 1 < mine.end) {
+          const long next = strips_.first_pixel(strip + 1), count = strips_.pixels(strip + 1), bytes = 4L * growth;
+          ahead.add(bottlenecks + next * wide, 1, count * wide * static_cast<long>(sizeof(Value)), 0);
+          ahead.add(features + next * block_.stride() + block_.channels(layer), count, bytes, 4L * block_.stride());
+          ahead.add(d_features + next * block_.stride() + block_.channels(layer), count, bytes, 4L * block_.stride());
+          ahead.start(height * tile_count(image_width, wide));
+        }
         for (int panel = 0; panel < weights_.count(); panel++) {
           const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
           for (int y = 0; y < height; y++) {
-            multiply(d_tile + y * d_line(), growth, d_line(), image_width, weights_, panel, line, lanes);
+            multiply(d_tile + y * d_line(), growth, d_line(), image_width, weights_, panel, line, lanes, &ahead);
             const long first = (strips_.first_pixel(strip) + static_cast<long>(y) * image_width) * wide;
             mask(line, column, lanes, bottlenecks + first, affine, mean, d_relu + first, sums[thread]);
           }
@@ -355,9 +373,18 @@ class Conv1x1Backward {
         }
         accumulate<Number>({tile, tile_step, 0}, channels, {d_steps, d_stride * kDepth, 0}, wide,
                            static_cast<int>(steps<Number>(rows)), 1, d_weights);
+        Prefetch ahead;
+        if (chunk + 1 < mine.end) {
+          const long next = chunks.first(chunk + 1), count = chunks.length(chunk + 1), bytes = sizeof(Value) * wide;
+          ahead.add(features + next * stride, count, 4L * channels, 4 * stride);
+          ahead.add(d_from + next * stride, count, 4L * channels, 4 * stride);
+          ahead.add(d_relu2 + next * wide, 1, count * bytes, 0);
+          ahead.add(bottlenecks + next * wide, 1, count * bytes, 0);
+          ahead.start(tile_count(rows, padded(channels)));
+        }
         for (int panel = 0; panel < weights_.count(); panel++) {
           const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
-          multiply(d_tile, d_stride, 0, static_cast<int>(rows), weights_, panel, panel_d, lanes);
+          multiply(d_tile, d_stride, 0, static_cast<int>(rows), weights_, panel, panel_d, lanes, &ahead);
           for (int j = 0; j < lanes; j += kLanes) {
             const int c = column + j;
             const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);

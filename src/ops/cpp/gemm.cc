@@ -111,9 +111,10 @@ void in_tiles(int rows, int vectors, const Tile& tile) {
 
 template <class Number>
 void multiply(const typename Number::Value* a, long a_row, long a_tap, int rows, const Panels<Number>& b, int panel,
-              float* out, long out_row) {
+              float* out, long out_row, Prefetch* ahead) {
   const int vectors = b.vectors(panel);
   in_tiles(rows, vectors, [&](int first, int height) {
+    if (ahead) ahead->step();
     find_multiply<Number>(vectors, height)(a + first * a_row, a_row, a_tap, b.data(panel), b.steps(), b.taps(),
                                            out + first * out_row, out_row);
   });
@@ -137,7 +138,7 @@ void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int s
 }
 
 #define DENSENET_INSTANTIATE(Number)                                                                               \
-  template void multiply<Number>(const Number::Value*, long, long, int, const Panels<Number>&, int, float*, long); \
+  template void multiply<Number>(const Number::Value*, long, long, int, const Panels<Number>&, int, float*, long, Prefetch*); \
   template void accumulate<Number>(Pixels<Number>, int, Pixels<Number>, int, int, int, float*);
 
 DENSENET_INSTANTIATE(Fp32)

@@ -7,6 +7,40 @@
 
 namespace densenet {
 
+// Memory that will be read next, fetched a little at each tile: products leave the path to memory idle. What follows
+// them would otherwise wait for it.
+class Prefetch {
+ public:
+  // `rows` rows of `bytes` each, `stride` bytes apart; to be fetched in `steps` calls of step().
+  void add(const void* start, long rows, long bytes, long stride) {
+    if (count_ == kRegions || rows <= 0) return;
+    regions_[count_++] = {static_cast<const char*>(start), rows, bytes, stride};
+    lines_ += rows * ((bytes + kLineBytes - 1) / kLineBytes + 1);
+  }
+  void start(long steps) { per_step_ = lines_ / std::max(steps, 1L) + 1; }
+  void step() {
+    for (long left = per_step_; left > 0 && region_ < count_; left--) {
+      const Region& region = regions_[region_];
+      __builtin_prefetch(region.start + row_ * region.stride + byte_, 0, 2);
+      byte_ += kLineBytes;
+      if (byte_ < region.bytes) continue;
+      byte_ = 0;
+      if (++row_ < region.rows) continue;
+      row_ = 0, region_++;
+    }
+  }
+
+ private:
+  static constexpr int kRegions = 4, kLineBytes = 64;
+  struct Region {
+    const char* start;
+    long rows, bytes, stride;
+  };
+  Region regions_[kRegions];
+  int count_ = 0, region_ = 0;
+  long lines_ = 0, per_step_ = 0, row_ = 0, byte_ = 0;
+};
+
 // Right operand of `multiply`, B (taps, depth, columns), packed into panels of one to three vectors so that a tile
 // reads it as one stream: panel, tap, depth / kDepth, column, kDepth. `columns` is a multiple of kLanes; a depth that
 // is no multiple of kDepth is filled up with zeros.
@@ -41,16 +75,19 @@ class Panels {
 // out[i][j] = sum over t, k of a[t * a_tap + i * a_row + k] * B[t][k][j], i < rows, for the columns j of one panel.
 template <class Number>
 void multiply(const typename Number::Value* a, long a_row, long a_tap, int rows, const Panels<Number>& b, int panel,
-              float* out, long out_row);
+              float* out, long out_row, Prefetch* ahead = nullptr);
 
 // The same for all panels: `out` has all columns.
 template <class Number>
 void multiply(const typename Number::Value* a, long a_row, long a_tap, int rows, const Panels<Number>& b, float* out,
-              long out_row) {
+              long out_row, Prefetch* ahead = nullptr) {
   for (int panel = 0; panel < b.count(); panel++) {
-    multiply(a, a_row, a_tap, rows, b, panel, out + b.first_column(panel), out_row);
+    multiply(a, a_row, a_tap, rows, b, panel, out + b.first_column(panel), out_row, ahead);
   }
 }
+
+// Tiles that `multiply` makes of `rows` rows and `columns` columns, about.
+inline long tile_count(long rows, int columns) { return rows / kTileRows[2] * (columns / kLanes / 2) + 1; }
 
 // Pixels of a left or right operand of `accumulate`, kDepth of them interleaved: where the first is, and the values to
 // the next kDepth pixels and to the next line.

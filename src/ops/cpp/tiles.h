@@ -46,6 +46,7 @@ struct Strips {
   int height(long strip) const {
     return static_cast<int>(extent.height * (strip % per_image + 1) / per_image) - first(strip);
   }
+  long pixels(long strip) const { return static_cast<long>(height(strip)) * extent.width; }
   // Of the strip's first pixel in the whole map.
   long first_pixel(long strip) const {
     return (static_cast<long>(image(strip)) * extent.height + first(strip)) * extent.width;
