@@ -190,7 +190,7 @@ class Conv3x3Backward {
         }
         const auto gradient = [&](int y, int x, int g) {
           const long i = (strips_.first_pixel(strip) + y * image_width + x) * block_.stride() + block_.channels(layer) + g;
-          const int lanes = std::min(kLanes, growth - g);
+          const int lanes = growth - g;
           return load_first(d_features + i, lanes) + load(correction.constant.get() + g) +
                  load(correction.slope.get() + g) * load_first(features + i, lanes);
         };
@@ -270,7 +270,7 @@ class Conv3x3Backward {
       if (first + y < 0 || first + y >= block_.extent.height) continue;
       for (int x = 0; x < width; x++) {
         for (int g = 0; g < growth; g += kLanes) {
-          Number::store_values(d_tile + (x + 1L) * growth + g, gradient(y, x, g), std::min(kLanes, growth - g));
+          Number::store_values(d_tile + (x + 1L) * growth + g, gradient(y, x, g), growth - g);
         }
       }
     }
@@ -388,7 +388,7 @@ class Conv1x1Backward {
           for (int j = 0; j < lanes; j += kLanes) {
             const int c = column + j;
             const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-            const Vec m = load_first(mean + c, std::min(kLanes, channels - c));
+            const Vec m = load_first(mean + c, channels - c);
             Vec sum{}, centred{};
             for (long p = 0; p < rows; p++) {
               const long i = (first + p) * stride + c;

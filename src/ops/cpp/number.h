@@ -19,7 +19,7 @@ struct Fp32 {
   // sums + a * b for the value at `a` and the kLanes values at `b`.
   static Vec product(Vec sums, const float* a, Vec b) { return sums + *a * b; }
   static Vec load_operand(const float* p) { return load(p); }
-  static void store_values(float* p, Vec v, int count) { count == kLanes ? store(p, v) : store_first(p, v, count); }
+  static void store_values(float* p, Vec v, int count) { count >= kLanes ? store(p, v) : store_first(p, v, count); }
   static void interleave(float* p, Vec first, Vec) { store(p, first); }
 };
 
@@ -43,6 +43,7 @@ struct Bf16 {
   }
   static Vec load_operand(const Value* p) { return _mm512_loadu_ps(p); }
   static void store_values(Value* p, Vec v, int count) {
+    count = std::clamp(count, 0, kLanes);
     _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << count) - 1), (__m256i)_mm512_cvtneps_pbh(v));
   }
   // The values of two pixels: first's and second's alternate.

@@ -1,6 +1,7 @@
 // Vectors of floats through GCC's and clang's vector extensions: one source for AVX-512, AVX2 and NEON.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #ifdef __x86_64__
@@ -27,8 +28,9 @@ typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), m
 inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 
-// The first `count` <= kLanes floats; the other lanes are zero.
+// The first `count` floats; the other lanes are zero. A count above kLanes is all of them, below zero none.
 inline Vec load_first(const float* p, int count) {
+  count = std::clamp(count, 0, kLanes);
 #if defined(__AVX512F__)
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
 #else
@@ -39,6 +41,7 @@ inline Vec load_first(const float* p, int count) {
 }
 
 inline void store_first(float* p, Vec v, int count) {
+  count = std::clamp(count, 0, kLanes);
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v);
 #else

@@ -158,7 +158,7 @@ void backward_activation(const Stem& stem, int threads, const float* convolved, 
         }
       }
       for (int c = 0; c < padded(channels); c += kLanes) {
-        const Vec m = load_first(mean + c, std::min(kLanes, channels - c));
+        const Vec m = load_first(mean + c, channels - c);
         Vec sum{}, centred{};
         for (long pixel = 0; pixel < in_area; pixel++) {
           const Vec d = load(d_x + pixel * stride + c);

@@ -119,7 +119,7 @@ void backward(const Transition& transition, const float* x, const float* stats, 
         for (int j = 0; j < lanes; j += kLanes) {
           const int c = column + j;
           const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-          const Vec mean = load_first(stats + c, std::min(kLanes, in_channels - c));
+          const Vec mean = load_first(stats + c, in_channels - c);
           Vec sum{}, centred{};
           for (long row = 0; row < rows; row++) {
             const long four = first_of_four(transition, first + row) * stride + c;
