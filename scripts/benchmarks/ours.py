@@ -1,0 +1,63 @@
+"""This project's network as a benchmark's step, and MindSpore's as it comes.
+
+python -m scripts.benchmarks.ours TASK quick|full MODEL.onnx      exports the task's network, for onnx_runtime.py
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import Tensor
+
+from scripts.benchmarks.data import batch_of
+from scripts.benchmarks.tasks import TRAINING, Job, Task, task_named
+from src.datasets.preprocessing import default_preprocessing
+from src.deploy.export import workshop, write_onnx
+from src.deploy.manifest import Manifest
+from src.losses.crossentropy import CrossEntropy
+from src.model_utils.device_adapter import set_up_device
+from src.network.densenet import Architecture, DenseNet
+from src.ops.select import select_kernels
+from src.optimizers.sgd import SGD
+from src.training.evaluation import PredictStep
+from src.training.step import TrainStep
+
+
+def network(arch: Architecture, cpu_kernels: str, cpu_precision: str) -> DenseNet:
+    """The one place where the kernels are chosen: `cpu_kernels` on or off, `cpu_precision` fp32 or bf16.
+
+    Raises ReportedError when they cannot be had.
+    """
+    kernels = select_kernels(cpu_kernels, cpu_precision, device="CPU", transition_pool=arch.transition_pool)
+    return DenseNet(arch, kernels=kernels.library, kernel_precision=kernels.precision)
+
+
+def build(job: Job) -> Callable[[], float]:
+    """A step that trains or predicts one batch and returns a number of its result. MindSpore takes all cores."""
+    set_up_device("CPU", 0, deterministic=False)
+    net = network(job.task.arch, **dict(job.variant.options))
+    images, labels = batch_of(job.task)
+    if job.task.kind != TRAINING:
+        predict = PredictStep(net)
+        return lambda: float(predict.logits(images)[0, 0])
+    optimizer = SGD(net.trainable_params(), momentum=0.9, weight_decay=1e-4, decay_norm_and_bias=True)
+    train = TrainStep(net, CrossEntropy(), optimizer)
+    batch = Tensor(images), Tensor(labels), Tensor(0.01, ms.float32), Tensor(True)
+    return lambda: float(train(*batch)[0].asnumpy())
+
+
+def export(task: Task, path: Path) -> None:
+    """Write the network as ONNX that takes any number of images."""
+    set_up_device("CPU", 0, deterministic=False)
+    names = tuple(map(str, range(task.classes)))
+    preprocessing = default_preprocessing("cifar10" if task.image_size == 32 else "imagenet", task.image_size)
+    manifest = Manifest("ONNX", "float32", 0, "imagenet", task.arch, preprocessing, names)
+    with workshop() as folder:
+        made = folder / "model.onnx"
+        write_onnx(PredictStep(DenseNet(task.arch)), manifest, made)
+        path.write_bytes(made.read_bytes())
+
+
+if __name__ == "__main__":
+    export(task_named(sys.argv[1], sys.argv[2] == "quick"), Path(sys.argv[3]))

@@ -1,0 +1,75 @@
+"""The process of one variant of one task: builds it, warms up, then works when the benchmark gives it a turn.
+
+Answers are lines of JSON on what was stdout; what the libraries print goes to stderr, a log file. A turn is asked for
+with a line that holds its seconds. See `process.py` for the other side.
+"""
+
+import importlib
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from ctypes import CDLL
+from pathlib import Path
+from typing import TextIO
+
+from scripts.benchmarks.tasks import Job, task_named, variant_named
+from src.utils.errors import ReportedError
+
+WARM_UP = 3  # steps; compilers work in the first, some also in the second
+
+
+def main(task_name: str, variant_name: str, quick: str, threads: str, data: str) -> None:
+    """The words that `process.py` gives."""
+    channel = _take_stdout()
+    task = task_named(task_name, quick == "quick")
+    variant = variant_named(task, variant_name)
+    if variant.plain_onednn:
+        # `import src` has set it. oneDNN, PyTorch's as well, reads it at the first operator.
+        os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+    try:
+        module = importlib.import_module(f"scripts.benchmarks.{variant.module}")
+        step = module.build(Job(task, variant, int(threads), Path(data)))
+    except (ImportError, ReportedError) as error:
+        traceback.print_exc()
+        _answer(channel, missing=" ".join(str(error).split()))
+        return
+    for _ in range(WARM_UP):
+        step()
+    _answer(channel)
+    for line in sys.stdin:
+        _answer(channel, images_per_second=_turn(step, task.batch, float(line)))
+
+
+def _turn(step, batch: int, seconds: float) -> float:
+    """Call `step` for at least `seconds` and at least once; images/s. One call more before, to be awake, is free."""
+    step()
+    start, steps, elapsed = time.perf_counter(), 0, 0.0
+    while elapsed < seconds or not steps:
+        value = step()
+        steps += 1
+        elapsed = time.perf_counter() - start
+    if not math.isfinite(value):
+        raise ArithmeticError(f"a step gave {value}, expected a number")
+    return steps * batch / elapsed
+
+
+def _take_stdout() -> TextIO:
+    """stdout for the answers alone; from now on file descriptor 1, and so what C++ prints, is stderr."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def _answer(channel: TextIO, **values: object) -> None:
+    CDLL(None).malloc_trim(0)  # a paused process should not hold what it has freed
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split(":", 1) for line in status)
+    memory = {key: int(fields[name].split()[0]) / 1024 for key, name in (("peak_mb", "VmHWM"), ("held_mb", "VmRSS"))}
+    print(json.dumps(values | memory), file=channel, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
