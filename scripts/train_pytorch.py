@@ -8,12 +8,16 @@ from its network, so what differs is the framework: operators, gradients, optimi
 accumulation, dropout, smoothing and resuming are not repeated here; flags that ask for them are an error.
 """
 
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+_LIMIT = "ONEDNN_MAX_CPU_ISA"
+_ASKED = os.environ.get(_LIMIT)
 
 import torch
 from torch import nn
@@ -31,6 +35,10 @@ from src.network.densenet import Architecture, DenseNet, architecture
 from src.utils.accuracy import Accuracy
 from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger
+
+# `src` sets it for MindSpore's oneDNN; PyTorch's own would obey it too, and be slower than it is.
+if _ASKED is None:
+    del os.environ[_LIMIT]
 
 PLAIN = {
     "grad_clip_norm": 0,

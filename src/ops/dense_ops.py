@@ -5,7 +5,7 @@ the first C count, and goes with its statistics (2, C): mean and biased variance
 output like any other: what the normalisations that read a feature owe to its mean and variance is *their* gradient.
 
 Each cell takes the parameters of the plain network's cells. In training (`self.training`) it updates the running
-statistics in place; else it uses them.
+statistics in place; else it uses them, and has no gradients.
 """
 
 import mindspore as ms
@@ -51,11 +51,18 @@ def _no_gradient(running):
     return zeros
 
 
+def _check_training(training):
+    if not training:
+        raise NotImplementedError(
+            "the C++ kernels have no gradients in evaluation mode; build DenseNet without kernels"
+        )
+
+
 class Stem(nn.Cell):
     """conv7x7 of stride 2, BN-ReLU and max pool, or, for a 3x3 kernel, conv3x3 and BN-ReLU.
 
     images (N, 3, H, W), parameters (conv, gamma, beta), running (mean, variance) -> y, its statistics; then what the
-    backward pass needs. Images get no gradient. stem_pool: see `Architecture`.
+    backward pass needs. The gradient of the images is not computed: it is NaN. stem_pool: see `Architecture`.
     """
 
     def __init__(self, library: str, stem_pool: str) -> None:
@@ -87,8 +94,9 @@ class Stem(nn.Cell):
 
     def bprop(self, images, parameters, running, out, dout):
         """Gradients of construct's inputs; only the parameters have one."""
+        _check_training(self.training)
         gradients = self.backward_op(images, *parameters, *out, dout[0], dout[1])
-        return _zeros_like(images), gradients[:3], _no_gradient(running)
+        return images * float("nan"), gradients[:3], _no_gradient(running)
 
 
 class DenseBlock(nn.Cell):
@@ -144,6 +152,7 @@ class DenseBlock(nn.Cell):
 
     def bprop(self, x, x_stats, parameters, running, out, dout):  # noqa: ARG002 - MindSpore's
         """Gradients of construct's inputs; the running statistics have none."""
+        _check_training(self.training)
         gradients = self.backward_op(*out, dout[0], dout[1], *parameters)
         return gradients[0], gradients[1], gradients[2:-2], _no_gradient(running)
 
@@ -178,6 +187,7 @@ class Transition(nn.Cell):
 
     def bprop(self, x, stats, parameters, running, out, dout):
         """Gradients of construct's inputs; the running statistics have none."""
+        _check_training(self.training)
         gradients = self.backward_op(x, stats, *out, dout[0], dout[1], *parameters)
         return gradients[0], gradients[1], gradients[2:], _no_gradient(running)
 
@@ -209,5 +219,6 @@ class FinalNorm(nn.Cell):
 
     def bprop(self, x, stats, parameters, running, out, dout):  # noqa: ARG002 - MindSpore's
         """Gradients of construct's inputs; the running statistics have none."""
+        _check_training(self.training)
         gradients = self.backward_op(x, stats, dout, *parameters)
         return gradients[0], gradients[1], gradients[2:], _no_gradient(running)

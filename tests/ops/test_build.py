@@ -188,7 +188,11 @@ def test_usage(checkout):
     for words, variables, message in (
         ([], {}, "error: the following arguments are required: --check; --help shows the usage"),
         (["--chek"], {}, "error: the following arguments are required: --check; --help shows the usage"),
-        (["--check"], {build.ISA_VARIABLE: "sse2"}, "error: DENSENET_KERNELS_ISA is 'sse2', expected one of avx512_bf16,"),
+        (
+            ["--check"],
+            {build.ISA_VARIABLE: "sse2"},
+            "error: DENSENET_KERNELS_ISA is 'sse2', expected one of avx512_bf16,",
+        ),
     ):
         process = checkout.start("-m", "src.ops.build", *words, **variables)
         out, err = process.communicate(timeout=100)

@@ -109,7 +109,7 @@ void activate(const Stem& stem, int threads, const float* convolved, const Affin
             Vec largest{};  // of values behind a ReLU
             window.for_each(in.width, [&](long pixel) {
               const Vec value = relu(load(image + pixel * stride + c) * scale + offset);
-              largest = value <= largest ? largest : value;
+              largest = (value <= largest) | (largest != largest) ? largest : value;  // NaN stays NaN
             });
             store(to + x * stride + c, largest);
           }

@@ -1,0 +1,74 @@
+"""Whether a network computes with the C++ kernels or as the plain one: what was asked for, and what can be."""
+
+from dataclasses import dataclass
+
+from src.ops.build import Kernels, kernels
+from src.utils.errors import ReportedError
+from src.utils.logging import get_logger
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `DenseNet` takes as kernels and kernel_precision: the path of the library, None for the plain network, and
+    the numbers that it multiplies.
+    """
+
+    library: str | None = None
+    precision: str = "fp32"
+
+
+PLAIN = Selection()
+
+
+def select_kernels(
+    wanted: str,
+    precision: str,
+    *,
+    device: str,
+    transition_pool: str,
+    amp_level: str = "O0",
+    norm_ranks: int = 1,
+    drop_rate: float = 0.0,
+    is_master: bool = True,
+) -> Selection:
+    """What `cpu_kernels` (auto, on, off) and `cpu_precision` (fp32, bf16) come to for a network; compiles if need be.
+
+    drop_rate: 0 for evaluation, which drops nothing. On a CPU the master logs in one line what is used and why, unless
+    the kernels are off. Raises ReportedError when they are on, or bf16 is asked for, and they cannot be used.
+    """
+    if wanted == "off":
+        return PLAIN
+    missing = _missing(device, transition_pool, amp_level, norm_ranks, drop_rate)
+    found = Kernels(None, None, f"the C++ kernels are not used: {missing}") if missing else kernels()
+    if found.library is None:
+        if wanted == "on" or precision == "bf16":
+            raise ReportedError(
+                f"cpu_kernels is {wanted} and cpu_precision {precision}, but {found.reason}; "
+                "--cpu_kernels auto --cpu_precision fp32 does without them"
+            )
+        if is_master and device == "CPU":
+            get_logger().info("%s; the plain network is slower but gives the same results", found.reason)
+        return PLAIN
+    if precision == "bf16" and not found.has_bf16:
+        raise ReportedError(
+            "cpu_precision is bf16, which takes a CPU with AVX512_BF16, but the C++ kernels are compiled for "
+            f"{found.instruction_set}; give --cpu_precision fp32"
+        )
+    if is_master:
+        get_logger().info("%s; %s, %s", found.reason, precision, found.library)
+    return Selection(str(found.library), precision)
+
+
+def _missing(device: str, transition_pool: str, amp_level: str, norm_ranks: int, drop_rate: float) -> str:
+    """What the kernels do not have and the network needs, empty when they have everything."""
+    if device != "CPU":
+        return f"the device is {device}"
+    if amp_level != "O0":
+        return f"they do not compute in float16 (amp_level {amp_level})"
+    if norm_ranks > 1:
+        return f"they do not normalise over {norm_ranks} ranks (sync_batch_norm)"
+    if drop_rate > 0:
+        return f"they have no dropout (drop_rate {drop_rate:g})"
+    if transition_pool != "avg":
+        return f"they have no {transition_pool} pooling between blocks (transition_pool)"
+    return ""

@@ -1,0 +1,254 @@
+// Calls every operator of src/ops/cpp on awkward shapes, with tensors that end where their shapes say and start at no
+// rounder address than a float's: for the sanitizers (test_sanitizers.py).
+//
+// A line an output: its operator, the output's number, a checksum, and the sum of the absolute values.
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+using Function = int(int count, void** data, int* ranks, int64_t** shapes, const char** types, void*, void*);
+extern "C" {
+Function stem_train_pad, stem_train_same, stem_infer_pad, stem_infer_same, stem_backward_pad, stem_backward_same;
+Function block_train_fp32, block_infer_fp32, block_backward_fp32;
+#ifdef __AVX512BF16__
+Function block_train_bf16, block_infer_bf16, block_backward_bf16;
+#endif
+Function transition_train, transition_infer, transition_backward;
+Function final_train, final_infer, final_backward;
+}
+
+namespace {
+
+using Shape = std::vector<int64_t>;
+
+// All bytes 255: NaN in float32 and in bfloat16.
+class Tensor {
+ public:
+  explicit Tensor(Shape shape, size_t value_bytes = sizeof(float)) : shape_(std::move(shape)) {
+    for (int64_t length : shape_) size_ *= length;
+    const size_t bytes = kStart + size_ * value_bytes;
+    memory_.reset(new unsigned char[bytes]);
+    std::memset(memory_.get(), 255, bytes);
+  }
+  const Shape& shape() const { return shape_; }
+  int64_t* dims() { return shape_.data(); }
+  size_t size() const { return size_; }
+  float* data() const { return reinterpret_cast<float*>(memory_.get() + kStart); }
+
+ private:
+  static constexpr size_t kStart = 4;
+  Shape shape_;
+  size_t size_ = 1;
+  std::shared_ptr<unsigned char[]> memory_;
+};
+using Tensors = std::vector<Tensor>;
+
+uint32_t random_state = 1;
+
+// Between -1 and 1.
+float draw() {
+  random_state = random_state * 1664525u + 1013904223u;
+  return static_cast<float>(random_state >> 8) / 8388608.0f - 1;
+}
+
+Tensor drawn(Shape shape, float scale = 1, float offset = 0) {
+  Tensor tensor(std::move(shape));
+  for (size_t i = 0; i < tensor.size(); i++) tensor.data()[i] = scale * draw() + offset;
+  return tensor;
+}
+
+int64_t padded(int64_t channels) { return (channels + 15) / 16 * 16; }
+int64_t pixel_stride(int64_t channels) { return padded(channels) % 256 ? padded(channels) : padded(channels) + 16; }
+Shape map_shape(int64_t batch, int64_t height, int64_t width, int64_t channels) {
+  return {batch, height, width, pixel_stride(channels)};
+}
+
+Tensors joined(const std::vector<Tensors>& parts) {
+  Tensors all;
+  for (const Tensors& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+Tensors made(const std::vector<Shape>& shapes) {
+  Tensors tensors;
+  for (const Shape& shape : shapes) tensors.emplace_back(shape);
+  return tensors;
+}
+
+void call(const char* name, Function* function, const Tensors& inputs, Tensors& outputs) {
+  Tensors all = joined({inputs, outputs});
+  std::vector<void*> data;
+  std::vector<int> ranks;
+  std::vector<int64_t*> shapes;
+  for (Tensor& tensor : all) {
+    data.push_back(tensor.data());
+    ranks.push_back(static_cast<int>(tensor.shape().size()));
+    shapes.push_back(tensor.dims());
+  }
+  const std::vector<const char*> types(all.size(), "float32");
+  const int count = static_cast<int>(all.size());
+  auto** names = const_cast<const char**>(types.data());
+  if (function(count, data.data(), ranks.data(), shapes.data(), names, nullptr, nullptr)) {
+    std::fprintf(stderr, "error: %s failed\n", name);
+    std::exit(1);
+  }
+}
+
+// channels: how many of the last axis count; 0: all.
+void print(const std::string& name, int number, const Tensor& tensor, int64_t channels = 0) {
+  const int64_t row = tensor.shape().back();
+  double sum = 0, absolute = 0;
+  uint32_t weight = 1;
+  for (size_t i = 0; i < tensor.size(); i++) {
+    if (channels && static_cast<int64_t>(i) % row >= channels) continue;
+    weight = weight * 1664525u + 1013904223u;
+    sum += tensor.data()[i] * (1 + static_cast<double>(weight >> 8) / 16777216);
+    absolute += std::fabs(tensor.data()[i]);
+  }
+  std::printf("%s %d %.9g %.9g\n", name.c_str(), number, sum, absolute);
+}
+
+Tensors norm(int64_t channels) { return {drawn({channels}, 0.5f, 1), drawn({channels})}; }
+Tensors running(int64_t channels) { return {drawn({channels}), drawn({channels}, 0.5f, 1)}; }
+Tensor convolution(int64_t out, int64_t in, int64_t kernel) {
+  return drawn({out, in, kernel, kernel}, 2 / std::sqrt(static_cast<float>(in * kernel * kernel)));
+}
+
+// Of a map whose other channels are NaN: padding that nobody may rely on.
+Tensors features(int64_t batch, int64_t height, int64_t width, int64_t channels) {
+  Tensor x(map_shape(batch, height, width, channels)), stats({2, channels});
+  const int64_t pixels = batch * height * width, stride = pixel_stride(channels);
+  for (int64_t c = 0; c < channels; c++) {
+    double sum = 0, squares = 0;
+    for (int64_t p = 0; p < pixels; p++) {
+      const float value = x.data()[p * stride + c] = draw();
+      sum += value, squares += value * value;
+    }
+    stats.data()[c] = static_cast<float>(sum / pixels);
+    stats.data()[channels + c] = static_cast<float>(squares / pixels - sum / pixels * (sum / pixels));
+  }
+  return {x, stats};
+}
+
+void run_stem(int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t kernel, bool pad) {
+  const int64_t step = kernel == 7 ? 2 : 1;
+  const int64_t h = (height - 1) / step + 1, w = (width - 1) / step + 1;
+  const Shape conv = map_shape(batch, h, w, channels);
+  const Shape y = map_shape(batch, (h - 1) / step + 1, (w - 1) / step + 1, channels);
+  const Tensors inputs = joined({{drawn({batch, 3, height, width}), convolution(channels, 3, kernel)}, norm(channels)});
+  const Tensors statistics = running(channels);
+  Tensors saved = made({y, {2, channels}, conv, {2, channels}}), inferred = made({y, conv});
+  call("stem_train", pad ? stem_train_pad : stem_train_same, joined({inputs, statistics}), saved);
+  call("stem_infer", pad ? stem_infer_pad : stem_infer_same, joined({inputs, statistics}), inferred);
+  Tensors gradients = made({inputs[1].shape(), {channels}, {channels}, conv});
+  call("stem_backward", pad ? stem_backward_pad : stem_backward_same,
+       joined({inputs, saved, features(batch, y[1], y[2], channels)}), gradients);
+  const std::string name = "stem" + std::to_string(kernel);
+  print(name + "_train", 0, saved[0], channels);
+  print(name + "_train", 1, saved[1]);
+  print(name + "_running", 0, statistics[0]);
+  print(name + "_running", 1, statistics[1]);
+  print(name + "_infer", 0, inferred[0], channels);
+  for (int i = 0; i < 3; i++) print(name + "_backward", i, gradients[i]);
+}
+
+// A dense block's functions for one kind of number, and the bytes of that.
+struct BlockFunctions {
+  std::string name;
+  Function *train, *infer, *backward;
+  size_t bytes;
+};
+
+void run_block(const BlockFunctions& block, int64_t batch, int64_t height, int64_t width, int64_t channels,
+               int64_t growth, int64_t bn_size, int layers) {
+  const int64_t bottleneck = bn_size * growth, out = channels + layers * growth, pixels = batch * height * width;
+  const Tensors x = features(batch, height, width, channels);
+  Tensors parameters, statistics;
+  for (int64_t in = channels; in < out; in += growth) {
+    parameters = joined({parameters, norm(in), {convolution(bottleneck, in, 1)}});
+    parameters = joined({parameters, norm(bottleneck), {convolution(growth, bottleneck, 3)}});
+    statistics = joined({statistics, running(in), running(bottleneck)});
+  }
+  const Shape map = map_shape(batch, height, width, out), one = {pixels, padded(bottleneck)};
+  const Tensor bottlenecks({layers, one[0], one[1]}, block.bytes);
+  Tensors saved = joined({made({map, {2, out}}), {bottlenecks}, made({{layers, 2, bottleneck}})});
+  Tensors inferred = {Tensor(map), Tensor(one, block.bytes)};
+  call("block_train", block.train, joined({x, parameters, statistics}), saved);
+  call("block_infer", block.infer, joined({{x[0]}, parameters, statistics}), inferred);
+  Tensors gradients = made({x[0].shape(), x[1].shape()});
+  for (const Tensor& parameter : parameters) gradients.emplace_back(parameter.shape());
+  gradients.emplace_back(map);
+  gradients.emplace_back(one, block.bytes);
+  call("block_backward", block.backward, joined({saved, features(batch, height, width, out), parameters}), gradients);
+  print(block.name + "_train", 0, saved[0], out);
+  print(block.name + "_train", 1, saved[1]);
+  for (size_t i = 0; i < statistics.size(); i++) print(block.name + "_running", static_cast<int>(i), statistics[i]);
+  print(block.name + "_infer", 0, inferred[0], out);
+  print(block.name + "_backward", 0, gradients[0], channels);
+  for (size_t i = 1; i < gradients.size() - 2; i++) print(block.name + "_backward", static_cast<int>(i), gradients[i]);
+}
+
+void run_blocks(const BlockFunctions& block) {
+  run_block(block, 2, 7, 5, 24, 12, 4, 3);
+  run_block(block, 5, 3, 9, 250, 7, 3, 2);
+  run_block(block, 1, 45, 45, 64, 48, 1, 1);
+  run_block(block, 5, 1, 1, 3, 1, 1, 1);
+}
+
+void run_transition(int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out) {
+  const Tensors x = features(batch, height, width, channels), statistics = running(channels);
+  const Tensors parameters = joined({norm(channels), {convolution(out, channels, 1)}});
+  const Shape map = map_shape(batch, height / 2, width / 2, out);
+  Tensors saved = made({map, {2, out}}), inferred = made({map});
+  call("transition_train", transition_train, joined({x, parameters, statistics}), saved);
+  call("transition_infer", transition_infer, joined({{x[0]}, parameters, statistics}), inferred);
+  Tensors gradients = made({x[0].shape(), x[1].shape(), {channels}, {channels}, parameters[2].shape()});
+  call("transition_backward", transition_backward,
+       joined({x, saved, features(batch, height / 2, width / 2, out), parameters}), gradients);
+  print("transition_train", 0, saved[0], out);
+  print("transition_train", 1, saved[1]);
+  for (int i = 0; i < 2; i++) print("transition_running", i, statistics[i]);
+  print("transition_infer", 0, inferred[0], out);
+  print("transition_backward", 0, gradients[0], channels);
+  for (int i = 1; i < 5; i++) print("transition_backward", i, gradients[i]);
+}
+
+void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels) {
+  const Tensors x = features(batch, height, width, channels);
+  const Tensors statistics = running(channels), parameters = norm(channels);
+  const Shape y = {batch, channels, height, width};
+  Tensors trained = made({y}), inferred = made({y});
+  call("final_train", final_train, joined({x, parameters, statistics}), trained);
+  call("final_infer", final_infer, joined({{x[0]}, parameters, statistics}), inferred);
+  Tensors gradients = made({x[0].shape(), x[1].shape(), {channels}, {channels}});
+  call("final_backward", final_backward, joined({x, {drawn(y)}, parameters}), gradients);
+  print("final_train", 0, trained[0]);
+  for (int i = 0; i < 2; i++) print("final_running", i, statistics[i]);
+  print("final_infer", 0, inferred[0]);
+  print("final_backward", 0, gradients[0], channels);
+  for (int i = 1; i < 4; i++) print("final_backward", i, gradients[i]);
+}
+
+}  // namespace
+
+int main() {
+  run_stem(2, 7, 5, 24, 3, true);
+  run_stem(2, 45, 37, 24, 7, true);
+  run_stem(3, 12, 10, 70, 7, false);
+  run_stem(5, 1, 1, 3, 7, false);
+  run_blocks({"block", block_train_fp32, block_infer_fp32, block_backward_fp32, 4});
+  run_transition(2, 7, 5, 24, 12);
+  run_transition(3, 6, 4, 250, 256);
+  run_transition(5, 2, 3, 3, 1);
+  run_final(3, 7, 5, 250);
+  run_final(1, 1, 1, 3);
+#ifdef __AVX512BF16__
+  // Last: what others draw does not depend on it.
+  run_blocks({"bf16", block_train_bf16, block_infer_bf16, block_backward_bf16, 2});
+#endif
+}

@@ -1,0 +1,430 @@
+"""Every operator of src/ops/cpp against float64 (float64.py): outputs, running statistics and gradients.
+
+`pytest -s` shows the differences that were measured.
+"""
+
+import ctypes
+import os
+import zlib
+from functools import cache, partial
+from itertools import count, cycle
+from typing import NamedTuple
+
+import mindspore as ms
+import numpy as np
+import pytest
+from direct import INSTRUCTION_SETS, Block, Final, Stem, Transition, pack, unpack
+from mindspore import nn
+
+from src.network.densenet import DenseNet, architecture
+from src.ops import build, dense_ops
+
+# Of a tensor's largest absolute value.
+VALUES, GRADIENTS = 4e-6, 1e-5
+
+
+def against_float64(test):
+    return pytest.mark.torch(pytest.mark.slow(test))
+
+
+class Case(NamedTuple):
+    """An operator and its shapes. channels: of the input or, of a stem, the output.
+
+    detail: kernel and pool of a stem; growth, bn_size and layers of a block; out_channels of a transition.
+    """
+
+    operator: str
+    batch: int
+    height: int
+    width: int
+    channels: int
+    detail: tuple = ()
+
+    def __str__(self) -> str:
+        return "-".join(map(str, [*self[:5], *self.detail]))
+
+
+SIZES = ((7, 5), (2, 9), (12, 8), (1, 17), (5, 16), (6, 1), (3, 3))
+CHANNELS = (3, 24, 64, 250, 256)
+
+
+def block_grid():
+    batches, sizes, layers = cycle((1, 2, 5)), cycle(SIZES), cycle((1, 2, 1, 4))
+    for growth in (1, 7, 12, 32, 48):
+        for bn_size in (1, 2, 3, 4):
+            for channels in CHANNELS:
+                yield Case("block", next(batches), *next(sizes), channels, (growth, bn_size, next(layers)))
+
+
+def transition_grid():
+    batches, sizes = cycle((2, 1, 5)), cycle(((7, 5), (2, 9), (12, 8), (5, 16), (3, 3), (2, 2)))
+    for channels in CHANNELS:
+        for out_channels in (1, 12, 128, 250, 256):
+            yield Case("transition", next(batches), *next(sizes), channels, (out_channels,))
+
+
+STEM_SHAPES = [(1, 7, 5, 24), (5, 1, 1, 3), (2, 32, 30, 16), (1, 45, 45, 24), (2, 12, 11, 250), (5, 2, 9, 64)]
+CASES = [
+    *(Case("stem", *shape, (3, "pad")) for shape in STEM_SHAPES),
+    *(Case("stem", *shape, (7, pool)) for pool in ("pad", "same") for shape in STEM_SHAPES),
+    *block_grid(),
+    Case("block", 5, 1, 1, 24, (12, 4, 3)),
+    Case("block", 1, 45, 45, 64, (32, 4, 2)),
+    Case("block", 2, 45, 45, 24, (12, 4, 4)),
+    Case("block", 2, 14, 14, 250, (32, 4, 8)),
+    Case("block", 2, 9, 7, 24, (12, 4, 16)),
+    *transition_grid(),
+    Case("transition", 2, 45, 45, 250, (125,)),
+    *(Case("final", batch, *size, c) for batch, size, c in zip(cycle((1, 2, 5)), SIZES, cycle(CHANNELS), strict=False)),
+    Case("final", 5, 1, 1, 256),
+    Case("final", 2, 45, 45, 342),
+]
+
+
+@pytest.fixture(scope="module", params=INSTRUCTION_SETS)
+def loaded(request):
+    """The kernels for one instruction set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(build.ISA_VARIABLE, request.param)
+        found = build.kernels.__wrapped__()
+    assert found.library, found.reason
+    return ctypes.CDLL(str(found.library))
+
+
+@pytest.fixture
+def library(loaded):
+    """The same with one thread: small shapes are slow with more when the cores are busy."""
+    threads = loaded.omp_get_max_threads()
+    loaded.omp_set_num_threads(1)  # and PyTorch's, where it uses the same OpenMP
+    yield loaded
+    loaded.omp_set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def float64():
+    import float64  # here and not above: collecting the tests needs no PyTorch
+
+    return float64
+
+
+@pytest.fixture(scope="module")
+def expected(float64):
+    """case -> its `Step`."""
+
+    @cache
+    def solve(case):
+        randoms = map(np.random.default_rng, count(zlib.crc32(str(case).encode())))
+        steps = (float64.step(reference(float64, case), *draw(random, case), random) for random in randoms)
+        return next(step for step in steps if step)
+
+    return solve
+
+
+def reference(float64, case):
+    return partial(float64.stem, case.detail[1]) if case.operator == "stem" else getattr(float64, case.operator)
+
+
+def operator(library, case, precision="fp32"):
+    if case.operator == "stem":
+        return Stem(library, case.detail[1])
+    if case.operator == "block":
+        return Block(library, precision)
+    return {"transition": Transition, "final": Final}[case.operator](library)
+
+
+def draw(random, case, mean=0.0, deviation=1.0):
+    """Inputs, parameters and running statistics."""
+
+    def normal(*shape):
+        return random.standard_normal(shape, np.float32)
+
+    def conv(out, channels, kernel):
+        return normal(out, channels, kernel, kernel) / np.float32(np.sqrt(channels) * kernel)
+
+    def norm(channels):
+        return [
+            random.uniform(0.5, 1.5, channels).astype(np.float32) * np.sign(normal(channels)),
+            0.5 * normal(channels),
+        ]
+
+    channels = case.channels
+    x = normal(case.batch, 3 if case.operator == "stem" else channels, case.height, case.width)
+    x = np.float32(mean + deviation * x)
+    inputs = [x, np.stack([x.mean((0, 2, 3), np.float64), x.var((0, 2, 3), np.float64)]).astype(np.float32)]
+    if case.operator == "stem":
+        inputs.pop()
+        parameters = [conv(channels, 3, case.detail[0]), *norm(channels)]
+    elif case.operator == "block":
+        growth, bn_size, layers = case.detail
+        parameters = []
+        for width in range(channels, channels + layers * growth, growth):
+            bottleneck = bn_size * growth
+            parameters += [*norm(width), conv(bottleneck, width, 1), *norm(bottleneck), conv(growth, bottleneck, 3)]
+    elif case.operator == "transition":
+        parameters = [*norm(channels), conv(*case.detail, channels, 1)]
+    else:
+        parameters = norm(channels)
+    running = []
+    for at in norms_at(case, parameters):
+        features = len(parameters[at])
+        running.append(np.stack([0.3 * normal(features), random.uniform(0.5, 2, features)]).astype(np.float32))
+    return inputs, parameters, running
+
+
+def norms_at(case, parameters):
+    """Where the gammas are; a beta follows each."""
+    return [1] if case.operator == "stem" else range(0, len(parameters), 3)
+
+
+def difference(actual, true):
+    """Largest difference as a share of the largest true value."""
+    assert actual.shape == true.shape
+    largest = np.abs(true).max()
+    return np.abs(actual - true).max() / (largest if largest > 0 else 1.0)
+
+
+class Found(NamedTuple):
+    outputs: list
+    followed: list
+    gradients: list
+    inferred: np.ndarray
+
+
+def run(library, case, step, precision="fp32"):
+    """What the operator makes of a `Step`'s inputs."""
+    inputs, parameters, running, cotangents = map(
+        singles, (step.inputs, step.parameters, step.running, step.cotangents)
+    )
+    tested = operator(library, case, precision)
+    outputs, followed, saved = tested.train(inputs, parameters, running)
+    gradients = tested.backward(inputs, parameters, saved, cotangents)
+    return Found(outputs, followed, gradients, tested.infer(inputs, parameters, running))
+
+
+def singles(arrays):
+    return [array.astype(np.float32) for array in arrays]
+
+
+def differences(case, found, step):
+    """Of outputs, running statistics, inferred outputs and gradients: the largest."""
+    true_gradients = step.gradients[case.operator == "stem" :]
+    pairs = {
+        "outputs": zip(found.outputs, step.outputs, strict=True),
+        "running": zip(found.followed, step.followed, strict=True),
+        "inferred": [(found.inferred, step.inferred)],
+        "gradients": zip(found.gradients, true_gradients, strict=True),
+    }
+    largest = {name: max(difference(*pair) for pair in all_pairs) for name, all_pairs in pairs.items()}
+    print(f"\n{case}: " + ", ".join(f"{name} {value:.1e}" for name, value in largest.items()))
+    return largest.values()
+
+
+@against_float64
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_operator(library, expected, case):
+    step = expected(case)
+    *of_values, of_gradients = differences(case, run(library, case, step), step)
+    assert max(of_values) < VALUES
+    assert of_gradients < GRADIENTS
+
+
+@against_float64
+@pytest.mark.parametrize("batch, gradients", [(1, 2e-3), (2, 2e-4)])
+def test_one_or_two_pixels_in_all(library, expected, batch, gradients):
+    """One has no variance, and two are 1 and -1 when normalised, wherever they were: the gradients nearly cancel."""
+    case = Case("block", batch, 1, 1, 24, (12, 4, 2))
+    step = expected(case)
+    *of_values, of_gradients = differences(case, run(library, case, step), step)
+    assert max(of_values) < VALUES
+    assert of_gradients < gradients
+
+
+LARGE_BLOCKS = [case for case in CASES if case.operator == "block" and case.batch * case.height * case.width > 100]
+
+
+@against_float64
+@pytest.mark.parametrize("case", LARGE_BLOCKS, ids=str)
+def test_block_in_bf16(library, expected, case):
+    """Three digits a product. Some ReLUs decide otherwise, so that the gradients are compared as a whole."""
+    if not hasattr(library, "block_train_bf16"):
+        pytest.skip("compiled without bf16")
+    step = expected(case)
+    found = run(library, case, step, "bf16")
+    outputs, running, inferred, _ = differences(case, found, step)
+    distances = [
+        np.linalg.norm(one - true) / np.linalg.norm(true)
+        for one, true in zip(found.gradients, step.gradients, strict=True)
+    ]
+    print(f"gradients' distance {max(distances):.1e}")
+    assert max(outputs, running, inferred) < 0.03
+    assert max(distances) < 0.1
+
+
+SMALL = [
+    Case("stem", 2, 12, 11, 24, (3, "pad")),
+    Case("stem", 2, 24, 22, 24, (7, "same")),
+    Case("block", 2, 12, 11, 24, (12, 4, 2)),
+    Case("transition", 2, 12, 11, 24, (12,)),
+    Case("final", 2, 12, 11, 24),
+]
+
+
+@against_float64
+@pytest.mark.parametrize("case", SMALL[2:], ids=str)
+def test_inputs_far_from_zero(library, float64, case):
+    """Mean 100, standard deviation 0.1: float32 leaves four digits of the normalised values."""
+    random = np.random.default_rng(0)
+    step = float64.step(reference(float64, case), *draw(random, case, 100.0, 0.1), random)
+    outputs, running, inferred, gradients = differences(case, run(library, case, step), step)
+    assert max(running, inferred) < VALUES
+    assert outputs < 1e-4
+    assert gradients < 2e-4
+
+
+@pytest.mark.parametrize("case", SMALL[:-1], ids=str)
+def test_statistics_of_outputs_far_from_zero(library, case):
+    """Means of hundreds of deviations: what an operator says of its outputs is true of the numbers it returns."""
+    inputs, parameters, running = draw(np.random.default_rng(0), case)
+    for at in norms_at(case, parameters):
+        parameters[at] *= np.float32(0.1)
+        parameters[at + 1][:] = 100
+    _, _, saved = operator(library, case).train(inputs, parameters, running)
+    pairs = zip(*saved[2:], strict=True) if case.operator == "block" else [saved[:2]]  # a block's bottlenecks
+    for features, (mean, variance) in pairs:
+        pixels = features.reshape(-1, features.shape[-1])[:, : len(mean)].astype(np.float64)
+        true_mean, true_variance = pixels.mean(0), pixels.var(0)
+        assert np.median(np.abs(true_mean) / np.sqrt(true_variance)) > 100
+        assert difference(mean, true_mean) < 1e-6
+        assert np.abs(variance / true_variance - 1).max() < 5e-6
+
+
+FEW_PIXELS = [
+    Case("stem", 1, 1, 2, 24, (7, "pad")),
+    Case("block", 5, 1, 1, 24, (12, 4, 2)),
+    Case("transition", 3, 2, 2, 24, (12,)),
+]
+
+
+@against_float64
+@pytest.mark.parametrize("case", [*SMALL, *FEW_PIXELS, Case("block", 2, 45, 45, 24, (12, 4, 4))], ids=str)
+def test_threads(library, expected, case):
+    """The same number of threads gives the same bits; another one the same but for rounding."""
+    step = expected(case)
+    found = {}
+    for threads in range(1, min(len(os.sched_getaffinity(0)), 3) + 1):
+        library.omp_set_num_threads(threads)
+        found[threads], again = arrays(run(library, case, step)), arrays(run(library, case, step))
+        for one, other in zip(found[threads], again, strict=True):
+            assert np.array_equal(one, other)
+    for several in found.values():
+        for one, other in zip(found[1], several, strict=True):
+            assert difference(other, one) < GRADIENTS
+
+
+def arrays(found):
+    return [*found.outputs, *found.followed, *found.gradients, found.inferred]
+
+
+class Loss(nn.Cell):
+    """inputs, cotangents of the cell's outputs -> a loss with these gradients, and the outputs."""
+
+    def __init__(self, cell: nn.Cell, inputs: int, parameters, running) -> None:
+        super().__init__()
+        self.cell, self.inputs = cell, inputs
+        self.trained = ms.ParameterTuple([ms.Parameter(p, name=f"parameter{i}") for i, p in enumerate(parameters)])
+        self.running = ms.ParameterTuple([ms.Parameter(r, name=f"running{i}") for i, r in enumerate(running)])
+
+    def construct(self, *arguments):
+        outputs = self.cell(*arguments[: self.inputs], self.trained, self.running)
+        if not isinstance(outputs, tuple):
+            outputs = (outputs,)
+        cotangents = arguments[self.inputs :]
+        loss = 0.0
+        for i in range(len(cotangents)):
+            loss += (outputs[i] * cotangents[i]).sum()
+        return loss, outputs
+
+
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])
+@pytest.mark.parametrize("case", SMALL, ids=str)
+def test_cell(case, mode):
+    """MindSpore's cells give the very bits of the functions called directly, in training and evaluation."""
+    path = str(build.kernels().library)
+    inputs, parameters, running = draw(np.random.default_rng(0), case)
+    tested = operator(ctypes.CDLL(path), case)
+    outputs, followed, saved = tested.train(inputs, parameters, running)
+    cotangents = [np.random.default_rng(1).standard_normal(output.shape, np.float32) for output in outputs]
+    gradients = tested.backward(inputs, parameters, saved, cotangents)
+    inferred = tested.infer(inputs, parameters, followed)
+
+    cell = {
+        "stem": lambda: dense_ops.Stem(path, case.detail[1]),
+        "block": lambda: dense_ops.DenseBlock(path, "fp32"),
+        "transition": lambda: dense_ops.Transition(path),
+        "final": lambda: dense_ops.FinalNorm(path),
+    }[case.operator]()
+    if case.operator != "stem":
+        inputs[0] = pack(inputs[0])
+    if case.operator != "final":
+        cotangents[0] = pack(cotangents[0])
+    tensors = [*map(ms.Tensor, inputs)], [*map(ms.Tensor, cotangents)]
+    before = ms.get_context("mode")
+    ms.set_context(mode=mode)
+    try:
+        loss = Loss(
+            cell,
+            len(inputs),
+            map(ms.Tensor, parameters),
+            [ms.Tensor(statistic) for pair in running for statistic in pair],
+        )
+        loss.set_train()
+        step = ms.value_and_grad(loss, tuple(range(len(inputs))), loss.trained, has_aux=True)
+        (_, found), (d_inputs, d_parameters) = step(*tensors[0], *tensors[1])
+        found_running = [statistic.asnumpy() for statistic in loss.running]
+        loss.set_train(False)
+        found_inferred = loss(*tensors[0])[1][0].asnumpy()
+    finally:
+        ms.set_context(mode=before)
+
+    found = [array.asnumpy() for array in found[: len(outputs)]]
+    if case.operator == "stem":
+        assert np.isnan(d_inputs.asnumpy()).all()
+        d_inputs = []
+    else:
+        d_inputs = [unpack(d_inputs[0].asnumpy(), case.channels), d_inputs[1].asnumpy()]
+    if case.operator != "final":
+        found[0], found_inferred = (unpack(y, outputs[0].shape[1]) for y in (found[0], found_inferred))
+    d_parameters = [array.asnumpy() for array in d_parameters]
+    for one, other in zip(
+        [*outputs, *(s for pair in followed for s in pair), *gradients, inferred],
+        [*found, *found_running, *d_inputs, *d_parameters, found_inferred],
+        strict=True,
+    ):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("stem", ["conv3x3", "conv7x7"])
+def test_not_a_number_shows(stem):
+    """One pixel that is NaN makes its image's logits NaN, and in training, by way of the statistics, all of them."""
+    arch = architecture("densenet100", 10, stem=stem, stem_features=8, growth_rate=4, block_config=(1, 1))
+    network = DenseNet(arch, kernels=str(build.kernels().library))
+    images = np.random.default_rng(0).standard_normal((2, 3, 17, 19), np.float32)
+    images[0, 1, 16, 0] = np.nan
+    assert np.isnan(network.set_train(False)(ms.Tensor(images)).asnumpy()).all(1).tolist() == [True, False]
+    assert np.isnan(network.set_train()(ms.Tensor(images)).asnumpy()).all()
+
+
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])
+def test_no_gradients_in_evaluation_mode(mode):
+    arch = architecture("densenet100", 3, stem_features=3, growth_rate=2, block_config=(1, 1))
+    network = DenseNet(arch, kernels=str(build.kernels().library)).set_train(False)
+
+    def loss(images):
+        return network(images).sum()
+
+    ms.set_context(mode=mode)
+    try:
+        with pytest.raises(NotImplementedError, match="build DenseNet without kernels"):
+            ms.grad(loss, None, network.trainable_params())(ms.ops.ones((2, 3, 8, 8)))
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)

@@ -1,0 +1,122 @@
+"""When the C++ kernels are used, what is said about it, and how many threads they take."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from src.ops.build import ISA_VARIABLE, kernels
+from src.ops.select import PLAIN, Selection, select_kernels
+from src.utils.errors import ReportedError, UsageError
+
+NETWORK = {"device": "CPU", "transition_pool": "avg"}
+NOT_USED = "the C++ kernels are not used: "
+# (what differs from a plain training in float32 on one CPU, why the kernels are not used then)
+LACKING = [
+    ({"device": "Ascend"}, "the device is Ascend"),
+    ({"amp_level": "O2"}, "they do not compute in float16 (amp_level O2)"),
+    ({"amp_level": "O3"}, "they do not compute in float16 (amp_level O3)"),
+    ({"norm_ranks": 2}, "they do not normalise over 2 ranks (sync_batch_norm)"),
+    ({"drop_rate": 0.25}, "they have no dropout (drop_rate 0.25)"),
+    ({"transition_pool": "max"}, "they have no max pooling between blocks (transition_pool)"),
+]
+
+
+def logged(capsys) -> list[str]:
+    """The messages so far, without date and level."""
+    return [line.split(":INFO:")[1] for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("wanted", ["auto", "on"])
+def test_used_and_said_in_one_line(wanted, capsys):
+    selected = select_kernels(wanted, "fp32", **NETWORK)
+    assert selected == Selection(str(kernels().library), "fp32")
+    assert logged(capsys) == [f"{kernels().reason}; fp32, {kernels().library}"]
+
+
+def test_off_is_the_plain_network_without_a_word(capsys):
+    assert select_kernels("off", "fp32", **NETWORK) == PLAIN == Selection(None, "fp32")
+    assert logged(capsys) == []
+
+
+def test_other_ranks_than_the_first_say_nothing(capsys):
+    assert select_kernels("auto", "fp32", **NETWORK, is_master=False).library
+    assert select_kernels("auto", "fp32", **NETWORK, drop_rate=0.1, is_master=False) == PLAIN
+    assert logged(capsys) == []
+
+
+@pytest.mark.parametrize(("differing", "reason"), LACKING)
+def test_what_the_kernels_lack(differing, reason, capsys):
+    network = NETWORK | differing
+    assert select_kernels("auto", "fp32", **network) == PLAIN
+    line = f"{NOT_USED}{reason}; the plain network is slower but gives the same results"
+    assert logged(capsys) == ([line] if network["device"] == "CPU" else [])
+    for wanted, precision in (("on", "fp32"), ("auto", "bf16"), ("on", "bf16")):
+        with pytest.raises(ReportedError) as error:
+            select_kernels(wanted, precision, **network)
+        assert str(error.value) == (
+            f"cpu_kernels is {wanted} and cpu_precision {precision}, but {NOT_USED}{reason}; "
+            "--cpu_kernels auto --cpu_precision fp32 does without them"
+        )
+    assert logged(capsys) == []
+
+
+def test_bf16_where_the_cpu_has_it(capsys):
+    if kernels().has_bf16:
+        assert select_kernels("auto", "bf16", **NETWORK) == Selection(str(kernels().library), "bf16")
+        assert logged(capsys) == [f"{kernels().reason}; bf16, {kernels().library}"]
+    else:
+        with pytest.raises(ReportedError, match="which takes a CPU with AVX512_BF16, but the C"):
+            select_kernels("auto", "bf16", **NETWORK)
+
+
+@pytest.fixture
+def asked_anew(monkeypatch):
+    """The kernels are looked for again, as by a new process."""
+    kernels.cache_clear()
+    yield monkeypatch
+    kernels.cache_clear()
+
+
+def test_without_a_compiler(asked_anew, capsys):
+    asked_anew.setenv("CXX", "no-such-compiler")
+    assert select_kernels("auto", "fp32", **NETWORK) == PLAIN
+    reason = f"{NOT_USED}CXX names 'no-such-compiler', which is no program; correct or unset it"
+    assert logged(capsys) == [f"{reason}; the plain network is slower but gives the same results"]
+    with pytest.raises(
+        ReportedError, match=r"^cpu_kernels is on and cpu_precision fp32, but the C\+\+ kernels are not"
+    ):
+        select_kernels("on", "fp32", **NETWORK)
+
+
+def test_an_instruction_set_that_does_not_exist_is_an_error_and_no_reason(asked_anew):
+    asked_anew.setenv(ISA_VARIABLE, "sse2")
+    with pytest.raises(UsageError, match="DENSENET_KERNELS_ISA is 'sse2', expected one of "):
+        select_kernels("auto", "fp32", **NETWORK)
+
+
+# Takes the cores first, as a rank does after it has joined its group, and calls the last operator of the network on
+# ones; prints its largest value and how many threads it has started.
+ON_CORES = """
+import ctypes, os, sys
+import numpy as np
+library = ctypes.CDLL(sys.argv[1])
+shapes = [(8, 16, 16, 32), *[(32,)] * 4, (8, 32, 16, 16)]
+arrays = [np.ones(shape, np.float32) for shape in shapes]
+data = (ctypes.c_void_p * 6)(*[array.ctypes.data for array in arrays])
+shapes = (ctypes.POINTER(ctypes.c_int64) * 6)(*[(ctypes.c_int64 * len(shape))(*shape) for shape in shapes])
+before = set(os.listdir("/proc/self/task"))
+os.sched_setaffinity(0, map(int, sys.argv[2:]))
+assert library.final_infer(6, data, None, shapes, None, None, None) == 0
+print(arrays[-1].max(), len(set(os.listdir("/proc/self/task")) - before))
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_as_many_threads_as_cores(count):
+    cores = sorted(os.sched_getaffinity(0))[:count]
+    command = [sys.executable, "-c", ON_CORES, str(kernels().library), *map(str, cores)]
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1.0", str(len(cores) - 1)]
