@@ -233,7 +233,7 @@ class DenseNet(nn.Cell):
 
     recompute: trade time for memory in training (`recompute.py`); the results are the same. seed: of the initial
     weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes
-    the images together in training (`sync_batch_norm.py`), not with recompute. kernels: the library of our operators for
+    the images together in training (`sync_batch_norm.py`), not with recompute. kernels: the library of operators for
     CPUs (`src/ops/build.py`), for average transition_pool, no dropout and norm_ranks 1; kernel_precision: fp32, or bf16
     for the convolutions of the dense blocks. The size of h and w: `Architecture.feature_size`.
     """

@@ -130,7 +130,7 @@ def detect_instruction_set(cpuinfo: Path = _CPUINFO, machine: str = "") -> str |
     ]
     asked = os.environ.get(ISA_VARIABLE)
     if asked and asked not in there:
-        known = f"this CPU has {' and '.join(there) or 'none of them'}"
+        known = f"this CPU has {', '.join(there) or 'none of them'}"
         raise UsageError(f"{ISA_VARIABLE} is {asked!r}, expected one of {', '.join(INSTRUCTION_SETS)}; {known}")
     return asked or next(iter(there), None)
 
