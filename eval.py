@@ -24,7 +24,8 @@ from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import Group, join_group, set_up_device
 from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
-from src.network.densenet import DenseNet, architecture
+from src.network.densenet import Architecture, DenseNet, architecture
+from src.ops.select import select_kernels
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
 from src.training.recipe import Recipe, class_names_of, recipe_as_asked
@@ -69,7 +70,7 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
             class_names=used_class_names(class_names_of(first)) if first.metadata else None,
         )  # fmt: skip
         status = JobStatus(launcher_place().status_dir, group.rank)
-        evaluator = Evaluator(config, source, workers, group, status)
+        evaluator = Evaluator(config, source, device, workers, group, status)
         results = {}
         for path in paths:
             subfolder = folder if len(paths) == 1 else folder / path.stem
@@ -80,15 +81,18 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
 class Evaluator:
     """Evaluates one checkpoint after another on `source`; a network is compiled once for all that have the same."""
 
-    def __init__(self, config: Config, source: Source, workers: int, group: Group, status: JobStatus) -> None:
-        self.config, self.source, self.workers, self.group, self.status = config, source, workers, group, status
+    def __init__(
+        self, config: Config, source: Source, device: str, workers: int, group: Group, status: JobStatus
+    ) -> None:
+        self.config, self.source, self.device = config, source, device
+        self.workers, self.group, self.status = workers, group, status
         self.predict_step: PredictStep | None = None
 
     def evaluate(self, checkpoint: Checkpoint, folder: Path) -> Accuracy:
         """Log the seed's lines and write the report of this checkpoint into `folder`."""
         recipe = self._recipe(checkpoint)
         if self.predict_step is None or self.predict_step.network.architecture != recipe.architecture:
-            self.predict_step = PredictStep(DenseNet(recipe.architecture))
+            self.predict_step = PredictStep(self._network(recipe.architecture))
         load_weights(self.predict_step.network, checkpoint)
         class_names = fill_class_names(self.source.class_names, len(recipe.class_names))
         if self.group.is_master:
@@ -105,6 +109,16 @@ class Evaluator:
             predictions=self.config.predictions,
             beat=self.status.beat,
         )
+
+    def _network(self, arch: Architecture) -> DenseNet:
+        kernels = select_kernels(
+            self.config.cpu_kernels,
+            self.config.cpu_precision,
+            device=self.device,
+            transition_pool=arch.transition_pool,
+            is_master=self.group.is_master,
+        )
+        return DenseNet(arch, kernels=kernels.library, kernel_precision=kernels.precision)
 
     def _recipe(self, checkpoint: Checkpoint) -> Recipe:
         config = self.config

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.deploy.arguments import Parser
 from src.deploy.labels import DATASETS, read_labels
 from src.deploy.results import count_results, form_from_size, read_summary
 from src.utils.accuracy import Accuracy
+from src.utils.arguments import Parser
 from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger
 

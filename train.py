@@ -28,6 +28,7 @@ from src.model_utils.device_adapter import Group, join_group, set_up_device
 from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
 from src.network.densenet import DenseNet, architecture
+from src.ops.select import select_kernels
 from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep, evaluate
 from src.training.mixed_precision import apply_amp_level, resolve_amp_level, resolve_loss_scaling
@@ -83,10 +84,17 @@ def train(
     arch = architecture(config.net, len(class_names), **architecture_overrides(config))
     arch.feature_size(preprocessing.image_size)  # raises when the image is too small for the network
     norm_ranks = group.world_size if config.sync_batch_norm else 1
-    network = DenseNet(arch, recompute=config.recompute, seed=seed, norm_ranks=norm_ranks)
+    amp_level = resolve_amp_level(config.amp_level, device)
+    kernels = select_kernels(
+        config.cpu_kernels, config.cpu_precision, device=device, transition_pool=arch.transition_pool,
+        amp_level=amp_level, norm_ranks=norm_ranks, drop_rate=arch.drop_rate, is_master=group.is_master,
+    )  # fmt: skip
+    network = DenseNet(
+        arch, recompute=config.recompute, seed=seed, norm_ranks=norm_ranks,
+        kernels=kernels.library, kernel_precision=kernels.precision,
+    )  # fmt: skip
     if config.train_pretrained and group.is_master:
         load_weights(network, load_checkpoint(config.train_pretrained), reset_head=config.reset_head)
-    amp_level = resolve_amp_level(config.amp_level, device)
     apply_amp_level(network, amp_level)
     optimizer = SGD(
         network.trainable_params(),

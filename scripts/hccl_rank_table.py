@@ -20,7 +20,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from src.deploy.arguments import Parser
 from src.launch.rank_table import (
     RankTable,
     is_address,
@@ -30,6 +29,7 @@ from src.launch.rank_table import (
     read_rank_table,
     write_rank_table,
 )
+from src.utils.arguments import Parser
 from src.utils.errors import UsageError, run
 from src.utils.files import is_file, no_file
 

@@ -43,16 +43,25 @@ def is_compiled(implementation: str) -> bool:
 
 
 def test_training_takes_the_fast_path(tmp_path):
-    output = run_verbosely("train.py", *TINY, "--per_batch_size", 1000, "--save_ckpt_path", tmp_path)
+    flags = [*TINY, "--per_batch_size", 1000, "--cpu_kernels", "off", "--save_ckpt_path", tmp_path]
+    output = run_verbosely("train.py", *flags)
     found = convolutions(output)
     assert len(found) == 3  # forward, and backward for data and for weights
     assert all(is_compiled(name) for names in found.values() for name in names), found
 
 
 def test_evaluation_takes_the_fast_path(trained_run, tmp_path):
-    output = run_verbosely("eval.py", "--ckpt_files", trained_run / "best.ckpt", "--save_ckpt_path", tmp_path)
+    flags = ["--ckpt_files", trained_run / "best.ckpt", "--cpu_kernels", "off", "--save_ckpt_path", tmp_path]
+    output = run_verbosely("eval.py", *flags)
     (names,) = convolutions(output).values()
     assert all(is_compiled(name) for name in names), names
+
+
+def test_the_kernels_leave_it_no_convolution(tmp_path):
+    flags = [*TINY, "--per_batch_size", 1000, "--eval_data_dir", "bundled", "--save_ckpt_path", tmp_path]
+    output = run_verbosely("train.py", *flags)
+    assert "onednn_verbose,v1,primitive,exec,cpu,matmul," in output  # the classifier
+    assert convolutions(output) == {}
 
 
 @pytest.mark.parametrize("module", ["src.network.densenet", "src.training.evaluation", "src.utils.checkpoint"])

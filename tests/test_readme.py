@@ -17,6 +17,7 @@ from commands import ROOT
 from src.model_utils.config import parse
 from src.model_utils.options import BY_NAME, COMMANDS
 from src.network.densenet import DenseNet, architecture
+from src.ops import build
 from src.utils.checkpoint import save_checkpoint
 from src.utils.errors import ReportedError
 
@@ -80,7 +81,7 @@ def documents() -> list[str]:
         *ROOT.glob("*_config.yaml"),
     ]
     names = [str(path.relative_to(ROOT)) for path in sorted(found) if path.name != "common.sh"]
-    tools = ["postprocess.py", "src/deploy/convert_weights.py", "src/deploy/write_labels.py"]
+    tools = ["postprocess.py", "src/deploy/convert_weights.py", "src/deploy/write_labels.py", "src/ops/build.py"]
     return [*READMES, *(f"{name}.py" for name in COMMANDS), *tools, *names]
 
 
@@ -147,7 +148,7 @@ def check_onnx_script(command: Command, usage: list[str], arguments: list[str]) 
 
 
 def check_python(command: Command) -> None:
-    """`python train.py ...`, `python scripts/NAME.py ...`, `python -m src.deploy.NAME ...`"""
+    """`python train.py ...`, `python scripts/NAME.py ...`, `python -m src.PACKAGE.NAME ...`"""
     words = command.words()
     if words[1] == "-m":
         check_tool(command, words[2], words[3:])
@@ -163,8 +164,8 @@ def check_python(command: Command) -> None:
         assert parse(kind, words[2:]).ignored == (), f"{command}: the command does not use all of these flags"
     elif words[1] in ("postprocess.py", "scripts/benchmark_inference.py"):
         check_tool(command, words[1].removesuffix(".py").replace("/", "."), words[2:])
-    elif words[1] == "scripts/hccl_rank_table.py":
-        importlib.import_module("scripts.hccl_rank_table").parse(words[2:])
+    elif words[1] in ("scripts/hccl_rank_table.py", "scripts/benchmark.py"):
+        importlib.import_module(words[1].removesuffix(".py").replace("/", ".")).parse(words[2:])
     elif words[1] == "scripts/scaling_table.py":
         assert re.fullmatch(r"(\S+\.png)?", " ".join(words[2:])), f"{command}: it takes one PNG at most"
     else:
@@ -174,6 +175,9 @@ def check_python(command: Command) -> None:
 
 def check_tool(command: Command, module: str, arguments: list[str]) -> None:
     """The tool takes the arguments; what it then complains of are the files, which are not there."""
+    if module == "src.ops.build":  # it needs none
+        build.main(arguments)
+        return
     with pytest.raises(ReportedError) as error:
         importlib.import_module(module).main(arguments)
     assert not re.search("usage", str(error.value)), f"{command}: {error.value}"

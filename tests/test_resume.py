@@ -27,9 +27,10 @@ FEWEST_OF_A_KIND = 3
 KINDS = ("checkpoint", "evaluation", "step", "start")
 EPOCHS, STEPS = 16, 11
 RUN = """--dataset digits --net densenet100 --block_config 1,1,1 --growth_rate 4 --stem_features 8 --image_size 16
-    --augmentation full --eval_data_dir bundled --drop_rate 0.1 --ckpt_interval 3 --per_batch_size 128
+    --augmentation full --eval_data_dir bundled --ckpt_interval 3 --per_batch_size 128
     --log_interval 4 --num_parallel_workers 2"""
-SCALED = ["--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", str(2**40)]
+DROPOUT = ["--drop_rate", "0.1"]  # and so the plain network; without it, that of the C++ kernels
+SCALED = [*DROPOUT, "--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", str(2**40)]
 FIRST_STEP = "the first step, with compilation"
 EPOCH_LINE = re.compile(r"epoch\[(\d+)\], iter\[\d+\], loss:\d+\.\d+, mean_fps:\d+\.\d+ imgs/sec")
 
@@ -155,24 +156,26 @@ def run_to_the_end(root: Path, *flags: str) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Path:
-    """The folder of two epochs that nobody disturbed."""
-    return run_to_the_end(tmp_path_factory.mktemp("undisturbed") / "output", "--max_epoch", "2")
+    """The folder of two epochs that nobody disturbed, computed by the C++ kernels."""
+    folder = run_to_the_end(tmp_path_factory.mktemp("undisturbed") / "output", "--max_epoch", "2")
+    assert "the C++ kernels are used" in (folder / "train.log").read_text()
+    return folder
 
 
 def test_killed_at_any_moment_and_resumed_a_run_ends_bit_identical(tmp_path):
-    length = ["--max_epoch", str(EPOCHS)]
-    undisturbed = run_to_the_end(tmp_path / "undisturbed", *length)
+    flags = [*DROPOUT, "--max_epoch", str(EPOCHS)]
+    undisturbed = run_to_the_end(tmp_path / "undisturbed", *flags)
     root, dice, deaths = tmp_path / "killed", random.Random(1), Counter()
     for number in range(KILLS):
         found = newest(root) if root.is_dir() else None
         resume = str(found.parent) if found and number % 2 else "auto"
         before = half_written(root)
-        session = Session(root, *length, "--resume", resume)
+        session = Session(root, *flags, "--resume", resume)
         kill(session, KINDS[number % len(KINDS)], dice)
         assert session.end() == (-signal.SIGKILL, []), "the run ended before it was killed: lengthen it"
         deaths[moment_of_death(session, before)] += 1
     print(f"killed {dict(deaths)}")
-    session = Session(root, *length, "--resume", "auto")
+    session = Session(root, *flags, "--resume", "auto")
     assert session.end() == (0, [])
     assert_same_end(newest(root).parent, undisturbed)
     assert not list(newest(root).parent.glob(".tmp-*"))

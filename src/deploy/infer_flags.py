@@ -10,9 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.deploy.arguments import Parser
 from src.deploy.labels import DATASETS, check_labels, labels_of_folders, read_labels, result_name
 from src.deploy.manifest import Manifest, read_manifest
+from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, run
 
 ANY_BATCH_SIZE = 32  # of a model that takes any

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.deploy.arguments import Parser
 from src.deploy.labels import labels_of_folders
+from src.utils.arguments import Parser
 from src.utils.errors import run
 from src.utils.files import require_new, write_text_atomically
 

@@ -74,6 +74,42 @@ def recompute_and_sync(config: Config) -> str | None:
     return None
 
 
+def kernels_needed_and_off(config: Config) -> str | None:
+    """MindSpore's own operators have no bfloat16 on a CPU."""
+    if config.cpu_kernels == "off" and config.cpu_precision != "fp32":
+        return (
+            f"found cpu_kernels off with cpu_precision {config.cpu_precision}, expected fp32, as only the kernels have "
+            "another; leave one of them out"
+        )
+    return None
+
+
+def kernels_off_the_cpu(config: Config) -> str | None:
+    """They are compiled for CPUs."""
+    if (asked := _kernels_asked_for(config)) and config.device_target in ("Ascend", "GPU"):
+        return f"found {asked} with device_target {config.device_target}, expected CPU; leave one of them out"
+    return None
+
+
+def kernels_and_what_they_lack(config: Config) -> str | None:
+    """With `auto` the plain network is trained instead."""
+    lacking = {
+        "sync_batch_norm true": config.sync_batch_norm,
+        f"drop_rate {config.drop_rate:g}": config.drop_rate > 0,
+        f"amp_level {config.amp_level}": config.amp_level in ("O2", "O3"),
+    }
+    other = next((name for name, is_asked_for in lacking.items() if is_asked_for), None)
+    if other and (asked := _kernels_asked_for(config)):
+        return f"found {asked} with {other}, which the kernels do not have; leave one of them out"
+    return None
+
+
+def _kernels_asked_for(config: Config) -> str:
+    if config.cpu_precision != "fp32":
+        return f"cpu_precision {config.cpu_precision}"
+    return "cpu_kernels on" if config.cpu_kernels == "on" else ""
+
+
 def rank_outside_group(config: Config) -> str | None:
     """Ranks count from 0."""
     if config.rank >= config.group_size:
@@ -214,6 +250,9 @@ COMBINATIONS = {
         milestones_out_of_order,
         floor_above_start,
         recompute_and_sync,
+        kernels_needed_and_off,
+        kernels_off_the_cpu,
+        kernels_and_what_they_lack,
         rank_outside_group,
         no_training_data,
         folder_of_bundled_training_data,
@@ -231,6 +270,8 @@ COMBINATIONS = {
     ),
     "eval_onnx": (no_model, images_and_data, no_evaluation_data, folder_of_bundled_evaluation_data),
     "eval": (
+        kernels_needed_and_off,
+        kernels_off_the_cpu,
         rank_outside_group,
         no_checkpoint,
         no_evaluation_data,

@@ -73,7 +73,8 @@ OPTIONS: tuple[Option, ...] = (
            "padding of the stem's max pooling; same for checkpoints of the MindSpore model zoo", ("pad", "same"),
            commands=_NETWORK),
     Option("recompute", bool, False, "network",
-           "recompute the bottlenecks in the backward pass: less memory, more time", commands=_TRAIN),
+           "recompute the bottlenecks in the backward pass: less memory, more time; cpu_kernels always do",
+           commands=_TRAIN),
     Option("train_data_dir", str, "", "data",
            "training data: a folder, or the file for --dataset list; not needed for digits",
            commands=_TRAIN + _EXPORT),
@@ -122,6 +123,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("device_target", str, "auto", "run", "where to run; auto: the best this MindSpore supports",
            ("auto", "Ascend", "GPU", "CPU")),
     Option("device_id", int, 0, "run", "which of the machine's devices", ge=0),
+    Option("cpu_kernels", str, "auto", "run",
+           "on a CPU, compute with this project's C++ kernels, which are compiled on first use: the same results, "
+           "faster, in less memory; auto: where they can be used", ("auto", "on", "off"), commands=_GROUP),
+    Option("cpu_precision", str, "fp32", "run",
+           "cpu_kernels: numbers that the convolutions of dense blocks multiply; bf16: where the CPU has AVX512_BF16",
+           ("fp32", "bf16"), commands=_GROUP),
     Option("is_distributed", int, 1, "run", "1: join the launcher's group if a launcher started this process; "
            "0: run alone", (0, 1), commands=_GROUP),
     Option("rank", int, 0, "run", "this process's number in its group", ge=0, commands=_GROUP),

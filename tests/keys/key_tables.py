@@ -53,6 +53,7 @@ TRAIN = [
     ("loss_scale_type", "", "--loss_scale_type fixed", ("value", "loss_scale"), 1024.0),
     ("loss_scale", "--loss_scale_type fixed", "--loss_scale 64", ("value", "loss_scale"), 64.0),
     ("is_distributed", "", "--is_distributed 0", ("log_says", "running stand-alone: is_distributed is 0"), True),
+    ("cpu_kernels", "", "--cpu_kernels off", ("log_says", "the C++ kernels are used"), False),
     ("seed", "", "--seed 2", ("all_bits",), CHANGED),
     ("log_interval", "--per_batch_size 500", "--log_interval 2", ("window_lines",), 0),
     ("ckpt_interval", "--per_batch_size 500", "--ckpt_interval 1", ("checkpoints",),

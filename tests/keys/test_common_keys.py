@@ -8,6 +8,7 @@ import eval as evaluation
 import train
 from src.model_utils import device_adapter
 from src.model_utils.options import COMMANDS
+from src.ops.build import kernels
 from src.utils.errors import ReportedError, UsageError, run
 
 pytestmark = pytest.mark.slow
@@ -49,6 +50,19 @@ def test_device_rank_and_group(command, command_line, monkeypatch):
     monkeypatch.setattr(device_adapter.ms, "set_device", lambda *device: asked.append(device))
     main([*flags, "--device_id", "3"])
     assert asked == [("CPU", 3)]
+
+
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_cpu_precision(command, command_line, capsys):
+    main, flags = command_line(command)
+    if kernels().has_bf16:
+        main([*flags, "--cpu_precision", "bf16"])
+        assert f"{kernels().reason}; bf16, {kernels().library}" in capsys.readouterr().out
+    else:
+        with pytest.raises(ReportedError, match="cpu_precision is bf16"):
+            main([*flags, "--cpu_precision", "bf16"])
+    main([*flags, "--cpu_precision", "fp32"])
+    assert f"{kernels().reason}; fp32, {kernels().library}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "eval_onnx"])

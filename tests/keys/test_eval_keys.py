@@ -40,6 +40,14 @@ def test_eval_is_distributed(command_line, tmp_path):
     assert "running stand-alone: is_distributed is 0" in (only(tmp_path / "out") / "eval.log").read_text()
 
 
+def test_eval_cpu_kernels(command_line, tmp_path):
+    main, flags = command_line("eval")
+    for value in ("on", "off"):
+        main([*flags, "--cpu_kernels", value, "--save_ckpt_path", str(tmp_path / value)])
+        log = (only(tmp_path / value) / "eval.log").read_text()
+        assert log.count("the C++ kernels are used") == (value == "on")
+
+
 def test_eval_ckpt_files_and_predictions(trained, base_predictions, tmp_path):
     """Another file gives other answers; the answers are written only when asked for."""
     assert predictions(trained("--seed 2").last, tmp_path) != base_predictions

@@ -7,9 +7,9 @@ from src.model_utils.options import COMMANDS, OPTIONS
 # What the tests in the files beside this one cover, apart from the tables.
 OTHERS = {
     "train": "recompute on_bad_image num_parallel_workers device_target device_id rank group_size deterministic "
-    "save_ckpt_path debug resume",
+    "save_ckpt_path debug resume cpu_precision",
     "eval": "dataset eval_data_dir per_batch_size num_parallel_workers on_bad_image device_target device_id rank "
-    "group_size save_ckpt_path debug is_distributed config_path ckpt_files predictions",
+    "group_size save_ckpt_path debug is_distributed config_path ckpt_files predictions cpu_kernels cpu_precision",
     "export": "dataset num_parallel_workers device_target device_id debug",
     "eval_onnx": "net dataset eval_data_dir per_batch_size on_bad_image num_parallel_workers device_target device_id "
     "save_ckpt_path config_path debug ckpt_files predictions images",

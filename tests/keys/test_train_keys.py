@@ -49,7 +49,8 @@ def test_recompute(tmp_path, monkeypatch):
     real = train.DenseNet
     monkeypatch.setattr(train, "DenseNet", network)
     for name, flag in (("off", "false"), ("on", "true")):
-        train.main([*BASE, "--recompute", flag, "--max_epoch", "1", "--save_ckpt_path", str(tmp_path / name)])
+        flags = ["--recompute", flag, "--cpu_kernels", "off", "--max_epoch", "1"]
+        train.main([*BASE, *flags, "--save_ckpt_path", str(tmp_path / name)])
     counts = [sum(isinstance(cell, RecomputedBottleneck) for _, cell in net.cells_and_names()) for net in built]
     assert counts == [0, 2]
 

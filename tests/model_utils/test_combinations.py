@@ -56,6 +56,22 @@ TRAIN = {
         "found both recompute and sync_batch_norm true, expected one of them; leave one of them out",
         "--dataset digits --sync_batch_norm",
     ),
+    "kernels_needed_and_off": (
+        "--dataset digits --cpu_kernels off --cpu_precision bf16",
+        "found cpu_kernels off with cpu_precision bf16, expected fp32, as only the kernels have another; "
+        "leave one of them out",
+        "--dataset digits --cpu_kernels auto --cpu_precision bf16",
+    ),
+    "kernels_off_the_cpu": (
+        "--dataset digits --cpu_kernels on --device_target Ascend",
+        "found cpu_kernels on with device_target Ascend, expected CPU; leave one of them out",
+        "--dataset digits --cpu_kernels auto --device_target Ascend",
+    ),
+    "kernels_and_what_they_lack": (
+        "--dataset digits --cpu_kernels on --sync_batch_norm",
+        "found cpu_kernels on with sync_batch_norm true, which the kernels do not have; leave one of them out",
+        "--dataset digits --cpu_kernels auto --sync_batch_norm",
+    ),
     "rank_outside_group": (
         "--dataset digits --rank 2 --group_size 2",
         "found rank 2 with group_size 2, expected less than group_size, as ranks count from 0; correct one of them",
@@ -89,6 +105,17 @@ TRAIN = {
     ),
 }
 EVAL = {
+    "kernels_needed_and_off": (
+        "--ckpt_files a --cpu_kernels off --cpu_precision bf16",
+        "found cpu_kernels off with cpu_precision bf16, expected fp32, as only the kernels have another; "
+        "leave one of them out",
+        "--ckpt_files a --cpu_kernels auto --cpu_precision bf16",
+    ),
+    "kernels_off_the_cpu": (
+        "--ckpt_files a --cpu_kernels on --device_target Ascend",
+        "found cpu_kernels on with device_target Ascend, expected CPU; leave one of them out",
+        "--ckpt_files a --cpu_kernels auto --device_target Ascend",
+    ),
     "rank_outside_group": (
         "--ckpt_files a --rank 1",
         "found rank 1 with group_size 1, expected less than group_size, as ranks count from 0; correct one of them",
@@ -167,6 +194,27 @@ ONNX = {
 }
 # Further sentences of a function above.
 MORE = [
+    (
+        "train",
+        "kernels_off_the_cpu",
+        "--dataset digits --cpu_precision bf16 --device_target GPU",
+        "found cpu_precision bf16 with device_target GPU, expected CPU; leave one of them out",
+        "--dataset digits --cpu_precision bf16 --device_target CPU",
+    ),
+    (
+        "train",
+        "kernels_and_what_they_lack",
+        "--dataset digits --cpu_precision bf16 --drop_rate 0.2",
+        "found cpu_precision bf16 with drop_rate 0.2, which the kernels do not have; leave one of them out",
+        "--dataset digits --cpu_precision fp32 --drop_rate 0.2",
+    ),
+    (
+        "train",
+        "kernels_and_what_they_lack",
+        "--dataset digits --cpu_kernels on --amp_level O2",
+        "found cpu_kernels on with amp_level O2, which the kernels do not have; leave one of them out",
+        "--dataset digits --cpu_kernels on --amp_level O0",
+    ),
     (
         "train",
         "results_outside_output",

@@ -325,6 +325,8 @@ def _possible(texts: dict[str, str]) -> dict[str, str]:
         "mindir_version": "3",
         "export_fp16": "false",
         "sync_batch_norm": "false",
+        "cpu_kernels": "auto",
+        "cpu_precision": "fp32",
     }
     texts |= {"rank": "0", "warmup_epochs": str(min(float(texts["warmup_epochs"]), int(texts["max_epoch"])))}
     return texts | {"label_smooth_factor": "0.1"}

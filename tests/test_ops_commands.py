@@ -1,0 +1,123 @@
+"""train.py and eval.py with the C++ kernels, beside the plain network."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import ROOT, TINY, only, train_tiny, weights
+
+import eval as evaluation
+from src.ops.build import kernels
+from src.utils.accuracy import Accuracy
+
+pytestmark = pytest.mark.slow
+USED, NOT_USED = "the C++ kernels are used: ", "the C++ kernels are not used: "
+
+
+def log_lines(run_folder: Path, *texts: str) -> list[str]:
+    """The messages of the log that contain one of `texts`."""
+    lines = (run_folder / "train.log").read_text().splitlines()
+    return [line.split(":INFO:")[1] for line in lines if any(text in line for text in texts)]
+
+
+def losses(run_folder: Path) -> np.ndarray:
+    """Of each step that is logged."""
+    lines = log_lines(run_folder, "lr:")
+    return np.array([float(re.search(r"loss:([\d.]+)", line)[1]) for line in lines])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """Two epochs with the kernels and two without, each evaluated.
+
+    With the usual seed a value of this network lies so near a ReLU's zero that rounding decides about its gradient.
+    """
+    flags = ["--seed", 2, "--max_epoch", 2, "--eval_data_dir", "bundled", "--cpu_kernels"]
+    return {wanted: train_tiny(tmp_path_factory.mktemp(wanted), *flags, wanted) for wanted in ("on", "off")}
+
+
+def test_the_log_says_once_which_network_was_trained(runs):
+    (used,) = log_lines(runs["on"], "kernels")
+    assert used == f"{kernels().reason}; fp32, {kernels().library}"
+    assert log_lines(runs["off"], "kernels") == []
+
+
+@pytest.mark.parametrize(("before", "after"), [("on", "off"), ("off", "on")])
+def test_a_checkpoint_is_resumed_by_the_other_network(before, after, runs, tmp_path):
+    checkpoint = runs[before] / "0-1_5.ckpt"
+    flags = ["--resume", checkpoint, "--cpu_kernels", after]
+    resumed = weights(train_tiny(tmp_path, *flags, "--max_epoch", 2) / "0-2_5.ckpt")
+    undisturbed = weights(runs[before] / "0-2_5.ckpt")
+    assert list(resumed) == list(undisturbed)
+    for name, value in undisturbed.items():
+        limit = 1e-2 * max(np.abs(value).max(), 1e-3)
+        np.testing.assert_allclose(resumed[name], value, rtol=0, atol=limit, err_msg=name)
+    assert any(resumed[name].tobytes() != value.tobytes() for name, value in undisturbed.items())
+
+
+@pytest.mark.parametrize("resume", ["off", "on"])
+def test_a_run_goes_on_as_it_began(resume, runs, tmp_path):
+    """What computes is part of the recipe: without a flag the bits are those of the undisturbed run."""
+    folder = train_tiny(tmp_path, "--resume", runs[resume] / "0-1_5.ckpt", "--max_epoch", 2)
+    assert len(log_lines(folder, USED)) == (resume == "on")
+    undisturbed = weights(runs[resume] / "0-2_5.ckpt")
+    for name, value in weights(folder / "0-2_5.ckpt").items():
+        assert value.tobytes() == undisturbed[name].tobytes(), name
+
+
+def evaluate(checkpoint: Path, output: Path, *flags: str) -> tuple[Accuracy, str]:
+    """What eval.py counts, and its log."""
+    argv = ["--ckpt_files", str(checkpoint), "--save_ckpt_path", str(output), *flags]
+    (accuracy,) = evaluation.main(argv).values()
+    return accuracy, (only(output) / "eval.log").read_text()
+
+
+@pytest.mark.parametrize("trained", ["on", "off"])
+def test_the_counts_are_the_same_with_and_without(trained, runs, tmp_path):
+    with_kernels, log = evaluate(runs[trained] / "best.ckpt", tmp_path / "on")
+    assert log.count(f"{kernels().reason}; fp32, ") == 1
+    without, log = evaluate(runs[trained] / "best.ckpt", tmp_path / "off", "--cpu_kernels", "off")
+    assert "kernels" not in log
+    assert (with_kernels.counts() == without.counts()).all()
+
+
+def test_without_a_compiler_the_plain_network_is_trained(tmp_path):
+    """By a new process that finds no program at all, and no library of an earlier one."""
+    (tmp_path / "empty").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "CXX"}
+    environment |= {"PATH": str(tmp_path / "empty"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    reason = f"{NOT_USED}no C++ compiler was found; install g++, or name one in CXX"
+
+    def run(*flags: str) -> tuple[int, str]:
+        command = [sys.executable, "train.py", *TINY, *flags, "--save_ckpt_path", str(tmp_path / "out")]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        return done.returncode, done.stderr.splitlines()[-1] if done.returncode else ""
+
+    assert run() == (0, "")
+    folder = only(tmp_path / "out")
+    assert log_lines(folder, "kernels") == [f"{reason}; the plain network is slower but gives the same results"]
+    assert (folder / "0-1_5.ckpt").is_file()
+    refusal = f"cpu_kernels is on and cpu_precision fp32, but {reason}; --cpu_kernels auto --cpu_precision fp32 does"
+    assert run("--cpu_kernels", "on") == (1, f"error: {refusal} without them")
+
+
+@pytest.fixture(scope="module")
+def two_hundred_steps(tmp_path_factory):
+    """flags -> the losses of 198 steps; they fall from 2.35 to 1.75, too slowly for float32's errors to grow much."""
+    steps = ["--augmentation", "none", "--lr", 0.01, "--per_batch_size", 64, "--max_epoch", 9, "--log_interval", 1]
+    return lambda *flags: losses(train_tiny(tmp_path_factory.mktemp("steps"), *steps, *flags))
+
+
+def test_two_hundred_steps_track_the_plain_network(two_hundred_steps):
+    """Measured: the same three decimals for 100 steps, then up to 0.003 apart; 0.004 in bfloat16."""
+    plain = two_hundred_steps("--cpu_kernels", "off")
+    assert len(plain) == 9 * 21  # an epoch's last step has another line
+    assert plain[0] > 2.3 and plain[-1] < 1.8
+    apart = np.abs(two_hundred_steps("--cpu_kernels", "on") - plain)
+    assert apart[:50].max() < 0.0015 and apart.max() < 0.015
+    if kernels().has_bf16:
+        assert np.abs(two_hundred_steps("--cpu_precision", "bf16") - plain).max() < 0.03
