@@ -141,7 +141,7 @@ def make_model(checkpoint: Path, name: Path, *flags: str) -> Path:
 
 
 @pytest.mark.slow
-def test_pictures_from_training_to_acc_log(pictures, tmp_path, capsys):
+def test_pictures_from_training_to_acc_log(pictures, infer_program, tmp_path, capsys):  # noqa: ARG001 - fetched before
     folder = tmp_path / "my results"
     folder.mkdir()
     arguments = [pictures / "my model.mindir", "folder", pictures / "held out", pictures / "my labels.txt", 0]
