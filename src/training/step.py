@@ -1,5 +1,6 @@
 """One training step as a single graph, the same on every device: forward, loss, gradients, scaling, optimizer."""
 
+import itertools
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -11,6 +12,8 @@ SCALE_WINDOW = 1000  # steps without overflow after which a dynamic loss scale d
 _add = ops.MultitypeFuncGraph("add_gradient")
 _clear = ops.MultitypeFuncGraph("clear_gradient")
 _multiply = ops.MultitypeFuncGraph("multiply_gradient")
+_flatten = ops.MultitypeFuncGraph("flatten_gradient")
+_cut_out = ops.MultitypeFuncGraph("cut_out_gradient")
 
 
 @_add.register("Tensor", "Tensor")
@@ -21,6 +24,16 @@ def _add_one(total: Tensor, gradient: Tensor) -> Tensor:
 @_clear.register("Tensor", "Tensor")
 def _clear_one(updated: Tensor, total: Tensor) -> Tensor:
     return ops.assign(total, ops.depend(ops.zeros_like(total), updated))
+
+
+@_flatten.register("Tensor")
+def _flatten_one(gradient: Tensor) -> Tensor:
+    return gradient.reshape(-1)
+
+
+@_cut_out.register("Tensor", "Tensor", "Number")
+def _cut_out_one(flat: Tensor, gradient: Tensor, offset: int) -> Tensor:
+    return flat[offset : offset + gradient.size].reshape(gradient.shape)
 
 
 @_multiply.register("Tensor", "Tensor")
@@ -80,7 +93,8 @@ class TrainStep(nn.Cell):
             self.sums = weights.clone("gradient_sums", init="zeros")
         self.world_size = world_size
         if world_size > 1:
-            self.reduce = nn.DistributedGradReducer(weights, mean=True, degree=world_size)
+            self.concatenate = ops.Concat(0)  # the function ops.concat is one more call a tensor
+            self.offsets = tuple(itertools.accumulate((parameter.size for parameter in weights[:-1]), initial=0))
             self.sum_over_ranks = ops.AllReduce(ops.ReduceOp.SUM)
         self.for_each = ops.HyperMap()
         self.loss_and_gradients = ms.value_and_grad(self._scaled_loss, None, weights)
@@ -120,7 +134,7 @@ class TrainStep(nn.Cell):
     def _update(self, gradients: tuple, divisor: Tensor, learning_rate: Tensor) -> tuple:
         """Apply gradients / divisor; returns (something to depend on, whether they were finite)."""
         if self.world_size > 1:
-            gradients = self.reduce(gradients)
+            gradients = self._mean_over_ranks(gradients)
         if self.scaling == "none":
             if self.accumulation_steps > 1:
                 gradients = self._divide(gradients, divisor)
@@ -133,6 +147,12 @@ class TrainStep(nn.Cell):
         if self.scaling == "dynamic":
             updated = self._adjust_scale(finite, updated)
         return updated, finite
+
+    def _mean_over_ranks(self, gradients: tuple) -> tuple:
+        """One all-reduce for all gradients: hundreds of small ones wait for each other's latency."""
+        flat = self.concatenate(self.for_each(_flatten, gradients))
+        mean = self.sum_over_ranks(flat) / self.world_size
+        return self.for_each(ops.partial(_cut_out, mean), gradients, self.offsets)
 
     def _divide(self, gradients: tuple, divisor: Tensor) -> tuple:
         return self.for_each(ops.partial(_multiply, 1.0 / divisor), gradients)
