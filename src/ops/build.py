@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
     parser.parse_args(argv)
     found = kernels()
     print(f"instruction set: {detect_instruction_set() or 'none that the kernels know'}")
-    print(f"bf16: {bf16_support() or 'none'}")
+    print(f"bf16: {'yes' if found.has_bf16 else 'no'}")
     if found.library is None:
         raise ReportedError(found.reason)
     compiler = find_compiler()
@@ -133,14 +133,6 @@ def detect_instruction_set(cpuinfo: Path = _CPUINFO, machine: str = "") -> str |
         known = f"this CPU has {', '.join(there) or 'none of them'}"
         raise UsageError(f"{ISA_VARIABLE} is {asked!r}, expected one of {', '.join(INSTRUCTION_SETS)}; {known}")
     return asked or next(iter(there), None)
-
-
-def bf16_support(cpuinfo: Path = _CPUINFO) -> str | None:
-    """How the CPU multiplies bfloat16: `amx`, which the process has yet to ask Linux for, `avx512_bf16`, or None."""
-    features = _cpu_features(cpuinfo)
-    if features.issuperset({"amx_bf16", "amx_tile"}):
-        return "amx"
-    return "avx512_bf16" if "avx512_bf16" in features else None
 
 
 def find_compiler() -> list[str]:

@@ -1,22 +1,10 @@
 """PyTorch's side of test_torch_parity.py, which imports this once it runs: collecting it needs no PyTorch."""
 
-import sys
-
 import numpy as np
 import torch
 from torch.nn import functional
 
-try:
-    import torchvision
-except RuntimeError:
-    # PyPI's torchvision is built for the CUDA build of PyTorch; beside the CPU build it misses two C++ operators, which
-    # no DenseNet uses, but whose names it looks up.
-    for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[module]
-    _OPERATORS = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        _OPERATORS.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision
+from scripts.benchmarks.torchvision_beside_cpu import torchvision
 
 torch.set_num_threads(1)  # its idle threads would spin against MindSpore's
 

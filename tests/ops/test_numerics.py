@@ -243,11 +243,10 @@ LARGE_BLOCKS = [case for case in CASES if case.operator == "block" and case.batc
 
 
 @against_float64
+@pytest.mark.parametrize("loaded", [name for name in INSTRUCTION_SETS if name == "avx512_bf16"], indirect=True)
 @pytest.mark.parametrize("case", LARGE_BLOCKS, ids=str)
 def test_block_in_bf16(library, expected, case):
     """Three digits a product. Some ReLUs decide otherwise, so that the gradients are compared as a whole."""
-    if not hasattr(library, "block_train_bf16"):
-        pytest.skip("compiled without bf16")
     step = expected(case)
     found = run(library, case, step, "bf16")
     outputs, running, inferred, _ = differences(case, found, step)

@@ -58,7 +58,8 @@ void infer(const DenseBlock& block, const float* x, float* features, typename Nu
 // one layer of bottlenecks. Out: d_x (P, pixel_stride(in_channels)) and d_x_stats (2, in_channels), the gradients of x
 // and of its statistics, and the parameters' gradients.
 template <class Number>
-void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const float* d_features, const float* d_stats,
+void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const float* d_features,
+              const float* d_stats,
               float* scratch_features, typename Number::Value* scratch_bottlenecks, float* d_x, float* d_x_stats,
               const std::vector<DenseLayerGradients>& gradients);
 

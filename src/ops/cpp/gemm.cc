@@ -69,32 +69,32 @@ void accumulate_tile(Pixels<Number> a, Pixels<Number> b, int steps, int lines, f
   }
 }
 
-// tiles[rows - 1] for each height that a tile of VECTORS vectors may have.
-template <class Number, int VECTORS, int... I>
-constexpr auto multiply_tiles(std::integer_sequence<int, I...>) {
-  return std::array<MultiplyTile<Number>, sizeof...(I)>{multiply_tile<Number, I + 1, VECTORS>...};
-}
-template <class Number, int VECTORS, int... I>
-constexpr auto accumulate_tiles(std::integer_sequence<int, I...>) {
-  return std::array<AccumulateTile<Number>, sizeof...(I)>{accumulate_tile<Number, I + 1, VECTORS>...};
-}
-template <int VECTORS>
-using Heights = std::make_integer_sequence<int, kTileRows[VECTORS]>;
-
+// The two kinds of tiles, each for any height and width.
 template <class Number>
-MultiplyTile<Number> find_multiply(int vectors, int rows) {
-  static constexpr auto one = multiply_tiles<Number, 1>(Heights<1>{});
-  static constexpr auto two = multiply_tiles<Number, 2>(Heights<2>{});
-  static constexpr auto three = multiply_tiles<Number, 3>(Heights<3>{});
-  return vectors == 1 ? one[rows - 1] : vectors == 2 ? two[rows - 1] : three[rows - 1];
-}
-
+struct Multiply {
+  using Tile = MultiplyTile<Number>;
+  template <int ROWS, int VECTORS>
+  static constexpr Tile tile = multiply_tile<Number, ROWS, VECTORS>;
+};
 template <class Number>
-AccumulateTile<Number> find_accumulate(int vectors, int rows) {
-  static constexpr auto one = accumulate_tiles<Number, 1>(Heights<1>{});
-  static constexpr auto two = accumulate_tiles<Number, 2>(Heights<2>{});
-  static constexpr auto three = accumulate_tiles<Number, 3>(Heights<3>{});
-  return vectors == 1 ? one[rows - 1] : vectors == 2 ? two[rows - 1] : three[rows - 1];
+struct Accumulate {
+  using Tile = AccumulateTile<Number>;
+  template <int ROWS, int VECTORS>
+  static constexpr Tile tile = accumulate_tile<Number, ROWS, VECTORS>;
+};
+
+// [rows - 1] for each height that a tile of VECTORS vectors may have.
+template <class Kind, int VECTORS, int... I>
+constexpr auto heights(std::integer_sequence<int, I...>) {
+  return std::array<typename Kind::Tile, sizeof...(I)>{Kind::template tile<I + 1, VECTORS>...};
+}
+template <class Kind, int VECTORS>
+constexpr auto kHeights = heights<Kind, VECTORS>(std::make_integer_sequence<int, kTileRows[VECTORS]>{});
+
+template <class Kind>
+typename Kind::Tile find_tile(int vectors, int rows) {
+  if (vectors == 1) return kHeights<Kind, 1>[rows - 1];
+  return vectors == 2 ? kHeights<Kind, 2>[rows - 1] : kHeights<Kind, 3>[rows - 1];
 }
 
 // Calls tile(first, height) for pieces of `rows`, of the same height but for one row.
@@ -115,8 +115,8 @@ void multiply(const typename Number::Value* a, long a_row, long a_tap, int rows,
   const int vectors = b.vectors(panel);
   in_tiles(rows, vectors, [&](int first, int height) {
     if (ahead) ahead->step();
-    find_multiply<Number>(vectors, height)(a + first * a_row, a_row, a_tap, b.data(panel), b.steps(), b.taps(),
-                                           out + first * out_row, out_row);
+    const auto tile = find_tile<Multiply<Number>>(vectors, height);
+    tile(a + first * a_row, a_row, a_tap, b.data(panel), b.steps(), b.taps(), out + first * out_row, out_row);
   });
 }
 
@@ -129,8 +129,8 @@ void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int s
     const Pixels<Number> b_part{b.data + column * kDepth, b.step, b.line};
     in_tiles(rows, vectors, [&](int first, int height) {
       const Pixels<Number> a_part{a.data + first * kDepth, a.step, a.line};
-      find_accumulate<Number>(vectors, height)(a_part, b_part, steps, lines,
-                                               sums + static_cast<long>(first) * columns + column, columns);
+      const auto tile = find_tile<Accumulate<Number>>(vectors, height);
+      tile(a_part, b_part, steps, lines, sums + static_cast<long>(first) * columns + column, columns);
     });
     column += vectors * kLanes;
     left -= vectors;
@@ -138,7 +138,8 @@ void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int s
 }
 
 #define DENSENET_INSTANTIATE(Number)                                                                               \
-  template void multiply<Number>(const Number::Value*, long, long, int, const Panels<Number>&, int, float*, long, Prefetch*); \
+  template void multiply<Number>(const Number::Value*, long, long, int, const Panels<Number>&, int, float*, long,  \
+                                 Prefetch*);                                                                       \
   template void accumulate<Number>(Pixels<Number>, int, Pixels<Number>, int, int, int, float*);
 
 DENSENET_INSTANTIATE(Fp32)

@@ -48,7 +48,8 @@ template <class Number>
 class Panels {
  public:
   // Space for the largest operand that the buffer will hold.
-  Panels(int taps, int depth, int columns) : data_(static_cast<size_t>(taps) * steps(depth) * kDepth * columns) {}
+  Panels(int taps, int depth, int columns)
+      : data_(static_cast<size_t>(taps) * densenet::steps<Number>(depth) * kDepth * columns) {}
 
   // Fills it from value(tap, k, column), by `threads` threads.
   template <class Value>
@@ -66,7 +67,6 @@ class Panels {
 
  private:
   static constexpr int kDepth = Number::kDepth;
-  static int steps(int depth) { return (depth + kDepth - 1) / kDepth; }
 
   Buffer<typename Number::Value> data_;
   int taps_ = 0, steps_ = 0, vectors_ = 0;
@@ -105,7 +105,7 @@ void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int s
 template <class Number>
 template <class Value>
 void Panels<Number>::pack(int taps, int depth, int columns, int threads, const Value& value) {
-  taps_ = taps, steps_ = steps(depth), vectors_ = columns / kLanes;
+  taps_ = taps, steps_ = densenet::steps<Number>(depth), vectors_ = columns / kLanes;
   parallel(threads, [&](int thread) {
     for (int panel = 0; panel < count(); panel++) {
       const int first = first_column(panel), width = vectors(panel) * kLanes;

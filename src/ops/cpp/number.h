@@ -1,7 +1,7 @@
 // The numbers that convolutions multiply; all sums are float32.
 //
-// kDepth values that follow each other in the summed dimension (channels in `multiply`, pixels in `accumulate`) lie side
-// by side, as the instruction reads them: one for float32, a pair for bfloat16.
+// kDepth values that follow each other in the summed dimension (channels in `multiply`, pixels in `accumulate`) lie
+// side by side, as the instruction reads them: one for float32, a pair for bfloat16.
 #pragma once
 
 #include "simd.h"
@@ -35,7 +35,9 @@ struct Bf16 {
   using Value = uint16_t;
   static constexpr int kDepth = 2;
 
-  static Value from(float x) { return static_cast<Value>(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(x)), 0)); }
+  static Value from(float x) {
+    return static_cast<Value>(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(x)), 0));
+  }
   static Vec product(Vec sums, const Value* a, Vec b) {
     int32_t pair;
     std::memcpy(&pair, a, sizeof pair);
@@ -58,5 +60,11 @@ struct Bf16 {
   static Words widen(Vec v) { return __builtin_convertvector((Halves)_mm512_cvtneps_pbh(v), Words); }
 };
 #endif
+
+// Steps of kDepth that hold `values` of the summed dimension.
+template <class Number>
+constexpr int steps(long values) {
+  return static_cast<int>((values + Number::kDepth - 1) / Number::kDepth);
+}
 
 }  // namespace densenet

@@ -35,10 +35,4 @@ void interleave_pixels(long pixels, int channels, const ValueAt& value, typename
   }
 }
 
-// Steps of kDepth that hold `pixels`.
-template <class Number>
-constexpr long steps(long pixels) {
-  return (pixels + Number::kDepth - 1) / Number::kDepth;
-}
-
 }  // namespace densenet

@@ -1,4 +1,4 @@
-// Work for all cores that this process may use. The shares are fixed, so the same number of threads gives the same bits.
+// Work for all cores that this process may use. The shares are fixed: the same number of threads gives the same bits.
 #pragma once
 
 #include <vector>

@@ -18,11 +18,12 @@ inline int scratch_stride(int channels) {
 struct Chunks {
   Chunks(long pixels, int channels, int threads)
       : pixels(pixels),
-        size(std::min(std::clamp(kScratchFloats / padded(channels), kMinPixels, kMaxPixels), (pixels + threads - 1) / threads)) {}
+        size(std::min(std::clamp(kScratchFloats / padded(channels), kMinPixels, kMaxPixels),
+                      (pixels + threads - 1) / threads)) {}
   long count() const { return (pixels + size - 1) / size; }
   long first(long chunk) const { return chunk * size; }
   long length(long chunk) const { return std::min(size, pixels - first(chunk)); }
-  // Values that the pixels of one chunk take in rows of scratch_stride(channels), for any number of channels up to this.
+  // Values that a chunk's pixels take in rows of scratch_stride(channels), for any number of channels up to this.
   static size_t scratch_values(int channels) {
     return kScratchFloats + kMaxPixels * kLineFloats + kMinPixels * scratch_stride(channels);
   }

@@ -1,6 +1,7 @@
 #include "transition.h"
 
 #include "gemm.h"
+#include "operands.h"
 #include "parallel.h"
 #include "simd.h"
 #include "tiles.h"
@@ -15,13 +16,17 @@ long first_of_four(const Transition& transition, long pixel) {
   return (image * in.height + in_image / out.width * 2) * in.width + in_image % out.width * 2;
 }
 
-// out = average over the 2x2 window of relu(affine(x)), for padded(in_channels) channels of one output pixel.
-void pool(const float* x, long right, long below, int channels, const Affine& affine, float* out) {
-  for (int c = 0; c < padded(channels); c += kLanes, x += kLanes) {
-    const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-    const Vec above = relu(load(x) * scale + offset) + relu(load(x + right) * scale + offset);
-    const Vec under = relu(load(x + below) * scale + offset) + relu(load(x + below + right) * scale + offset);
-    store(out + c, (above + under) * 0.25f);
+// tile (rows, tile_stride) = average over the 2x2 windows of relu(affine(x)), for `rows` output pixels from `first` on.
+void pool(const Transition& transition, const float* x, const Affine& affine, long first, long rows, float* tile,
+          long tile_stride) {
+  const long right = pixel_stride(transition.in_channels), below = transition.extent.width * right;
+  for (long row = 0; row < rows; row++) {
+    const float* four = x + first_of_four(transition, first + row) * right;
+    for (int c = 0; c < padded(transition.in_channels); c += kLanes) {
+      const Vec above = normalised(four, affine, c) + normalised(four + right, affine, c);
+      const Vec under = normalised(four + below, affine, c) + normalised(four + below + right, affine, c);
+      store(tile + row * tile_stride + c, (above + under) * 0.25f);
+    }
   }
 }
 
@@ -29,8 +34,7 @@ void pool(const float* x, long right, long below, int channels, const Affine& af
 void forward(const Transition& transition, int threads, const float* x, const Affine& affine, float* y,
              std::vector<Moments>* moments) {
   const int in_channels = transition.in_channels, out_channels = transition.out_channels;
-  const long stride = pixel_stride(in_channels), out_stride = pixel_stride(out_channels);
-  const long below = transition.extent.width * stride, tile_stride = scratch_stride(in_channels);
+  const long out_stride = pixel_stride(out_channels), tile_stride = scratch_stride(in_channels);
   const Chunks chunks(transition.out_extent().pixels(), in_channels, threads);
   Panels<Fp32> weights(1, in_channels, padded(out_channels));
   weights.pack(1, in_channels, padded(out_channels), threads, [&](int, int c, int k) {
@@ -42,10 +46,7 @@ void forward(const Transition& transition, int threads, const float* x, const Af
     const Range mine = share(chunks.count(), thread, threads);
     for (long chunk = mine.begin; chunk < mine.end; chunk++) {
       const long first = chunks.first(chunk), rows = chunks.length(chunk);
-      for (long row = 0; row < rows; row++) {
-        pool(x + first_of_four(transition, first + row) * stride, stride, below, in_channels, affine,
-             tile + row * tile_stride);
-      }
+      pool(transition, x, affine, first, rows, tile, tile_stride);
       float* out = y + first * out_stride;
       multiply(tile, tile_stride, 0, static_cast<int>(rows), weights, out, out_stride);
       if (moments) (*moments)[thread].add(out, out_stride, rows, 0, padded(out_channels));
@@ -102,9 +103,8 @@ void backward(const Transition& transition, const float* x, const float* stats, 
     const Range mine = share(chunks.count(), thread, threads);
     for (long chunk = mine.begin; chunk < mine.end; chunk++) {
       const long first = chunks.first(chunk), rows = chunks.length(chunk);
+      pool(transition, x, affine, first, rows, tile, tile_stride);
       for (long row = 0; row < rows; row++) {
-        pool(x + first_of_four(transition, first + row) * stride, stride, below, in_channels, affine,
-             tile + row * tile_stride);
         for (int k = 0; k < out_width; k += kLanes) {
           const long i = (first + row) * out_stride + k;
           store(d_tile + row * d_stride + k, load(d_y + i) + load(correction.constant.get() + k) +

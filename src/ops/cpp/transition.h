@@ -1,5 +1,5 @@
-// A transition (Huang et al. 2017, section 3): BN-ReLU, 2x2 average pool, conv1x1. The paper convolves first; an average
-// and a 1x1 convolution are both linear, so their order does not matter, and this one is a quarter of the work.
+// A transition (Huang et al. 2017, section 3): BN-ReLU, 2x2 average pool, conv1x1. The paper convolves first; an
+// average and a 1x1 convolution are both linear, so their order does not matter, and this is a quarter of the work.
 #pragma once
 
 #include "layout.h"
