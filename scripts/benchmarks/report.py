@@ -99,7 +99,8 @@ def _markdown(results: Sequence[Result], machine: Machine, command: str) -> str:
     lines = [f"`{command}`", "", *(f"- {line}" for line in machine.lines())]
     lines += [
         "- Variants take turns, one after the other in each round. images/s and memory: of a whole process, which has "
-        "a task to itself. x: times the reference, the median of the rounds' ratios.",
+        "a task to itself. x: times the reference, the median of the rounds' ratios. of peak: with the operations of "
+        "convolutions as they are defined, whatever a variant saves of them.",
     ]
     for result in results:
         task = result.task

@@ -38,7 +38,8 @@ class Task:
     def flops_per_image(self) -> float:
         """Floating-point operations of the convolutions and the classifier; 0 for a pipeline.
 
-        Two for each multiply-add; the backward pass computes twice what the forward pass does.
+        Two for each multiply-add as convolutions are defined, whatever a variant saves of them; the backward pass
+        computes twice what the forward pass does.
         """
         passes = {TRAINING: 3, INFERENCE: 1, PIPELINE: 0}[self.kind]
         return 2.0 * passes * multiply_adds(self.arch, self.image_size)

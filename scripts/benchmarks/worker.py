@@ -19,6 +19,7 @@ from scripts.benchmarks.tasks import Job, task_named, variant_named
 from src.utils.errors import ReportedError
 
 WARM_UP = 3  # steps; compilers work in the first, some also in the second
+PATIENCE = 60.0  # seconds: what takes so long for a step needs no more of them to be warm
 
 
 def main(task_name: str, variant_name: str, quick: str, threads: str, data: str) -> None:
@@ -36,8 +37,11 @@ def main(task_name: str, variant_name: str, quick: str, threads: str, data: str)
         traceback.print_exc()
         _answer(channel, missing=" ".join(str(error).split()))
         return
+    start = time.perf_counter()
     for _ in range(WARM_UP):
         step()
+        if time.perf_counter() - start > PATIENCE:
+            break
     _answer(channel)
     for line in sys.stdin:
         _answer(channel, images_per_second=_turn(step, task.batch, float(line)))

@@ -4,9 +4,9 @@
 #include <type_traits>
 
 #include "gemm.h"
-#include "operands.h"
 #include "parallel.h"
 #include "tiles.h"
+#include "winograd.h"
 
 namespace densenet {
 namespace {
@@ -88,23 +88,28 @@ class Conv3x3 {
   Conv3x3(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
+        pairs_(pair_count(block.extent.width)),
         strips_(block.extent, padded(block.width), threads),
-        weights_(3, 3 * padded(block.width), padded(block.growth)),
-        tiles_(buffers<Value>(threads, (strips_.max_height + 2) * tile_line())),
-        lines_(buffers(threads, static_cast<size_t>(block.extent.width) * padded(block.growth))) {}
+        tiles_(buffers<Value>(threads, kProducts * tile_plane())),
+        products_(buffers(threads, kProducts * products_plane())),
+        lines_(buffers(threads, 2 * products_plane())) {
+    for (int i = 0; i < kProducts; i++) weights_.emplace_back(3, padded(block.width), padded(block.growth));
+  }
 
   void run(int layer, const Value* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
     const float* weights = block_.layers[layer].conv2;
-    weights_.pack(3, 3 * wide, columns, threads_, [&](int ky, int kx_k, int g) {
-      const int kx = kx_k / wide, k = kx_k % wide;
-      return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + ky) * 3 + kx] : 0.0f;
-    });
+    for (int i = 0; i < kProducts; i++) {
+      weights_[i].pack(3, wide, columns, threads_, [&](int ky, int k, int g) {
+        const bool is_weight = k < width && g < growth;
+        return is_weight ? transform_weights(weights + ((static_cast<long>(g) * width + k) * 3 + ky) * 3, i) : 0.0f;
+      });
+    }
     const long stride = block_.stride(), bytes = sizeof(Value) * wide;
     const int image_width = block_.extent.width;
     parallel(threads_, [&](int thread) {
       Value* tile = tiles_[thread].get();
-      float* line = lines_[thread].get();
+      float *products = products_[thread].get(), *line = lines_[thread].get();
       const Range mine = share(strips_.count(), thread, threads_);
       for (long strip = mine.begin; strip < mine.end; strip++) {
         fill_tile(bottlenecks, strip, affine, tile);
@@ -112,10 +117,14 @@ class Conv3x3 {
         Prefetch ahead;
         if (strip + 1 < mine.end) {
           ahead.add(bottlenecks + strips_.first_pixel(strip + 1) * wide, 1, strips_.pixels(strip + 1) * bytes, 0);
-          ahead.start(strips_.height(strip) * tile_count(image_width, columns));
+          ahead.start(kProducts * strips_.height(strip) * tile_count(pairs_, columns));
         }
         for (int y = 0; y < strips_.height(strip); y++) {
-          multiply(tile + y * tile_line(), wide, tile_line(), image_width, weights_, line, columns, &ahead);
+          for (int i = 0; i < kProducts; i++) {
+            multiply(tile + i * tile_plane() + y * tile_line(), wide, tile_line(), pairs_, weights_[i],
+                     products + i * products_plane(), columns, &ahead);
+          }
+          add_up(products, line);
           if (moments) (*moments)[thread].add(line, columns, image_width, 0, columns);
           for (int x = 0; x < image_width; x++, out += stride) {
             std::memcpy(out, line + static_cast<long>(x) * columns, sizeof(float) * growth);
@@ -126,27 +135,49 @@ class Conv3x3 {
   }
 
  private:
-  long tile_line() const { return (block_.extent.width + 2L) * padded(block_.width); }
+  long tile_line() const { return static_cast<long>(pairs_) * padded(block_.width); }
+  long tile_plane() const { return (strips_.max_height + 2) * tile_line(); }
+  long products_plane() const { return static_cast<long>(pairs_) * padded(block_.growth); }
 
-  // tile (height + 2, width + 2, padded(width of the bottlenecks)) = relu(affine(bottlenecks)) around the lines of a
-  // strip; zero outside of the image.
+  // tile (kProducts, height + 2, pairs, padded(width of the bottlenecks)) = the transform of relu(affine(bottlenecks))
+  // around the lines of a strip; zero outside of the image.
   void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, Value* tile) const {
     const int first = strips_.first(strip), width = block_.extent.width, wide = padded(block_.width);
     const Value* x = bottlenecks + strips_.first_pixel(strip) * wide;
     for (int y = first - 1; y <= first + strips_.height(strip); y++, tile += tile_line()) {
-      std::fill(tile, tile + tile_line(), Number::from(0.0f));
-      if (y < 0 || y >= block_.extent.height) continue;
-      normalise_rows<Number>(x + static_cast<long>(y - first) * width * wide, wide, width, wide, affine, tile + wide,
-                             wide);
+      if (y < 0 || y >= block_.extent.height) {
+        for (int i = 0; i < kProducts; i++) {
+          std::fill_n(tile + i * tile_plane(), tile_line(), Number::from(0.0f));
+        }
+        continue;
+      }
+      const auto emit = [&](int pair, int k, const Products& inputs) {
+        Value* out = tile + static_cast<long>(pair) * wide + k;
+        for (int i = 0; i < kProducts; i++) Number::store_values(out + i * tile_plane(), inputs.of[i], kLanes);
+      };
+      transform_inputs(x + static_cast<long>(y - first) * width * wide, width, wide, affine, emit);
+    }
+  }
+
+  // products (kProducts, pairs, padded(growth)) into a line of outputs (2 * pairs, padded(growth)).
+  void add_up(const float* products, float* line) const {
+    const int columns = padded(block_.growth);
+    for (int pair = 0; pair < pairs_; pair++, products += columns, line += 2L * columns) {
+      for (int g = 0; g < columns; g += kLanes) {
+        Products m;
+        for (int i = 0; i < kProducts; i++) m.of[i] = load(products + i * products_plane() + g);
+        store(line + g, first_output(m));
+        store(line + columns + g, second_output(m));
+      }
     }
   }
 
   const DenseBlock& block_;
-  int threads_;
+  int threads_, pairs_;
   Strips strips_;
-  Panels<Number> weights_;
+  std::vector<Panels<Number>> weights_;
   std::vector<Buffer<Value>> tiles_;
-  std::vector<Buffer<>> lines_;
+  std::vector<Buffer<>> products_, lines_;
 };
 
 }  // namespace

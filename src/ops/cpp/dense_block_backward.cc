@@ -1,8 +1,8 @@
 #include "dense_block.h"
 #include "gemm.h"
-#include "operands.h"
 #include "parallel.h"
 #include "tiles.h"
+#include "winograd.h"
 
 namespace densenet {
 namespace {
@@ -17,13 +17,15 @@ class Conv3x3Backward {
   Conv3x3Backward(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
+        pairs_(pair_count(block.extent.width)),
         strips_(block.extent, padded(block.width) + block.growth, threads),
-        weights_(3, 3 * block.growth, padded(block.width)),
-        tiles_(buffers<Value>(threads, kDepth * tile_size())),
-        d_tiles_(buffers<Value>(threads, d_tile_size() + kDepth)),
-        d_steps_(buffers<Value>(threads, strips_.max_height * d_steps_line())),
-        lines_(buffers(threads, static_cast<size_t>(block.extent.width) * kMaxVectors * kLanes)),
-        d_weights_(buffers(threads, weight_floats())) {}
+        tiles_(buffers<Value>(threads, kProducts * tile_plane())),
+        d_tiles_(buffers<Value>(threads, kProducts * d_plane() + kDepth)),
+        d_steps_(buffers<Value>(threads, kDepth > 1 ? kProducts * d_steps_plane() : 0)),
+        d_inputs_(buffers(threads, kProducts * d_inputs_plane())),
+        d_weights_(buffers(threads, weight_floats())) {
+    for (int i = 0; i < kProducts; i++) weights_.emplace_back(3, block.growth, padded(block.width));
+  }
 
   // d_features (P, stride) and, for what later normalisations add to it, correction * features. Out: d_relu
   // (P, padded(width)), the gradient of norm2's output, its sums of each thread, and d_conv2.
@@ -32,20 +34,20 @@ class Conv3x3Backward {
            std::vector<NormSums>& sums, float* d_conv2) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), image_width = block_.extent.width;
     const float* weights = block_.layers[layer].conv2;
-    weights_.pack(3, 3 * growth, wide, threads_, [&](int ky, int kx_g, int k) {  // turned by 180 degrees
-      const int kx = kx_g / growth, g = kx_g % growth;
-      return k < width ? weights[((static_cast<long>(g) * width + k) * 3 + 2 - ky) * 3 + 2 - kx] : 0.0f;
-    });
+    for (int i = 0; i < kProducts; i++) {  // the lines of the kernel from the last to the first
+      weights_[i].pack(3, growth, wide, threads_, [&](int line, int g, int k) {
+        const long tap = ((static_cast<long>(g) * width + k) * 3 + 2 - line) * 3;
+        return k < width ? transform_weights(weights + tap, i) : 0.0f;
+      });
+    }
     parallel(threads_, [&](int thread) {
       Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
-      float *d_weights = d_weights_[thread].get(), *line = lines_[thread].get();
-      std::fill(d_weights, d_weights + weight_floats(), 0.0f);
+      float *d_weights = d_weights_[thread].get(), *d_inputs = d_inputs_[thread].get();
+      std::fill_n(d_weights, weight_floats(), 0.0f);
       const Range mine = share(strips_.count(), thread, threads_);
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const int height = strips_.height(strip);
-        for (int shift = 0; shift < kDepth; shift++) {
-          fill_tile(bottlenecks, strip, affine, shift, tile + shift * tile_size());
-        }
+        fill_tile(bottlenecks, strip, affine, tile);
         const auto gradient = [&](int y, int x, int g) {
           const long pixel = strips_.first_pixel(strip) + y * image_width + x;
           const long i = pixel * block_.stride() + block_.channels(layer) + g;
@@ -53,14 +55,20 @@ class Conv3x3Backward {
           return load_first(d_features + i, lanes) + load(correction.constant.get() + g) +
                  load(correction.slope.get() + g) * load_first(features + i, lanes);
         };
-        fill_gradient_tile(strip, gradient, d_tile);
-        const Pixels<Number> d_pixels = gradient_pixels(height, gradient, d_tile, d_steps_[thread].get());
-        for (int tap = 0; tap < 9; tap++) {
-          const int ky = tap / 3, kx = tap % 3;
-          const Value* shifted = tile + kx % kDepth * tile_size() + ky * tile_line() + kx / kDepth * kDepth * wide;
-          accumulate<Number>(d_pixels, growth, {shifted, wide * kDepth, tile_line()}, wide,
-                             steps<Number>(image_width), height,
-                             d_weights + static_cast<long>(tap) * growth * wide);
+        const auto d_products = [&](int y, int pair, int g) {
+          const int x = 2 * pair;
+          return gradients_of_products(gradient(y, x, g), x + 1 < image_width ? gradient(y, x + 1, g) : Vec{});
+        };
+        fill_gradient_tile(strip, d_products, d_tile);
+        const Value* d_steps = kDepth > 1 ? d_steps_[thread].get() : d_tile + d_line();
+        if constexpr (kDepth > 1) interleave_gradients(height, d_products, d_steps_[thread].get());
+        for (int i = 0; i < kProducts; i++) {
+          for (int ky = 0; ky < 3; ky++) {
+            const Pixels<Number> d_pixels{d_steps + i * d_steps_plane(), d_step(), d_steps_line()};
+            const Pixels<Number> inputs{tile + i * tile_plane() + ky * tile_line(), 1L * wide * kDepth, tile_line()};
+            accumulate<Number>(d_pixels, growth, inputs, wide, steps<Number>(pairs_), height,
+                               d_weights + (3L * i + ky) * growth * wide);
+          }
         }
         Prefetch ahead;
         if (strip + 1 < mine.end) {
@@ -68,93 +76,115 @@ class Conv3x3Backward {
           ahead.add(bottlenecks + next * wide, 1, count * wide * static_cast<long>(sizeof(Value)), 0);
           ahead.add(features + next * block_.stride() + block_.channels(layer), count, bytes, 4L * block_.stride());
           ahead.add(d_features + next * block_.stride() + block_.channels(layer), count, bytes, 4L * block_.stride());
-          ahead.start(height * tile_count(image_width, wide));
+          ahead.start(kProducts * height * tile_count(pairs_, wide));
         }
-        for (int panel = 0; panel < weights_.count(); panel++) {
-          const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
+        for (int panel = 0; panel < weights_[0].count(); panel++) {
+          const int column = weights_[0].first_column(panel), lanes = weights_[0].vectors(panel) * kLanes;
           for (int y = 0; y < height; y++) {
-            multiply(d_tile + y * d_line(), growth, d_line(), image_width, weights_, panel, line, lanes, &ahead);
+            for (int i = 0; i < kProducts; i++) {
+              multiply(d_tile + i * d_plane() + y * d_line(), growth, d_line(), pairs_, weights_[i], panel,
+                       d_inputs + i * d_inputs_plane(), lanes, &ahead);
+            }
             const long first = (strips_.first_pixel(strip) + static_cast<long>(y) * image_width) * wide;
-            mask(line, column, lanes, bottlenecks + first, affine, mean, d_relu + first, sums[thread]);
+            mask(d_inputs, column, lanes, bottlenecks + first, affine, mean, d_relu + first, sums[thread]);
           }
         }
       }
     });
-    reduce(d_weights_, static_cast<long>(weight_floats()));
+    reduce(d_weights_, weight_floats());
     for (int g = 0; g < growth; g++) {
       for (int k = 0; k < width; k++) {
-        for (int tap = 0; tap < 9; tap++) {
-          *d_conv2++ = d_weights_[0][(static_cast<size_t>(tap) * growth + g) * wide + k];
+        for (int ky = 0; ky < 3; ky++, d_conv2 += 3) {
+          float d[kProducts];
+          for (int i = 0; i < kProducts; i++) d[i] = d_weights_[0][((3L * i + ky) * growth + g) * wide + k];
+          transform_weights_back(d, d_conv2);
         }
       }
     }
   }
 
  private:
-  // Lines hold the columns that the last step of the last tap reads.
-  long tile_line() const { return (steps<Number>(block_.extent.width) * kDepth + 2L) * padded(block_.width); }
-  long tile_size() const { return (strips_.max_height + 2) * tile_line(); }
-  long d_line() const { return (block_.extent.width + 2L) * block_.growth; }
-  long d_tile_size() const { return (strips_.max_height + 2) * d_line(); }
-  long d_steps_line() const {
-    return static_cast<long>(steps<Number>(block_.extent.width)) * kDepth * padded(block_.growth);
-  }
-  size_t weight_floats() const { return 9ul * block_.growth * padded(block_.width); }
+  // Of a tile (kProducts, height + 2, steps of pairs, padded(width), kDepth): relu(affine(bottlenecks)), transformed.
+  long tile_line() const { return static_cast<long>(steps<Number>(pairs_)) * kDepth * padded(block_.width); }
+  long tile_plane() const { return (strips_.max_height + 2) * tile_line(); }
+  // Of a tile (kProducts, height + 2, pairs, growth): gradients of the products of inputs and weights.
+  long d_line() const { return static_cast<long>(pairs_) * block_.growth; }
+  long d_plane() const { return (strips_.max_height + 2) * d_line(); }
+  // The same inside of the strip as operand of `accumulate`, which for one value a step is the tile itself.
+  long d_step() const { return kDepth == 1 ? block_.growth : static_cast<long>(padded(block_.growth)) * kDepth; }
+  long d_steps_line() const { return kDepth == 1 ? d_line() : steps<Number>(pairs_) * d_step(); }
+  long d_steps_plane() const { return kDepth == 1 ? d_plane() : strips_.max_height * d_steps_line(); }
+  // Of (kProducts, pairs, columns of a panel): gradients of a line of transformed inputs.
+  long d_inputs_plane() const { return static_cast<long>(pairs_) * kMaxVectors * kLanes; }
+  long weight_floats() const { return 3L * kProducts * block_.growth * padded(block_.width); }
 
-  // relu(affine(bottlenecks)) around the lines of a strip, zero outside of the image, with kDepth columns interleaved
-  // from column `shift` on: taps begin at even and odd columns.
-  void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, int shift, Value* tile) const {
+  // The transform of relu(affine(bottlenecks)) around the lines of a strip, zero outside of the image, with kDepth
+  // pairs interleaved.
+  void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, Value* tile) const {
     const int first = strips_.first(strip), width = block_.extent.width, wide = padded(block_.width);
     const Value* x = bottlenecks + strips_.first_pixel(strip) * wide;
-    const long columns = tile_line() / wide;
     for (int y = first - 1; y <= first + strips_.height(strip); y++, tile += tile_line()) {
       if (y < 0 || y >= block_.extent.height) {
-        std::fill(tile, tile + tile_line(), Number::from(0.0f));
+        for (int i = 0; i < kProducts; i++) {
+          std::fill_n(tile + i * tile_plane(), tile_line(), Number::from(0.0f));
+        }
         continue;
       }
-      const Value* line = x + static_cast<long>(y - first) * width * wide;
-      const auto value = [&](long column, int k) {
-        const long source = column + shift - 1;
-        return source < 0 || source >= width ? Vec{} : normalised(line + source * wide, affine, k);
+      Products before{};
+      const auto emit = [&](int pair, int k, const Products& inputs) {
+        const bool is_first = pair % kDepth == 0;
+        if (kDepth > 1 && is_first && pair + 1 < pairs_) {
+          before = inputs;
+          return;
+        }
+        Value* out = tile + (static_cast<long>(pair / kDepth) * wide + k) * kDepth;
+        for (int i = 0; i < kProducts; i++) {
+          const Vec second = is_first ? Vec{} : inputs.of[i];
+          Number::interleave(out + i * tile_plane(), is_first ? inputs.of[i] : before.of[i], second);
+        }
       };
-      interleave_pixels<Number>(columns, wide, value, tile, static_cast<long>(wide) * kDepth);
+      transform_inputs(x + static_cast<long>(y - first) * width * wide, width, wide, affine, emit);
     }
   }
 
-  // d_tile (height + 2, width + 2, growth): gradient(y, x, g) of the layer's output around a strip, zero outside of
-  // the image. The value behind its end may be read, for a weight of zero.
-  template <class GradientAt>
-  void fill_gradient_tile(long strip, const GradientAt& gradient, Value* d_tile) const {
-    const int growth = block_.growth, width = block_.extent.width, first = strips_.first(strip);
+  // d_products(y, pair, g) around a strip, zero outside of the image. The value behind the tile's end may be read, for
+  // a weight of zero.
+  template <class ProductsAt>
+  void fill_gradient_tile(long strip, const ProductsAt& d_products, Value* d_tile) const {
+    const int growth = block_.growth, first = strips_.first(strip);
+    std::fill_n(d_tile + kProducts * d_plane(), kDepth, Number::from(0.0f));
     for (int y = -1; y <= strips_.height(strip); y++, d_tile += d_line()) {
-      std::fill(d_tile, d_tile + d_line(), Number::from(0.0f));
-      if (first + y < 0 || first + y >= block_.extent.height) continue;
-      for (int x = 0; x < width; x++) {
+      const bool is_inside = first + y >= 0 && first + y < block_.extent.height;
+      for (int pair = 0; pair < pairs_; pair++) {
         for (int g = 0; g < growth; g += kLanes) {
-          Number::store_values(d_tile + (x + 1L) * growth + g, gradient(y, x, g), growth - g);
+          const Products d = is_inside ? d_products(y, pair, g) : Products{};
+          for (int i = 0; i < kProducts; i++) {
+            Number::store_values(d_tile + i * d_plane() + static_cast<long>(pair) * growth + g, d.of[i], growth - g);
+          }
         }
       }
     }
-    std::fill(d_tile, d_tile + kDepth, Number::from(0.0f));
   }
 
-  // The gradient inside of the strip as operand of `accumulate`.
-  template <class GradientAt>
-  Pixels<Number> gradient_pixels(int height, const GradientAt& gradient, const Value* d_tile, Value* d_steps) const {
-    if (kDepth == 1) return {d_tile + d_line() + block_.growth, block_.growth, d_line()};
-    const int wide = padded(block_.growth);
-    for (int y = 0; y < height; y++) {
-      interleave_pixels<Number>(
-          block_.extent.width, wide,
-          [&](long x, int g) { return g < block_.growth ? gradient(y, static_cast<int>(x), g) : Vec{}; },
-          d_steps + y * d_steps_line(), static_cast<long>(wide) * kDepth);
+  template <class ProductsAt>
+  void interleave_gradients(int height, const ProductsAt& d_products, Value* d_steps) const {
+    for (int y = 0; y < height; y++, d_steps += d_steps_line()) {
+      for (int pair = 0; pair < pairs_; pair += kDepth) {
+        for (int g = 0; g < block_.growth; g += kLanes) {
+          const Products first = d_products(y, pair, g);
+          const Products second = pair + 1 < pairs_ ? d_products(y, pair + 1, g) : Products{};
+          Value* out = d_steps + pair / kDepth * d_step() + g * kDepth;
+          for (int i = 0; i < kProducts; i++) {
+            Number::interleave(out + i * d_steps_plane(), first.of[i], second.of[i]);
+          }
+        }
+      }
     }
-    return {d_steps, static_cast<long>(wide) * kDepth, d_steps_line()};
   }
 
-  // One line of pixels, `lanes` channels of them from `column` on: d_relu = d where the ReLU's input was positive, and
-  // its sums.
-  void mask(const float* d, int column, int lanes, const Value* x, const Affine& affine, const float* mean,
+  // One line of pixels, `lanes` channels of them from `column` on: from the gradients of the transformed inputs those
+  // of the inputs, d_relu = these where the ReLU's input was positive, and their sums.
+  void mask(const float* d_inputs, int column, int lanes, const Value* x, const Affine& affine, const float* mean,
             Value* d_relu, NormSums& sums) const {
     const int wide = padded(block_.width);
     for (int j = 0; j < lanes; j += kLanes) {
@@ -162,23 +192,34 @@ class Conv3x3Backward {
       const Vec scale = load(affine.scale.get() + k), offset = load(affine.offset.get() + k);
       const Vec m = load_first(mean + k, block_.width - k);
       Vec sum{}, centred{};
-      for (long p = 0; p < block_.extent.width; p++) {
-        const Vec value = load_values(x + p * wide + k);
-        const Vec masked = where_positive(value * scale + offset, load(d + p * lanes + j));
-        Number::store_values(d_relu + p * wide + k, masked, kLanes);
+      const auto add = [&](int p, Vec d) {
+        const Vec value = load_values(x + static_cast<long>(p) * wide + k);
+        const Vec masked = where_positive(value * scale + offset, d);
+        Number::store_values(d_relu + static_cast<long>(p) * wide + k, masked, kLanes);
         sum += masked;
         centred += masked * (value - m);
+      };
+      Vec before{};
+      for (int pair = 0; pair < pairs_; pair++) {
+        const float* at = d_inputs + static_cast<long>(pair) * lanes + j;
+        Products d;
+        for (int i = 0; i < kProducts; i++) d.of[i] = load(at + i * d_inputs_plane());
+        Vec even, odd;
+        transform_back(d, before, pair + 1 < pairs_ ? load(at + lanes) : Vec{}, even, odd);
+        add(2 * pair, even);
+        if (2 * pair + 1 < block_.extent.width) add(2 * pair + 1, odd);
+        before = d.of[3];
       }
       sums.add(k, sum, centred);
     }
   }
 
   const DenseBlock& block_;
-  int threads_;
+  int threads_, pairs_;
   Strips strips_;
-  Panels<Number> weights_;
+  std::vector<Panels<Number>> weights_;
   std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
-  std::vector<Buffer<>> lines_, d_weights_;
+  std::vector<Buffer<>> d_inputs_, d_weights_;
 };
 
 // Backward through conv1(relu(norm1(features))).

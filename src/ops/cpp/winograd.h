@@ -1,0 +1,67 @@
+// Winograd's minimal filtering F(2, 3) along the lines of an image (Lavin and Gray 2016, arXiv:1509.09308, section 4):
+// a pair of neighbouring outputs of three taps takes four products instead of six.
+//
+// From inputs d0..d3 and taps g0..g2 the outputs are o0 = d0 g0 + d1 g1 + d2 g2 and o1 = d1 g0 + d2 g1 + d3 g2. With
+//   V = (d0 - d2, d1 + d2, d2 - d1, d1 - d3),  U = (g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2),  M = U * V
+// they are o0 = M0 + M1 + M2 and o1 = M1 - M2 - M3. All of this is linear, so the sums over channels and lines are
+// taken of M, and the gradients pass backwards through the same three transforms.
+#pragma once
+
+#include "operands.h"
+
+namespace densenet {
+
+constexpr int kProducts = 4;
+
+// One vector for each product.
+struct Products {
+  Vec of[kProducts];
+};
+
+// Pairs of outputs that cover a line; the second output of the last one is left over if `width` is odd.
+inline int pair_count(int width) { return (width + 1) / 2; }
+
+// V of all pairs of a line for kLanes channels at a time: calls emit(pair, channel, V). The inputs, which begin one
+// column before the pair, are relu(affine(line)) with `wide` values a pixel, and zero beside the line.
+template <class Value, class Emit>
+void transform_inputs(const Value* line, int width, int wide, const Affine& affine, const Emit& emit) {
+  const auto input = [&](int x, int k) { return normalised(line + static_cast<long>(x) * wide, affine, k); };
+  for (int k = 0; k < wide; k += kLanes) {
+    Vec d0{}, d1 = input(0, k);
+    for (int pair = 0; pair < pair_count(width); pair++) {
+      const int x = 2 * pair + 1;
+      const Vec d2 = x < width ? input(x, k) : Vec{}, d3 = x + 1 < width ? input(x + 1, k) : Vec{};
+      emit(pair, k, Products{{d0 - d2, d1 + d2, d2 - d1, d1 - d3}});
+      d0 = d2, d1 = d3;
+    }
+  }
+}
+
+// The gradients of the inputs at columns 2 * pair and 2 * pair + 1 of a line, from those of V: dV of the pair, of the
+// pair before (its last product) and of the one after (its first), both zero beside the line.
+inline void transform_back(const Products& d, Vec before, Vec after, Vec& even, Vec& odd) {
+  even = d.of[1] - d.of[2] + d.of[3] - before;
+  odd = d.of[1] + d.of[2] - d.of[0] + after;
+}
+
+// Outputs from M, and M's gradients from those of the outputs.
+inline Vec first_output(const Products& m) { return m.of[0] + m.of[1] + m.of[2]; }
+inline Vec second_output(const Products& m) { return m.of[1] - m.of[2] - m.of[3]; }
+inline Products gradients_of_products(Vec d_first, Vec d_second) {
+  return {{d_first, d_first + d_second, d_first - d_second, -d_second}};
+}
+
+// U[product] of the taps g[0..2].
+inline float transform_weights(const float* g, int product) {
+  if (product == 0 || product == 3) return g[product == 0 ? 0 : 2];
+  return (g[0] + g[2] + (product == 1 ? g[1] : -g[1])) / 2;
+}
+
+// The gradients of the taps from those of U.
+inline void transform_weights_back(const float* d, float* d_g) {
+  d_g[0] = d[0] + (d[1] + d[2]) / 2;
+  d_g[1] = (d[1] - d[2]) / 2;
+  d_g[2] = d[3] + (d[1] + d[2]) / 2;
+}
+
+}  // namespace densenet
