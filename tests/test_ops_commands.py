@@ -1,6 +1,7 @@
 """train.py and eval.py with the C++ kernels, beside the plain network."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import pytest
 from commands import ROOT, TINY, only, train_tiny, weights
 
 import eval as evaluation
-from src.ops.build import kernels
+from src.ops.build import ISA_VARIABLE, kernels
 from src.utils.accuracy import Accuracy
 
 pytestmark = pytest.mark.slow
+FLAGS = ["--seed", 2, "--max_epoch", 2, "--eval_data_dir", "bundled", "--cpu_kernels"]
 USED, NOT_USED = "the C++ kernels are used: ", "the C++ kernels are not used: "
 
 
@@ -36,8 +38,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 
     With the usual seed a value of this network lies so near a ReLU's zero that rounding decides about its gradient.
     """
-    flags = ["--seed", 2, "--max_epoch", 2, "--eval_data_dir", "bundled", "--cpu_kernels"]
-    return {wanted: train_tiny(tmp_path_factory.mktemp(wanted), *flags, wanted) for wanted in ("on", "off")}
+    return {wanted: train_tiny(tmp_path_factory.mktemp(wanted), *FLAGS, wanted) for wanted in ("on", "off")}
 
 
 def test_the_log_says_once_which_network_was_trained(runs):
@@ -46,16 +47,21 @@ def test_the_log_says_once_which_network_was_trained(runs):
     assert log_lines(runs["off"], "kernels") == []
 
 
+def assert_close(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Two epochs of sums in another order."""
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        limit = 1e-2 * max(np.abs(value).max(), 1e-3)
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=limit, err_msg=name)
+
+
 @pytest.mark.parametrize(("before", "after"), [("on", "off"), ("off", "on")])
 def test_a_checkpoint_is_resumed_by_the_other_network(before, after, runs, tmp_path):
     checkpoint = runs[before] / "0-1_5.ckpt"
     flags = ["--resume", checkpoint, "--cpu_kernels", after]
     resumed = weights(train_tiny(tmp_path, *flags, "--max_epoch", 2) / "0-2_5.ckpt")
     undisturbed = weights(runs[before] / "0-2_5.ckpt")
-    assert list(resumed) == list(undisturbed)
-    for name, value in undisturbed.items():
-        limit = 1e-2 * max(np.abs(value).max(), 1e-3)
-        np.testing.assert_allclose(resumed[name], value, rtol=0, atol=limit, err_msg=name)
+    assert_close(resumed, undisturbed)
     assert any(resumed[name].tobytes() != value.tobytes() for name, value in undisturbed.items())
 
 
@@ -67,6 +73,30 @@ def test_a_run_goes_on_as_it_began(resume, runs, tmp_path):
     undisturbed = weights(runs[resume] / "0-2_5.ckpt")
     for name, value in weights(folder / "0-2_5.ckpt").items():
         assert value.tobytes() == undisturbed[name].tobytes(), name
+
+
+def separate_run(output: Path, **environment: str) -> subprocess.Popen:
+    """The run with the kernels once more, in a process of its own that has just begun."""
+    command = [sys.executable, "train.py", *TINY, *map(str, FLAGS), "on", "--save_ckpt_path", str(output)]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX2 is of x86")
+def test_avx2_trains_alike(runs, tmp_path):
+    assert separate_run(tmp_path, **{ISA_VARIABLE: "avx2"}).wait() == 0
+    (used,) = log_lines(only(tmp_path), USED)
+    assert used.startswith(f"{USED}avx2, ")
+    assert_close(weights(only(tmp_path) / "0-2_5.ckpt"), weights(runs["on"] / "0-2_5.ckpt"))
+
+
+def test_two_runs_at_once_end_with_the_same_bits(runs, tmp_path):
+    """They share the cores, and neither waits for the other."""
+    processes = [separate_run(tmp_path / name) for name in ("first", "second")]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    expected = weights(runs["on"] / "0-2_5.ckpt")
+    for name in ("first", "second"):
+        found = weights(only(tmp_path / name) / "0-2_5.ckpt")
+        assert all(found[key].tobytes() == value.tobytes() for key, value in expected.items())
 
 
 def evaluate(checkpoint: Path, output: Path, *flags: str) -> tuple[Accuracy, str]:
