@@ -17,7 +17,7 @@ from commands import ROOT
 from launch.jobs import MARK, processes_of, wait_for
 
 DRIVER = """
-import dataclasses, json, subprocess, sys
+import dataclasses, json, signal, subprocess, sys
 from pathlib import Path
 from src.launch import supervisor
 from src.launch.processes import adopt_orphans
@@ -27,6 +27,7 @@ from src.launch.worker import pid_file
 
 folder, msrun, settings = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 supervisor.GRACE = 0.5
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored if the tests run under nohup
 adopt_orphans()
 signals = supervisor.Signals()
 members = tuple(
