@@ -16,7 +16,7 @@ from src.ops.build import ISA_VARIABLE, kernels
 from src.utils.accuracy import Accuracy
 
 pytestmark = pytest.mark.slow
-FLAGS = ["--seed", 2, "--max_epoch", 2, "--eval_data_dir", "bundled", "--cpu_kernels"]
+RECIPE = ["--seed", 2, "--max_epoch", 2, "--eval_data_dir", "bundled"]
 USED, NOT_USED = "the C++ kernels are used: ", "the C++ kernels are not used: "
 
 
@@ -38,7 +38,10 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 
     With the usual seed a value of this network lies so near a ReLU's zero that rounding decides about its gradient.
     """
-    return {wanted: train_tiny(tmp_path_factory.mktemp(wanted), *FLAGS, wanted) for wanted in ("on", "off")}
+    return {
+        wanted: train_tiny(tmp_path_factory.mktemp(wanted), *RECIPE, "--cpu_kernels", wanted)
+        for wanted in ("on", "off")
+    }
 
 
 def test_the_log_says_once_which_network_was_trained(runs):
@@ -53,6 +56,12 @@ def assert_close(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
     for name, value in expected.items():
         limit = 1e-2 * max(np.abs(value).max(), 1e-3)
         np.testing.assert_allclose(found[name], value, rtol=0, atol=limit, err_msg=name)
+
+
+def assert_same_bits(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Of every array, and the same arrays."""
+    assert list(found) == list(expected)
+    assert [name for name, value in expected.items() if found[name].tobytes() != value.tobytes()] == []
 
 
 @pytest.mark.parametrize(("before", "after"), [("on", "off"), ("off", "on")])
@@ -70,33 +79,47 @@ def test_a_run_goes_on_as_it_began(resume, runs, tmp_path):
     """What computes is part of the recipe: without a flag the bits are those of the undisturbed run."""
     folder = train_tiny(tmp_path, "--resume", runs[resume] / "0-1_5.ckpt", "--max_epoch", 2)
     assert len(log_lines(folder, USED)) == (resume == "on")
-    undisturbed = weights(runs[resume] / "0-2_5.ckpt")
-    for name, value in weights(folder / "0-2_5.ckpt").items():
-        assert value.tobytes() == undisturbed[name].tobytes(), name
+    assert_same_bits(weights(folder / "0-2_5.ckpt"), weights(runs[resume] / "0-2_5.ckpt"))
 
 
-def separate_run(output: Path, **environment: str) -> subprocess.Popen:
-    """The run with the kernels once more, in a process of its own that has just begun."""
-    command = [sys.executable, "train.py", *TINY, *map(str, FLAGS), "on", "--save_ckpt_path", str(output)]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL)
+@pytest.fixture
+def start(tmp_path):
+    """(name, *flags, environment) -> a process of train.py that saves below tmp_path / name; ended with the test."""
+    processes = []
+
+    def begin(name: str, *flags: object, **environment: str) -> subprocess.Popen:
+        command = [sys.executable, "train.py", *TINY, *map(str, flags), "--save_ckpt_path", str(tmp_path / name)]
+        environment = os.environ | environment
+        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def last_error(process: subprocess.Popen) -> tuple[int, str]:
+    """Its status and, if that is not 0, the last line of its stderr."""
+    stderr = process.communicate(timeout=300)[1]
+    return process.returncode, stderr.splitlines()[-1] if process.returncode else ""
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX2 is of x86")
-def test_avx2_trains_alike(runs, tmp_path):
-    assert separate_run(tmp_path, **{ISA_VARIABLE: "avx2"}).wait() == 0
-    (used,) = log_lines(only(tmp_path), USED)
+def test_avx2_trains_alike(runs, start, tmp_path):
+    assert last_error(start("avx2", *RECIPE, **{ISA_VARIABLE: "avx2"})) == (0, "")
+    folder = only(tmp_path / "avx2")
+    (used,) = log_lines(folder, USED)
     assert used.startswith(f"{USED}avx2, ")
-    assert_close(weights(only(tmp_path) / "0-2_5.ckpt"), weights(runs["on"] / "0-2_5.ckpt"))
+    assert_close(weights(folder / "0-2_5.ckpt"), weights(runs["on"] / "0-2_5.ckpt"))
 
 
-def test_two_runs_at_once_end_with_the_same_bits(runs, tmp_path):
+def test_two_runs_at_once_end_with_the_same_bits(runs, start, tmp_path):
     """They share the cores, and neither waits for the other."""
-    processes = [separate_run(tmp_path / name) for name in ("first", "second")]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    expected = weights(runs["on"] / "0-2_5.ckpt")
+    processes = [start(name, *RECIPE) for name in ("first", "second")]
+    assert [last_error(process) for process in processes] == [(0, "")] * 2
     for name in ("first", "second"):
-        found = weights(only(tmp_path / name) / "0-2_5.ckpt")
-        assert all(found[key].tobytes() == value.tobytes() for key, value in expected.items())
+        assert_same_bits(weights(only(tmp_path / name) / "0-2_5.ckpt"), weights(runs["on"] / "0-2_5.ckpt"))
 
 
 def evaluate(checkpoint: Path, output: Path, *flags: str) -> tuple[Accuracy, str]:
@@ -115,24 +138,19 @@ def test_the_counts_are_the_same_with_and_without(trained, runs, tmp_path):
     assert (with_kernels.counts() == without.counts()).all()
 
 
-def test_without_a_compiler_the_plain_network_is_trained(tmp_path):
+def test_without_a_compiler_the_plain_network_is_trained(start, tmp_path, monkeypatch):
     """By a new process that finds no program at all, and no library of an earlier one."""
     (tmp_path / "empty").mkdir()
-    environment = {name: value for name, value in os.environ.items() if name != "CXX"}
-    environment |= {"PATH": str(tmp_path / "empty"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    monkeypatch.delenv("CXX", raising=False)
+    environment = {"PATH": str(tmp_path / "empty"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     reason = f"{NOT_USED}no C++ compiler was found; install g++, or name one in CXX"
-
-    def run(*flags: str) -> tuple[int, str]:
-        command = [sys.executable, "train.py", *TINY, *flags, "--save_ckpt_path", str(tmp_path / "out")]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        return done.returncode, done.stderr.splitlines()[-1] if done.returncode else ""
-
-    assert run() == (0, "")
-    folder = only(tmp_path / "out")
+    assert last_error(start("auto", **environment)) == (0, "")
+    folder = only(tmp_path / "auto")
     assert log_lines(folder, "kernels") == [f"{reason}; the plain network is slower but gives the same results"]
     assert (folder / "0-1_5.ckpt").is_file()
     refusal = f"cpu_kernels is on and cpu_precision fp32, but {reason}; --cpu_kernels auto --cpu_precision fp32 does"
-    assert run("--cpu_kernels", "on") == (1, f"error: {refusal} without them")
+    found = last_error(start("on", "--cpu_kernels", "on", **environment))
+    assert found == (1, f"error: {refusal} without them")
 
 
 @pytest.fixture(scope="module")

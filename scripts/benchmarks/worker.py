@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from ctypes import CDLL
 from pathlib import Path
 from typing import TextIO
@@ -19,7 +20,7 @@ from scripts.benchmarks.tasks import Job, task_named, variant_named
 from src.utils.errors import ReportedError
 
 WARM_UP = 3  # steps; compilers work in the first, some also in the second
-PATIENCE = 60.0  # seconds: what takes so long for a step needs no more of them to be warm
+PATIENCE = 60.0  # seconds after which the work of compilers is done, even where steps take minutes
 
 
 def main(task_name: str, variant_name: str, quick: str, threads: str, data: str) -> None:
@@ -37,14 +38,19 @@ def main(task_name: str, variant_name: str, quick: str, threads: str, data: str)
         traceback.print_exc()
         _answer(channel, missing=" ".join(str(error).split()))
         return
+    warm_up(step)
+    _answer(channel)
+    for line in sys.stdin:
+        _answer(channel, images_per_second=_turn(step, task.batch, float(line)))
+
+
+def warm_up(step: Callable[[], float]) -> None:
+    """Call `step` WARM_UP times, but not again after PATIENCE."""
     start = time.perf_counter()
     for _ in range(WARM_UP):
         step()
         if time.perf_counter() - start > PATIENCE:
-            break
-    _answer(channel)
-    for line in sys.stdin:
-        _answer(channel, images_per_second=_turn(step, task.batch, float(line)))
+            return
 
 
 def _turn(step, batch: int, seconds: float) -> float:

@@ -15,6 +15,7 @@ from commands import ROOT, only
 from PIL import Image
 
 from scripts.benchmark import main
+from scripts.benchmarks import worker
 from scripts.benchmarks.process import FailedError, Measurement, MissingError, Process, Setting, make_room
 from scripts.benchmarks.tasks import task_named, variant_named
 from src.launch.processes import state_and_parent
@@ -188,3 +189,11 @@ def test_an_output_that_is_no_folder(tmp_path, capsys):
     assert run(main, ["--quick", "--only", "pipeline", "--output", str(tmp_path / "file")]) == 1
     assert "no folder can be made in" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("patience", "calls"), [(1000.0, worker.WARM_UP), (0.0, 1)])
+def test_what_is_slow_warms_up_no_longer_than_it_needs(patience, calls, monkeypatch):
+    monkeypatch.setattr(worker, "PATIENCE", patience)
+    called = []
+    worker.warm_up(lambda: called.append(1) or 0.0)
+    assert len(called) == calls

@@ -18,6 +18,7 @@ class Conv3x3Backward {
       : block_(block),
         threads_(threads),
         pairs_(pair_count(block.extent.width)),
+        // Of the bottlenecks and the gradients; transformed they are twice as many, as in the forward pass.
         strips_(block.extent, padded(block.width) + block.growth, threads),
         tiles_(buffers<Value>(threads, kProducts * tile_plane())),
         d_tiles_(buffers<Value>(threads, kProducts * d_plane() + kDepth)),
@@ -121,30 +122,21 @@ class Conv3x3Backward {
   // The transform of relu(affine(bottlenecks)) around the lines of a strip, zero outside of the image, with kDepth
   // pairs interleaved.
   void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, Value* tile) const {
-    const int first = strips_.first(strip), width = block_.extent.width, wide = padded(block_.width);
-    const Value* x = bottlenecks + strips_.first_pixel(strip) * wide;
-    for (int y = first - 1; y <= first + strips_.height(strip); y++, tile += tile_line()) {
-      if (y < 0 || y >= block_.extent.height) {
-        for (int i = 0; i < kProducts; i++) {
-          std::fill_n(tile + i * tile_plane(), tile_line(), Number::from(0.0f));
-        }
-        continue;
+    const int wide = padded(block_.width);
+    Products before{};
+    const auto emit = [&](Value* line, int pair, int k, const Products& inputs) {
+      const bool is_first = pair % kDepth == 0;
+      if (kDepth > 1 && is_first && pair + 1 < pairs_) {
+        before = inputs;
+        return;
       }
-      Products before{};
-      const auto emit = [&](int pair, int k, const Products& inputs) {
-        const bool is_first = pair % kDepth == 0;
-        if (kDepth > 1 && is_first && pair + 1 < pairs_) {
-          before = inputs;
-          return;
-        }
-        Value* out = tile + (static_cast<long>(pair / kDepth) * wide + k) * kDepth;
-        for (int i = 0; i < kProducts; i++) {
-          const Vec second = is_first ? Vec{} : inputs.of[i];
-          Number::interleave(out + i * tile_plane(), is_first ? inputs.of[i] : before.of[i], second);
-        }
-      };
-      transform_inputs(x + static_cast<long>(y - first) * width * wide, width, wide, affine, emit);
-    }
+      Value* out = line + (static_cast<long>(pair / kDepth) * wide + k) * kDepth;
+      for (int i = 0; i < kProducts; i++) {
+        const Vec second = is_first ? Vec{} : inputs.of[i];
+        Number::interleave(out + i * tile_plane(), is_first ? inputs.of[i] : before.of[i], second);
+      }
+    };
+    transform_strip<Number>(bottlenecks, wide, affine, strips_, strip, tile, {tile_line(), tile_plane()}, emit);
   }
 
   // d_products(y, pair, g) around a strip, zero outside of the image. The value behind the tile's end may be read, for
@@ -166,19 +158,18 @@ class Conv3x3Backward {
     }
   }
 
+  // d_products(y, pair, g) inside of a strip, kDepth pairs interleaved.
   template <class ProductsAt>
   void interleave_gradients(int height, const ProductsAt& d_products, Value* d_steps) const {
     for (int y = 0; y < height; y++, d_steps += d_steps_line()) {
-      for (int pair = 0; pair < pairs_; pair += kDepth) {
-        for (int g = 0; g < block_.growth; g += kLanes) {
-          const Products first = d_products(y, pair, g);
-          const Products second = pair + 1 < pairs_ ? d_products(y, pair + 1, g) : Products{};
-          Value* out = d_steps + pair / kDepth * d_step() + g * kDepth;
-          for (int i = 0; i < kProducts; i++) {
-            Number::interleave(out + i * d_steps_plane(), first.of[i], second.of[i]);
-          }
-        }
-      }
+      in_steps<Number>(
+          pairs_, block_.growth, [&](long pair, int g) { return d_products(y, static_cast<int>(pair), g); },
+          [&](long step, int g, const Products& first, const Products& second) {
+            Value* out = d_steps + step * d_step() + g * kDepth;
+            for (int i = 0; i < kProducts; i++) {
+              Number::interleave(out + i * d_steps_plane(), first.of[i], second.of[i]);
+            }
+          });
     }
   }
 

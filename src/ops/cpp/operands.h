@@ -23,16 +23,26 @@ void normalise_rows(const Value* x, long x_stride, long rows, int channels, cons
   }
 }
 
-// Operand of `accumulate`: value(pixel, channel), kLanes of them, of `pixels` pixels, kDepth of them interleaved and
-// zeros for those that the last step lacks. out_step: values from one step to the next.
-template <class Number, class ValueAt>
-void interleave_pixels(long pixels, int channels, const ValueAt& value, typename Number::Value* out, long out_step) {
-  for (long p = 0; p < pixels; p += Number::kDepth, out += out_step) {
+// Steps of kDepth pixels for an operand of `accumulate`: calls write(step, channel, values of its first pixel, of its
+// second), with value(pixel, channel) of kLanes channels, and zeros for a pixel that the last step lacks.
+template <class Number, class ValueAt, class Write>
+void in_steps(long pixels, int channels, const ValueAt& value, const Write& write) {
+  using Values = decltype(value(0L, 0));
+  for (long p = 0; p < pixels; p += Number::kDepth) {
+    const bool is_last = Number::kDepth == 1 || p + 1 == pixels;
     for (int c = 0; c < channels; c += kLanes) {
-      const bool is_last = Number::kDepth == 1 || p + 1 == pixels;
-      Number::interleave(out + c * Number::kDepth, value(p, c), is_last ? Vec{} : value(p + 1, c));
+      write(p / Number::kDepth, c, value(p, c), is_last ? Values{} : value(p + 1, c));
     }
   }
+}
+
+// Operand of `accumulate`: value(pixel, channel) in steps, their pixels interleaved. out_step: values from one step to
+// the next.
+template <class Number, class ValueAt>
+void interleave_pixels(long pixels, int channels, const ValueAt& value, typename Number::Value* out, long out_step) {
+  in_steps<Number>(pixels, channels, value, [&](long step, int c, Vec first, Vec second) {
+    Number::interleave(out + step * out_step + c * Number::kDepth, first, second);
+  });
 }
 
 }  // namespace densenet

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "operands.h"
+#include "tiles.h"
 
 namespace densenet {
 
@@ -33,6 +34,28 @@ void transform_inputs(const Value* line, int width, int wide, const Affine& affi
       const Vec d2 = x < width ? input(x, k) : Vec{}, d3 = x + 1 < width ? input(x + 1, k) : Vec{};
       emit(pair, k, Products{{d0 - d2, d1 + d2, d2 - d1, d1 - d3}});
       d0 = d2, d1 = d3;
+    }
+  }
+}
+
+// A tile of (kProducts, lines, values of a line).
+struct TileShape {
+  long line, plane;  // values from one line to the next, and from one product to the next
+};
+
+// The transformed inputs around the lines of a strip of `maps` (P, wide), from the one above it to the one below: calls
+// emit(line of the tile, pair, channel, V) for those inside of the image; the others become zero.
+template <class Number, class Emit>
+void transform_strip(const typename Number::Value* maps, int wide, const Affine& affine, const Strips& strips,
+                     long strip, typename Number::Value* tile, const TileShape& shape, const Emit& emit) {
+  const int first = strips.first(strip), width = strips.extent.width;
+  const auto* x = maps + strips.first_pixel(strip) * wide;
+  for (int y = -1; y <= strips.height(strip); y++, tile += shape.line) {
+    if (first + y >= 0 && first + y < strips.extent.height) {
+      transform_inputs(x + static_cast<long>(y) * width * wide, width, wide, affine,
+                       [&](int pair, int k, const Products& inputs) { emit(tile, pair, k, inputs); });
+    } else {
+      for (int i = 0; i < kProducts; i++) std::fill_n(tile + i * shape.plane, shape.line, Number::from(0.0f));
     }
   }
 }
