@@ -3,8 +3,8 @@
 python -m src.ops.build --check
 
 The library is kept in ${XDG_CACHE_HOME:-~/.cache}/densenet-mindspore/kernels. CXX names the compiler, otherwise it is
-g++, clang++ or c++. DENSENET_KERNELS_ISA (avx512_bf16, avx512, avx2) asks for less than the CPU has. The exit status
-is 1 when the kernels cannot be used.
+g++, clang++ or c++. DENSENET_KERNELS_ISA (amx_bf16, avx512_bf16, avx512, avx2) asks for less than the CPU has. The exit
+status is 1 when the kernels cannot be used.
 """
 
 import atexit
@@ -46,6 +46,7 @@ class InstructionSet:
     machine: str
     features: frozenset[str]
     flags: tuple[str, ...]
+    has_bf16: bool = False
 
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"})
@@ -53,9 +54,12 @@ _AVX512_FLAGS = (
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"),
     "-mprefer-vector-width=512",
 )
+_BF16, _BF16_FLAGS = _AVX512 | {"avx512_bf16"}, (*_AVX512_FLAGS, "-mavx512bf16")
+_AMX = frozenset({"amx_tile", "amx_bf16"})
 # The best of each machine first. Never -march=native: a cache may be shared by machines of several kinds.
 INSTRUCTION_SETS = {
-    "avx512_bf16": InstructionSet("x86_64", _AVX512 | {"avx512_bf16"}, (*_AVX512_FLAGS, "-mavx512bf16")),
+    "amx_bf16": InstructionSet("x86_64", _BF16 | _AMX, (*_BF16_FLAGS, "-mamx-tile", "-mamx-bf16"), has_bf16=True),
+    "avx512_bf16": InstructionSet("x86_64", _BF16, _BF16_FLAGS, has_bf16=True),
     "avx512": InstructionSet("x86_64", _AVX512, _AVX512_FLAGS),
     "avx2": InstructionSet("x86_64", frozenset({"avx2", "fma"}), ("-mavx2", "-mfma")),
     "neon": InstructionSet("aarch64", frozenset({"asimd"}), ()),
@@ -77,11 +81,15 @@ class Kernels:
     @property
     def has_bf16(self) -> bool:
         """Whether the convolutions can multiply bfloat16."""
-        return self.instruction_set == "avx512_bf16"
+        return self.instruction_set is not None and INSTRUCTION_SETS[self.instruction_set].has_bf16
 
 
 class _CompilationError(ReportedError):
     """The compiler refused the sources, and would anywhere else."""
+
+
+class _UnknownFlagError(_CompilationError):
+    """It does not know the instruction set."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -90,7 +98,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--check", action="store_true", required=True)
     parser.parse_args(argv)
     found = kernels()
-    print(f"instruction set: {detect_instruction_set() or 'none that the kernels know'}")
+    print(f"instruction set: {next(iter(instruction_sets()), 'none that the kernels know')}")
     print(f"bf16: {'yes' if found.has_bf16 else 'no'}")
     if found.library is None:
         raise ReportedError(found.reason)
@@ -107,32 +115,41 @@ def kernels(sources: Path = SOURCES) -> Kernels:
     Processes that start together compile once and wait for each other. Raises UsageError for a value of
     DENSENET_KERNELS_ISA that is none; everything else that is in the way becomes the reason.
     """
-    instruction_set = detect_instruction_set()
-    if instruction_set is None:
+    wanted = instruction_sets()
+    if not wanted:
         known = ", ".join(INSTRUCTION_SETS)
         return Kernels(None, None, f"the C++ kernels are not used: {_CPUINFO} names none of {known} for this CPU")
-    try:
-        library, origin = _library(instruction_set, sources)
-    except ReportedError as error:
-        return Kernels(None, None, f"the C++ kernels are not used: {error}")
-    return Kernels(library, instruction_set, f"the C++ kernels are used: {instruction_set}, {origin}")
+    unknown = ""
+    for instruction_set in wanted:
+        try:
+            library, origin = _library(instruction_set, sources)
+        except ReportedError as error:
+            if isinstance(error, _UnknownFlagError) and instruction_set != wanted[-1]:
+                unknown = f"; the compiler does not know {wanted[0]}"
+                continue
+            return Kernels(None, None, f"the C++ kernels are not used: {error}")
+        return Kernels(library, instruction_set, f"the C++ kernels are used: {instruction_set}, {origin}{unknown}")
+    raise AssertionError("the last one returns")
 
 
-def detect_instruction_set(cpuinfo: Path = _CPUINFO, machine: str = "") -> str | None:
-    """The best of INSTRUCTION_SETS that the CPU has, or the one that DENSENET_KERNELS_ISA asks for; None without any.
+def instruction_sets(
+    cpuinfo: Path = _CPUINFO, machine: str = "", request_amx: Callable[[], bool] | None = None
+) -> list[str]:
+    """Those of INSTRUCTION_SETS that this CPU has, the best first; the one that DENSENET_KERNELS_ISA asks for, if any.
 
-    machine: as `platform.machine()` names it, which is the default. Raises UsageError for a value of the variable that
-    is unknown or not in this CPU.
+    machine: as `platform.machine()` names it, which is the default. request_amx: whether the operating system lets this
+    process use AMX, which it must be asked for. Raises UsageError for a value of the variable that is unknown or not in
+    this CPU.
     """
     machine, features = machine or platform.machine(), _cpu_features(cpuinfo)
-    there = [
-        name for name, one in INSTRUCTION_SETS.items() if one.machine == machine and one.features.issubset(features)
-    ]
+    if features >= _AMX and not (request_amx or _request_amx)():
+        features -= _AMX
+    there = [name for name, one in INSTRUCTION_SETS.items() if one.machine == machine and one.features <= features]
     asked = os.environ.get(ISA_VARIABLE)
     if asked and asked not in there:
         known = f"this CPU has {', '.join(there) or 'none of them'}"
         raise UsageError(f"{ISA_VARIABLE} is {asked!r}, expected one of {', '.join(INSTRUCTION_SETS)}; {known}")
-    return asked or next(iter(there), None)
+    return [asked] if asked else there
 
 
 def find_compiler() -> list[str]:
@@ -170,6 +187,12 @@ def _cpu_features(cpuinfo: Path) -> frozenset[str]:
     except OSError:
         pass  # another operating system
     return frozenset()
+
+
+def _request_amx() -> bool:
+    """Ask Linux for the tile registers; what it grants holds for all threads and children of this process."""
+    arch_prctl, request, tile_data = 158, 0x1023, 18  # on x86_64; ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
 
 
 def _library(instruction_set: str, sources: Path) -> tuple[Path, str]:
@@ -240,7 +263,9 @@ def _compile(command: Sequence[str], log: Path) -> None:
     if done.returncode:
         lines = done.stdout.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
         why = next((line for line in lines if "error:" in line), lines[-1]).strip()[:200]
-        raise _CompilationError(f"{command[0]} does not compile them ({why}); all that it said is in {log}")
+        flags = [word for word in command if word.startswith("-m")]
+        kind = _UnknownFlagError if any(flag in why for flag in flags) else _CompilationError
+        raise kind(f"{command[0]} does not compile them ({why}); all that it said is in {log}")
 
 
 def _load(library: Path) -> None:

@@ -17,9 +17,10 @@ from src.ops import build
 from src.ops.dense_ops import pixel_stride
 
 # This CPU's best first; of those of x86, one of each width of vectors.
-INSTRUCTION_SETS = [build.detect_instruction_set()]
+INSTRUCTION_SETS = build.instruction_sets()[:1]
 if platform.machine() == "x86_64" and INSTRUCTION_SETS != ["avx2"]:
     INSTRUCTION_SETS.append("avx2")
+BF16_INSTRUCTION_SETS = [name for name in build.instruction_sets() if build.INSTRUCTION_SETS[name].has_bf16]
 
 
 def pack(features):

@@ -30,7 +30,8 @@ extern "C" int twice(int, void** tensors, int* ranks, int64_t** shapes, const ch
   return 0;
 }
 """
-USED = f"the C++ kernels are used: {build.detect_instruction_set()}, "
+BEST = build.instruction_sets()[0]
+USED = f"the C++ kernels are used: {BEST}, "
 NOT_USED = "error: the C++ kernels are not used: "
 EPYC = "fpu sse2 fma avx avx2 avx512f avx512dq avx512ifma avx512cd avx512bw avx512vl avx512_bf16 avx512_vnni"
 XEON = f"{EPYC} amx_bf16 avx512_fp16 amx_tile amx_int8"
@@ -115,7 +116,8 @@ def wait_for(path: Path) -> None:
     [
         (f"processor\t: 0\nflags\t\t: {EPYC}\n", "x86_64", "avx512_bf16", True),
         (f"flags\t\t: {EPYC.replace(' avx512_bf16', '')}\n", "x86_64", "avx512", False),
-        (f"flags\t\t: {XEON}\n", "x86_64", "avx512_bf16", True),
+        (f"flags\t\t: {XEON}\n", "x86_64", "amx_bf16", True),
+        (f"flags\t\t: {XEON.replace(' amx_bf16', '')}\n", "x86_64", "avx512_bf16", True),
         ("flags\t\t: fpu fma avx2 bmi2\n", "x86_64", "avx2", False),
         ("flags\t\t: fpu avx avx2\n", "x86_64", None, False),
         (f"flags\t\t: {EPYC.replace(' avx512bw', '')}\n", "x86_64", "avx2", False),
@@ -133,28 +135,37 @@ def test_what_a_cpu_has(tmp_path, monkeypatch, text, machine, instruction_set, h
     cpuinfo = tmp_path / "cpuinfo"
     if text is not None:
         cpuinfo.write_text(text)
-    assert build.detect_instruction_set(cpuinfo, machine) == instruction_set
-    assert build.Kernels(None, instruction_set, "").has_bf16 is has_bf16
+    found = next(iter(build.instruction_sets(cpuinfo, machine, lambda: True)), None)
+    assert found == instruction_set
+    assert build.Kernels(None, found, "").has_bf16 is has_bf16
+
+
+def test_amx_is_used_when_the_system_grants_it(tmp_path, monkeypatch):
+    monkeypatch.delenv(build.ISA_VARIABLE, raising=False)
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags\t\t: {XEON}\n")
+    assert build.instruction_sets(cpuinfo, "x86_64", lambda: True)[:2] == ["amx_bf16", "avx512_bf16"]
+    assert build.instruction_sets(cpuinfo, "x86_64", lambda: False)[:2] == ["avx512_bf16", "avx512"]
 
 
 def test_less_than_the_cpu_has_can_be_asked_for(tmp_path, monkeypatch):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"flags\t\t: {EPYC}\n")
     monkeypatch.setenv(build.ISA_VARIABLE, "avx2")
-    assert build.detect_instruction_set(cpuinfo, "x86_64") == "avx2"
+    assert build.instruction_sets(cpuinfo, "x86_64") == ["avx2"]
     for asked in ("neon", "sse2", "AVX2"):
         monkeypatch.setenv(build.ISA_VARIABLE, asked)
         with pytest.raises(UsageError) as error:
-            build.detect_instruction_set(cpuinfo, "x86_64")
+            build.instruction_sets(cpuinfo, "x86_64")
         assert str(error.value) == (
-            f"DENSENET_KERNELS_ISA is '{asked}', expected one of avx512_bf16, avx512, avx2, "
-            "neon; this CPU has avx512_bf16, avx512, avx2"
+            f"DENSENET_KERNELS_ISA is '{asked}', expected one of amx_bf16, avx512_bf16, avx512, "
+            "avx2, neon; this CPU has avx512_bf16, avx512, avx2"
         )
     cpuinfo.write_text("flags\t\t: sse2\n")
     with pytest.raises(UsageError, match="this CPU has none of them"):
-        build.detect_instruction_set(cpuinfo, "x86_64")
+        build.instruction_sets(cpuinfo, "x86_64")
     monkeypatch.setenv(build.ISA_VARIABLE, "")
-    assert build.detect_instruction_set(cpuinfo, "x86_64") is None
+    assert build.instruction_sets(cpuinfo, "x86_64") == []
 
 
 def test_compiled_on_first_use_and_found_afterwards(checkout):
@@ -163,11 +174,9 @@ def test_compiled_on_first_use_and_found_afterwards(checkout):
     assert err == ""
     (library,) = checkout.libraries()
     logged, instruction_set, bf16, compiler, path, used = out.splitlines()
-    assert re.fullmatch(
-        rf"\S+ \S+:INFO:compiling the C\+\+ kernels for {build.detect_instruction_set()} .*g\+\+", logged
-    )
-    assert instruction_set == f"instruction set: {build.detect_instruction_set()}"
-    assert bf16 == f"bf16: {'yes' if build.detect_instruction_set() == 'avx512_bf16' else 'no'}"
+    assert re.fullmatch(rf"\S+ \S+:INFO:compiling the C\+\+ kernels for {BEST} .*g\+\+", logged)
+    assert instruction_set == f"instruction set: {BEST}"
+    assert bf16 == f"bf16: {'yes' if build.INSTRUCTION_SETS[BEST].has_bf16 else 'no'}"
     assert re.fullmatch(r"compiler: /\S+g\+\+, .*\d+\.\d+.*", compiler)
     assert path == f"library: {library}"
     assert re.fullmatch(re.escape(USED) + r"compiled in \d+\.\d s", used)
@@ -192,7 +201,7 @@ def test_usage(checkout):
         (
             ["--check"],
             {build.ISA_VARIABLE: "sse2"},
-            "error: DENSENET_KERNELS_ISA is 'sse2', expected one of avx512_bf16,",
+            "error: DENSENET_KERNELS_ISA is 'sse2', expected one of amx_bf16,",
         ),
     ):
         process = checkout.start("-m", "src.ops.build", *words, **variables)
@@ -209,10 +218,10 @@ def test_each_instruction_set_has_its_own_library(checkout):
     for library in checkout.libraries():
         name = library.parent.name.split("-")[0]
         called = (library.parent / build.LOG_NAME).read_text()
-        assert ("-mavx512vl" in called) == name.startswith("avx512")
+        assert ("-mavx512vl" in called) == ("avx512vl" in build.INSTRUCTION_SETS[name].features)
         assert "-mavx2 -mfma" in called
         assert "native" not in called and "fast-math" not in called
-    assert {path.parent.name.split("-")[0] for path in checkout.libraries()} == {build.detect_instruction_set(), "avx2"}
+    assert {path.parent.name.split("-")[0] for path in checkout.libraries()} == {BEST, "avx2"}
 
 
 def test_changed_sources_and_compilers_are_compiled_anew(checkout):
@@ -281,7 +290,7 @@ def test_without_a_compiler(checkout, tmp_path):
     out, err = process.communicate(timeout=100)
     assert process.returncode == 1
     assert err == NOT_USED + "no C++ compiler was found; install g++, or name one in CXX\n"
-    assert out.splitlines()[0] == f"instruction set: {build.detect_instruction_set()}"
+    assert out.splitlines()[0] == f"instruction set: {BEST}"
     assert checkout.check(CXX="g++-0") == NOT_USED + "CXX names 'g++-0', which is no program; correct or unset it"
     assert checkout.check(CXX="g++ '") == (
         NOT_USED + 'CXX is "g++ \'", which is no command (No closing quotation); correct or unset it'
@@ -292,6 +301,20 @@ def test_without_a_compiler(checkout, tmp_path):
         f"{NOT_USED}{tmp_path}/no program cannot be run (Exec format error); correct or unset CXX"
     )
     assert checkout.libraries() == list(checkout.temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(len(build.instruction_sets()) == 1, reason="this CPU has one instruction set")
+def test_an_old_compiler_serves_with_what_it_knows(checkout):
+    best, second = build.instruction_sets()[:2]
+    (unknown, *_) = set(build.INSTRUCTION_SETS[best].flags) - set(build.INSTRUCTION_SETS[second].flags)
+    cxx = checkout.compiler(f"""for word; do
+  [ "$word" = {unknown} ] && echo "error: unrecognized option '$word'" >&2 && exit 1
+done""")
+    used = f"the C++ kernels are used: {second}, "
+    assert re.fullmatch(
+        rf"{re.escape(used)}compiled in .* s; the compiler does not know {best}", checkout.check(CXX=cxx)
+    )
+    assert checkout.check(CXX=cxx) == f"{used}found in the cache; the compiler does not know {best}"
 
 
 def test_the_next_compiler_is_taken(checkout, tmp_path):
@@ -402,7 +425,7 @@ def test_another_user():
     to_become_him = (
         "import gettext, locale, os, sys",  # whose files he may not read, if Python is in root's home,
         "from src.ops import build",
-        "build.detect_instruction_set()",  # nor those that are first needed here
+        "build.instruction_sets()",  # nor those that are first needed here
         "from src.utils.errors import run",
         f"os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})",
         "sys.exit(run(build.main, ['--check']))",
@@ -435,7 +458,7 @@ def test_another_user():
 def test_mindspore_loads_the_library(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
     found = build.kernels(write_sources(tmp_path / "my sources"))
-    assert found.instruction_set == build.detect_instruction_set()
+    assert found.instruction_set == BEST
     assert found.library.is_relative_to(tmp_path / "my cache") == (cache == "my cache")
 
     class Twice(nn.Cell):
@@ -462,7 +485,7 @@ def test_the_kernels_are_asked_for_once_a_process(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("instruction_set", ["avx512_bf16", "avx512", "avx2"])
+@pytest.mark.parametrize("instruction_set", ["amx_bf16", "avx512_bf16", "avx512", "avx2"])
 def test_our_sources_compile_without_a_warning(tmp_path, instruction_set):
     command = build.compile_command(["g++"], instruction_set, build.SOURCES, tmp_path / "library.so")
     done = subprocess.run([*command, "-Wall", "-Wextra", "-Werror"], capture_output=True, text=True)

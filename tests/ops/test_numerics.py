@@ -13,7 +13,7 @@ from typing import NamedTuple
 import mindspore as ms
 import numpy as np
 import pytest
-from direct import INSTRUCTION_SETS, Block, Final, Stem, Transition, pack, unpack
+from direct import BF16_INSTRUCTION_SETS, INSTRUCTION_SETS, Block, Final, Stem, Transition, pack, unpack
 from mindspore import nn
 
 from src.network.densenet import DenseNet, architecture
@@ -243,7 +243,7 @@ LARGE_BLOCKS = [case for case in CASES if case.operator == "block" and case.batc
 
 
 @against_float64
-@pytest.mark.parametrize("loaded", [name for name in INSTRUCTION_SETS if name == "avx512_bf16"], indirect=True)
+@pytest.mark.parametrize("loaded", BF16_INSTRUCTION_SETS, indirect=True)
 @pytest.mark.parametrize("case", LARGE_BLOCKS, ids=str)
 def test_block_in_bf16(library, expected, case):
     """Three digits a product. Some ReLUs decide otherwise, so that the gradients are compared as a whole."""

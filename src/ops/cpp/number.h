@@ -48,6 +48,11 @@ struct Bf16 {
     count = std::clamp(count, 0, kLanes);
     _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << count) - 1), (__m256i)_mm512_cvtneps_pbh(v));
   }
+  // All of `first`, then all of `second`.
+  static void store_values(Value* p, Vec first, Vec second) {
+    const __m512bh values = _mm512_cvtne2ps_pbh(second, first);
+    std::memcpy(p, &values, sizeof values);
+  }
   // The values of two pixels: first's and second's alternate.
   static void interleave(Value* p, Vec first, Vec second) {
     const Words pairs = widen(first) | widen(second) << 16;

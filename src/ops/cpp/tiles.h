@@ -20,6 +20,7 @@ struct Chunks {
       : pixels(pixels),
         size(std::min(std::clamp(kScratchFloats / padded(channels), kMinPixels, kMaxPixels),
                       (pixels + threads - 1) / threads)) {}
+  Chunks(long pixels, long size) : pixels(pixels), size(size) {}
   long count() const { return (pixels + size - 1) / size; }
   long first(long chunk) const { return chunk * size; }
   long length(long chunk) const { return std::min(size, pixels - first(chunk)); }

@@ -1,0 +1,187 @@
+#include "amx.h"
+
+#ifdef __AMX_BF16__
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace densenet {
+namespace {
+
+// The instructions; the registers' numbers are template arguments, for which GCC's intrinsics take literals only.
+template <int REGISTER>
+void clear_tile() {
+  asm volatile("tilezero %%tmm%c0" ::"i"(REGISTER));
+}
+template <int REGISTER>
+void load_tile(const void* data, long row_bytes) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(data), "r"(row_bytes), "i"(REGISTER) : "memory");
+}
+template <int REGISTER>
+void store_tile(void* data, long row_bytes) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(data), "r"(row_bytes), "i"(REGISTER) : "memory");
+}
+template <int SUMS, int A, int B>
+void add_product() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(SUMS), "i"(A), "i"(B));
+}
+
+// Calls visit(std::integral_constant<int, i>) for i = 0 .. COUNT - 1.
+template <class Visit, int... I>
+void visit_all(const Visit& visit, std::integer_sequence<int, I...>) {
+  (visit(std::integral_constant<int, I>{}), ...);
+}
+template <int COUNT, class Visit>
+void for_each(const Visit& visit) {
+  visit_all(visit, std::make_integer_sequence<int, COUNT>{});
+}
+
+// Sums of ROWS x COLUMNS tiles in registers 0 to 3; left tiles in 4 to 6, right ones in 6 and 7.
+template <int ROWS, int COLUMNS>
+void multiply_tiles(const LeftTiles& a, const RightTiles& b, int taps, long depths, float* sums, long sums_row,
+                    bool is_added) {
+  static_assert(ROWS * COLUMNS <= 4 && COLUMNS <= 2);
+  constexpr int kLeft = 4, kLefts = COLUMNS == 1 ? 3 : 2, kLastRight = 7, kValueBytes = sizeof(uint16_t);
+  const auto for_each_sum = [&](const auto& visit) {
+    for_each<ROWS>([&](auto r) {
+      for_each<COLUMNS>([&](auto c) {
+        visit(std::integral_constant<int, r * COLUMNS + c>{}, sums + r * kTile * sums_row + c * kTile);
+      });
+    });
+  };
+  const long sums_bytes = sums_row * static_cast<long>(sizeof(float));
+  if (is_added) {
+    for_each_sum([&](auto i, float* tile) { load_tile<i>(tile, sums_bytes); });
+  } else {
+    for_each_sum([](auto i, float*) { clear_tile<i>(); });
+  }
+  const uint16_t* right = b.data;
+  for (int tap = 0; tap < taps; tap++) {
+    const uint16_t* left = a.data + tap * a.tap;
+    for (long depth = 0; depth < depths; depth++, left += kTileDepth, right += b.depth) {
+      for_each<COLUMNS>([&](auto c) { load_tile<kLastRight - c>(right + c * b.column, b.row * kValueBytes); });
+      for_each<ROWS>([&](auto r) {
+        constexpr int kRow = r, kA = kLeft + kRow % kLefts;
+        load_tile<kA>(left + kRow * kTile * a.row, a.row * kValueBytes);
+        for_each<COLUMNS>([](auto c) { add_product<kRow * COLUMNS + c, kA, kLastRight - c>(); });
+      });
+    }
+  }
+  for_each_sum([&](auto i, float* tile) { store_tile<i>(tile, sums_bytes); });
+}
+
+using MultiplyTiles = void (*)(const LeftTiles&, const RightTiles&, int taps, long depths, float* sums, long sums_row,
+                               bool is_added);
+constexpr MultiplyTiles kOneColumn[] = {multiply_tiles<1, 1>, multiply_tiles<2, 1>, multiply_tiles<3, 1>,
+                                        multiply_tiles<4, 1>};
+constexpr MultiplyTiles kTwoColumns[] = {multiply_tiles<1, 2>, multiply_tiles<2, 2>};
+
+}  // namespace
+
+void request_tiles() {
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  if (syscall(SYS_arch_prctl, kRequest, kTileData) != 0) {
+    throw std::runtime_error(std::string("the operating system does not grant AMX: ") + std::strerror(errno));
+  }
+}
+
+TileRegisters::TileRegisters() {
+  struct alignas(64) Configuration {
+    uint8_t palette = 1, first_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {};
+    uint8_t rows[16] = {};
+  } configuration;
+  for (int i = 0; i < 8; i++) {
+    configuration.row_bytes[i] = kTileDepth * sizeof(uint16_t);
+    configuration.rows[i] = kTile;
+  }
+  asm volatile("ldtilecfg %0" ::"m"(configuration));
+}
+
+TileRegisters::~TileRegisters() { asm volatile("tilerelease"); }
+
+void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, int taps, long depths, float* sums,
+              long sums_row, bool is_added, Prefetch* ahead) {
+  const long row_tiles = in_tiles(rows), column_tiles = in_tiles(columns);
+  for (long column = 0; column < column_tiles; column += 2) {
+    const bool is_alone = column + 1 == column_tiles;
+    const RightTiles right{b.data + column * b.column, b.row, b.depth, b.column};
+    for (long row = 0; row < row_tiles; row += is_alone ? 4 : 2) {
+      if (ahead) ahead->step();
+      const LeftTiles left{a.data + row * kTile * a.row, a.row, a.tap};
+      const long left_over = row_tiles - row;
+      const MultiplyTiles tiles = is_alone ? kOneColumn[std::min(left_over, 4L) - 1] : kTwoColumns[std::min(left_over, 2L) - 1];
+      tiles(left, right, taps, depths, sums + row * kTile * sums_row + column * kTile, sums_row, is_added);
+    }
+  }
+}
+
+namespace {
+
+// Words of kTile values at `first` and at `second`.
+__m512i pairs_of(const uint16_t* first, const uint16_t* second) {
+  typedef uint16_t Halves __attribute__((vector_size(2 * kTile), aligned(2), may_alias));
+  typedef uint32_t Words __attribute__((vector_size(4 * kTile)));
+  const auto words = [](const uint16_t* p) {
+    return __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
+  };
+  return (__m512i)(words(first) | words(second) << 16);
+}
+
+// Halves of two vectors. Masked by ones, which costs nothing: GCC warns of what its plain intrinsics leave undefined.
+__m512i low_words(__m512i a, __m512i b) { return _mm512_maskz_unpacklo_epi32(0xffff, a, b); }
+__m512i high_words(__m512i a, __m512i b) { return _mm512_maskz_unpackhi_epi32(0xffff, a, b); }
+__m512i low_pairs(__m512i a, __m512i b) { return _mm512_maskz_unpacklo_epi64(0xff, a, b); }
+__m512i high_pairs(__m512i a, __m512i b) { return _mm512_maskz_unpackhi_epi64(0xff, a, b); }
+__m512i even_quarters(__m512i a, __m512i b) { return _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0x88); }
+__m512i odd_quarters(__m512i a, __m512i b) { return _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0xdd); }
+
+// Rows of 16 words each; afterwards rows[j] holds the j-th word of each.
+void transpose_words(__m512i rows[kTile]) {
+  __m512i other[kTile];
+  for (int i = 0; i < kTile; i += 2) {
+    other[i] = low_words(rows[i], rows[i + 1]);
+    other[i + 1] = high_words(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < kTile; i += 4) {  // a quarter: the same word of four rows
+    for (int half = 0; half < 2; half++) {
+      rows[i + 2 * half] = low_pairs(other[i + half], other[i + half + 2]);
+      rows[i + 2 * half + 1] = high_pairs(other[i + half], other[i + half + 2]);
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    const __m512i even = even_quarters(rows[i], rows[i + 4]), odd = odd_quarters(rows[i], rows[i + 4]);
+    const __m512i even_below = even_quarters(rows[i + 8], rows[i + 12]), odd_below = odd_quarters(rows[i + 8], rows[i + 12]);
+    other[i] = even_quarters(even, even_below);
+    other[i + 4] = even_quarters(odd, odd_below);
+    other[i + 8] = odd_quarters(even, even_below);
+    other[i + 12] = odd_quarters(odd, odd_below);
+  }
+  std::copy(other, other + kTile, rows);
+}
+
+}  // namespace
+
+void transpose(const uint16_t* in, long in_row, long pixels, int channels, uint16_t* out, long out_row) {
+  for (int c = 0; c < channels; c += kTile) {
+    for (long p = 0; p < pixels; p += kTileDepth) {
+      __m512i words[kTile];
+      for (int i = 0; i < kTile; i++) {
+        const uint16_t* pair = in + (p + 2 * i) * in_row + c;
+        words[i] = pairs_of(pair, pair + in_row);
+      }
+      transpose_words(words);
+      for (int i = 0; i < kTile; i++) _mm512_storeu_si512(out + (c + i) * out_row + p, words[i]);
+    }
+  }
+}
+
+}  // namespace densenet
+
+#endif

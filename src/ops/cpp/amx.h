@@ -1,0 +1,109 @@
+// Products of tiles of bfloat16, summed in float32, by the tile registers of Intel's AMX (AMX-TILE and AMX-BF16).
+//
+// A left tile has 16 rows of 32 values, a right tile 16 rows of 16 pairs: its values (2 i, j) and (2 i + 1, j) lie side
+// by side. One instruction adds their product to a tile of 16 x 16 floats.
+#pragma once
+
+#ifdef __AMX_BF16__
+
+#include <cstdint>
+
+#include "gemm.h"
+#include "layout.h"
+#include "parallel.h"
+
+namespace densenet {
+
+constexpr int kTile = 16;       // rows of a left tile and of sums, columns of a right tile and of sums
+constexpr int kTileDepth = 32;  // values that a product of tiles sums over
+
+constexpr long in_tiles(long count) { return (count + kTile - 1) / kTile; }
+constexpr long in_tile_depths(long count) { return (count + kTileDepth - 1) / kTileDepth; }
+
+// Stride of rows of `values` in scratch: whole tile depths, and an odd number of cache lines, so that the rows of a
+// tile lie in different sets of the first-level cache.
+constexpr long tile_stride(long values) { return (in_tile_depths(values) | 1) * kTileDepth; }
+
+// Asks the operating system to let this process use the tiles. Throws std::runtime_error when it refuses.
+void request_tiles();
+
+// The calling thread may multiply tiles while this lives.
+class TileRegisters {
+ public:
+  TileRegisters();
+  ~TileRegisters();
+  TileRegisters(const TileRegisters&) = delete;
+  TileRegisters& operator=(const TileRegisters&) = delete;
+};
+
+// Left operand: values from one row to the next, and from one tap to the next.
+struct LeftTiles {
+  const uint16_t* data;
+  long row, tap;
+};
+
+// Right operand: values from one row of pairs to the next, from one depth to the next and from 16 columns to the next.
+// A tap follows the one before like a depth.
+struct RightTiles {
+  const uint16_t* data;
+  long row, depth, column;
+};
+
+// sums[i * sums_row + j] = sum over t < taps, k < depths * kTileDepth of a[t][i][k] * b[t][k][j], in whole tiles:
+// `rows` and `columns` are rounded up to multiples of kTile. is_added: to what the sums are.
+void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, int taps, long depths, float* sums,
+              long sums_row, bool is_added, Prefetch* ahead = nullptr);
+
+// Calls of `ahead` that such a product makes, about.
+inline long tile_steps(long rows, long columns) { return in_tiles(rows) * in_tiles(columns) / 4 + 1; }
+
+// Right operand (taps, depth, columns) packed tile by tile; what the depth lacks to whole tiles is zero.
+class TileWeights {
+ public:
+  // Space for the largest operand that it will hold.
+  TileWeights(int taps, int depth, int columns)
+      : data_(static_cast<size_t>(taps) * in_tile_depths(depth) * in_tiles(columns) * kTileValues) {}
+
+  // Fills it from value(tap, k, column), by `threads` threads.
+  template <class Value>
+  void pack(int taps, int depth, int columns, int threads, const Value& value) {
+    taps_ = taps, depths_ = in_tile_depths(depth);
+    parallel(threads, [&](int thread) {
+      const Range mine = share(in_tiles(columns) * taps * depths_, thread, threads);
+      uint16_t* out = data_.get() + mine.begin * kTileValues;
+      for (long tile = mine.begin; tile < mine.end; tile++) {
+        const int tap = static_cast<int>(tile / depths_ % taps), first_k = static_cast<int>(tile % depths_) * kTileDepth;
+        const int first_column = static_cast<int>(tile / depths_ / taps) * kTile;
+        for (int k = first_k; k < first_k + kTileDepth; k += 2) {
+          for (int j = first_column; j < first_column + kTile; j++) {
+            for (int i = k; i < k + 2; i++) {
+              *out++ = Bf16::from(i < depth && j < columns ? value(tap, i, j) : 0.0f);
+            }
+          }
+        }
+      }
+    });
+  }
+
+  int taps() const { return taps_; }
+  long depths() const { return depths_; }
+  // From `column` on, a multiple of kTile.
+  RightTiles tiles(long column = 0) const {
+    const long all_depths = taps_ * depths_ * kTileValues;
+    return {data_.get() + column / kTile * all_depths, 2 * kTile, kTileValues, all_depths};
+  }
+
+ private:
+  static constexpr long kTileValues = kTile * kTileDepth;
+
+  Buffer<uint16_t> data_;
+  int taps_ = 0;
+  long depths_ = 0;
+};
+
+// out[c * out_row + p] = in[p * in_row + c], c < channels, a multiple of kTile, p < pixels, a multiple of kTileDepth.
+void transpose(const uint16_t* in, long in_row, long pixels, int channels, uint16_t* out, long out_row);
+
+}  // namespace densenet
+
+#endif

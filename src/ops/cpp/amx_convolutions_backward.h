@@ -1,0 +1,285 @@
+// The backward passes through the convolutions of a dense layer in bfloat16, as products of AMX's tiles.
+//
+// The gradient of the inputs is a product like the forward one. The gradient of the weights sums over pixels: its left
+// tiles are gradients with pixels along their rows, transposed, its right tiles inputs with pairs of pixels interleaved.
+#pragma once
+
+#ifdef __AMX_BF16__
+
+#include "amx_convolutions.h"
+#include "convolutions_backward.h"
+
+namespace densenet {
+
+template <>
+class Conv3x3Backward<Bf16> {
+ public:
+  Conv3x3Backward(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        strips_(block.extent, padded(block.width) + padded(block.growth), threads),
+        d_lines_(strips_, padded(block.growth)),
+        weights_(3, 3 * padded(block.growth), padded(block.width)),
+        d_tiles_(buffers<uint16_t>(threads, d_lines_.all_values(strips_.max_height))),
+        d_rows_(buffers<uint16_t>(threads, padded(block.growth) * d_row(strips_.max_height))),
+        tiles_(buffers<uint16_t>(threads, input_pixels(strips_.max_height) / 2 * pair_row())),
+        d_inputs_(buffers(threads, input_pixels(strips_.max_height) * kColumns)),
+        d_weights_(buffers(threads, weight_floats())) {}
+
+  void run(int layer, const float* features, const float* d_features, const Correction& correction,
+           const uint16_t* bottlenecks, const Affine& affine, const float* mean, uint16_t* d_relu,
+           std::vector<NormSums>& sums, float* d_conv2) {
+    const int growth = block_.growth, width = block_.width, wide = padded(width), rows = padded(growth);
+    const long stride = block_.stride(), image_width = block_.extent.width;
+    const float* weights = block_.layers[layer].conv2;
+    weights_.pack(3, 3 * rows, wide, threads_, [&](int line, int kx_g, int k) {  // the kernel turned by 180 degrees
+      const int kx = 2 - kx_g / rows, g = kx_g % rows;
+      return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + 2 - line) * 3 + kx] : 0.0f;
+    });
+    parallel(threads_, [&](int thread) {
+      const TileRegisters registers;
+      uint16_t *d_tile = d_tiles_[thread].get(), *d_transposed = d_rows_[thread].get(), *tile = tiles_[thread].get();
+      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_[thread].get();
+      std::fill_n(d_weights, weight_floats(), 0.0f);
+      const Range mine = share(strips_.count(), thread, threads_);
+      for (long strip = mine.begin; strip < mine.end; strip++) {
+        const int height = strips_.height(strip);
+        const long first = strips_.first_pixel(strip);
+        d_lines_.fill(strips_, strip, d_tile, [&](int y, int x, uint16_t* out) {
+          const long i = (first + y * image_width + x) * stride + block_.channels(layer);
+          for (int g = 0; g < growth; g += kLanes) {
+            const int lanes = growth - g;
+            const Vec d = load_first(d_features + i + g, lanes) + load(correction.constant.get() + g) +
+                          load(correction.slope.get() + g) * load_first(features + i + g, lanes);
+            Bf16::store_values(out + g, d, kLanes);
+          }
+        });
+        transpose(d_tile, rows, d_lines_.all_pixels(height), rows, d_transposed, d_row(height));
+        interleave_inputs(bottlenecks + first * wide, height, affine, tile);
+        for (int column = 0; column < wide; column += kColumns) {
+          const int columns = std::min(wide - column, kColumns);
+          const RightTiles inputs{tile + column * 2, pair_row(), kTile * pair_row(), 2 * kTile};
+          for (int tap = 0; tap < 9; tap++) {
+            const long offset = (2 - tap / 3) * d_lines_.pitch() + 2 - tap % 3;
+            multiply({d_transposed + offset, d_row(height), 0}, rows, inputs, columns, 1,
+                     input_pixels(height) / kTileDepth, d_weights + static_cast<long>(tap) * rows * wide + column, wide,
+                     true);
+          }
+        }
+        Prefetch ahead;
+        if (strip + 1 < mine.end) {
+          const long next = strips_.first_pixel(strip + 1), count = strips_.pixels(strip + 1), bytes = 4L * growth;
+          ahead.add(bottlenecks + next * wide, 1, count * wide * 2, 0);
+          ahead.add(features + next * stride + block_.channels(layer), count, bytes, 4 * stride);
+          ahead.add(d_features + next * stride + block_.channels(layer), count, bytes, 4 * stride);
+          ahead.start(tile_steps(d_lines_.pixels(height), wide));
+        }
+        for (int column = 0; column < wide; column += kColumns) {
+          const int columns = std::min(wide - column, kColumns);
+          multiply({d_tile, rows, d_lines_.line()}, d_lines_.pixels(height), weights_.tiles(column), columns, 3,
+                   weights_.depths(), d_inputs, kColumns, false, &ahead);
+          for (int j = 0; j < columns; j += kLanes) {
+            mask(d_inputs + j, column + j, height, bottlenecks + first * wide, affine, mean, d_relu + first * wide,
+                 sums[thread]);
+          }
+        }
+      }
+    });
+    reduce(d_weights_, weight_floats());
+    for (int g = 0; g < growth; g++) {
+      for (int k = 0; k < width; k++) {
+        for (int tap = 0; tap < 9; tap++) *d_conv2++ = d_weights_[0][(static_cast<size_t>(tap) * rows + g) * wide + k];
+      }
+    }
+  }
+
+ private:
+  static constexpr int kColumns = 2 * kTile;  // of a panel of inputs
+
+  // Pixels of the strip's own lines, those between the lines too, in whole tile depths.
+  long input_pixels(int height) const { return in_tile_depths(d_lines_.pixels(height)) * kTileDepth; }
+  long pair_row() const { return tile_stride(2L * padded(block_.width)); }
+  long d_row(int height) const { return tile_stride(d_lines_.all_pixels(height)); }
+  long weight_floats() const { return 9L * padded(block_.growth) * padded(block_.width); }
+
+  // relu(affine(bottlenecks)) of the strip's own lines, zero between them and behind them, pairs of pixels interleaved.
+  void interleave_inputs(const uint16_t* bottlenecks, int height, const Affine& affine, uint16_t* tile) const {
+    const int wide = padded(block_.width);
+    const long pitch = d_lines_.pitch(), pixels = d_lines_.pixels(height);
+    long flat = 0, column = 0;
+    const auto next = [&]() -> const uint16_t* {
+      const bool is_pixel = flat++ < pixels && column + 1 < pitch;
+      const uint16_t* pixel = is_pixel ? bottlenecks : nullptr;
+      column = column + 1 < pitch ? column + 1 : 0;
+      if (is_pixel) bottlenecks += wide;
+      return pixel;
+    };
+    for (long pair = 0; pair < input_pixels(height) / 2; pair++, tile += pair_row()) {
+      const uint16_t *first = next(), *second = next();
+      for (int k = 0; k < wide; k += kLanes) {
+        Bf16::interleave(tile + 2 * k, first ? normalised(first, affine, k) : Vec{},
+                         second ? normalised(second, affine, k) : Vec{});
+      }
+    }
+  }
+
+  // kLanes channels from k on of the strip's pixels x: d_relu = their gradients where the ReLU's input was positive,
+  // and their sums.
+  void mask(const float* d_inputs, int k, int height, const uint16_t* x, const Affine& affine, const float* mean,
+            uint16_t* d_relu, NormSums& sums) const {
+    const int wide = padded(block_.width);
+    const Vec scale = load(affine.scale.get() + k), offset = load(affine.offset.get() + k);
+    const Vec m = load_first(mean + k, block_.width - k);
+    Vec sum{}, centred{};
+    long i = k;
+    for (int y = 0; y < height; y++, d_inputs += d_lines_.pitch() * kColumns) {
+      for (int column = 0; column < block_.extent.width; column++, i += wide) {
+        const Vec value = load_values(x + i);
+        const Vec masked = where_positive(value * scale + offset, load(d_inputs + column * kColumns));
+        Bf16::store_values(d_relu + i, masked, kLanes);
+        sum += masked;
+        centred += masked * (value - m);
+      }
+    }
+    sums.add(k, sum, centred);
+  }
+
+  const DenseBlock& block_;
+  int threads_;
+  Strips strips_;
+  FlatLines d_lines_;
+  TileWeights weights_;
+  std::vector<Buffer<uint16_t>> d_tiles_, d_rows_, tiles_;
+  std::vector<Buffer<>> d_inputs_, d_weights_;
+};
+
+template <>
+class Conv1x1Backward<Bf16> {
+ public:
+  Conv1x1Backward(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        max_pixels_(largest_of_layers(block, threads, [](int, long pixels) { return pixels; })),
+        weights_(1, padded(block.width), padded(block.out_channels())),
+        d_tiles_(buffers<uint16_t>(threads, max_pixels_ * tile_stride(padded(block.width)))),
+        d_rows_(buffers<uint16_t>(threads, padded(block.width) * tile_stride(max_pixels_))),
+        tiles_(buffers<uint16_t>(threads, largest_of_layers(block, threads, [](int channels, long pixels) {
+          return pixels / 2 * tile_stride(2L * padded(channels));
+        }))),
+        d_inputs_(buffers(threads, static_cast<size_t>(kTileDepth) * padded(block.out_channels()))),
+        sums_(buffers(threads, 2L * padded(block.out_channels()))),
+        d_weights_(buffers(threads, static_cast<size_t>(padded(block.width)) * padded(block.out_channels()))) {
+    request_tiles();
+  }
+
+  void run(int layer, const float* features, const Affine& affine, const float* mean, const uint16_t* bottlenecks,
+           const uint16_t* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
+           float* d_to, long to_stride, std::vector<NormSums>& sums, float* d_conv1) {
+    const int channels = block_.channels(layer), columns = padded(channels), width = block_.width, wide = padded(width);
+    const float* weights = block_.layers[layer].conv1;
+    weights_.pack(1, wide, columns, threads_, [&](int, int k, int c) {
+      return k < width && c < channels ? weights[static_cast<long>(k) * channels + c] : 0.0f;
+    });
+    const Chunks chunks = tile_chunks(block_.extent.pixels(), channels, threads_);
+    const long stride = block_.stride(), pair_row = tile_stride(2L * columns), d_row = tile_stride(wide);
+    const long transposed_row = tile_stride(max_pixels_);
+    parallel(threads_, [&](int thread) {
+      const TileRegisters registers;
+      uint16_t *d_tile = d_tiles_[thread].get(), *d_transposed = d_rows_[thread].get(), *tile = tiles_[thread].get();
+      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_[thread].get();
+      std::fill_n(d_weights, static_cast<long>(wide) * columns, 0.0f);
+      const Range mine = share(chunks.count(), thread, threads_);
+      for (long chunk = mine.begin; chunk < mine.end; chunk++) {
+        const long first = chunks.first(chunk), pixels = chunks.length(chunk);
+        const long all_pixels = in_tile_depths(pixels) * kTileDepth;
+        for (long p = 0; p < all_pixels; p++) {
+          uint16_t* out = d_tile + p * d_row;
+          for (int k = 0; k < wide; k += kLanes) {
+            const long i = (first + p) * wide + k;
+            const Vec d = p < pixels ? load(affine2.scale.get() + k) * load_values(d_relu2 + i) +
+                                           (load(correction2.slope.get() + k) * load_values(bottlenecks + i) +
+                                            load(correction2.constant.get() + k))
+                                     : Vec{};
+            Bf16::store_values(out + k, d, kLanes);
+          }
+          if (wide % kTileDepth) Bf16::store_values(out + wide, Vec{}, kLanes);
+        }
+        transpose(d_tile, d_row, all_pixels, wide, d_transposed, transposed_row);
+        const float* x = features + first * stride;
+        for (long p = 0; p < all_pixels; p += 2) {
+          uint16_t* out = tile + p / 2 * pair_row;
+          for (int c = 0; c < columns; c += kLanes) {
+            Bf16::interleave(out + 2 * c, p < pixels ? normalised(x + p * stride, affine, c) : Vec{},
+                             p + 1 < pixels ? normalised(x + (p + 1) * stride, affine, c) : Vec{});
+          }
+        }
+        multiply({d_transposed, transposed_row, 0}, wide, {tile, pair_row, kTile * pair_row, 2 * kTile}, columns, 1,
+                 all_pixels / kTileDepth, d_weights, columns, true);
+        Prefetch ahead;
+        if (chunk + 1 < mine.end) {
+          const long next = chunks.first(chunk + 1), count = chunks.length(chunk + 1), bytes = 2L * wide;
+          ahead.add(features + next * stride, count, 4L * channels, 4 * stride);
+          ahead.add(d_from + next * stride, count, 4L * channels, 4 * stride);
+          ahead.add(d_relu2 + next * wide, 1, count * bytes, 0);
+          ahead.add(bottlenecks + next * wide, 1, count * bytes, 0);
+          ahead.start(tile_steps(pixels, columns));
+        }
+        float *sum = sums_[thread].get(), *centred = sum + columns;
+        std::fill_n(sum, 2 * columns, 0.0f);
+        for (long p = 0; p < pixels; p += kTileDepth) {
+          const long rows = std::min<long>(pixels - p, kTileDepth);
+          multiply({d_tile + p * d_row, d_row, 0}, rows, weights_.tiles(), columns, 1, weights_.depths(), d_inputs,
+                   columns, false, &ahead);
+          const long i = (first + p) * stride;
+          mask(d_inputs, rows, channels, features + i, affine, mean, d_from + i, d_to + (first + p) * to_stride,
+               to_stride, sum, centred);
+        }
+        for (int c = 0; c < columns; c += kLanes) sums[thread].add(c, load(sum + c), load(centred + c));
+      }
+    });
+    reduce(d_weights_, static_cast<long>(wide) * columns);
+    for (int k = 0; k < width; k++, d_conv1 += channels) {
+      std::copy_n(d_weights_[0].get() + static_cast<long>(k) * columns, channels, d_conv1);
+    }
+  }
+
+ private:
+  // Of `rows` pixels x: d_to = d_from + affine's scale * (d_inputs where the ReLU's input was positive), and what the
+  // latter sum up to.
+  void mask(const float* d_inputs, long rows, int channels, const float* x, const Affine& affine, const float* mean,
+            const float* d_from, float* d_to, long to_stride, float* sums, float* centred_sums) const {
+    const long stride = block_.stride(), columns = padded(channels);
+    const auto mask_rows = [&](long row, auto count) {
+      for (int c = 0; c < channels; c += kLanes) {
+        const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+        const Vec m = load_first(mean + c, channels - c);
+        Vec sum = load(sums + c), centred = load(centred_sums + c);
+        for (int i = 0; i < count; i++) {
+          const long at = (row + i) * stride + c;
+          const Vec value = load(x + at);
+          const Vec d = where_positive(value * scale + offset, load(d_inputs + (row + i) * columns + c));
+          sum += d;
+          centred += d * (value - m);
+          store(d_to + (row + i) * to_stride + c, load(d_from + at) + scale * d);
+        }
+        store(sums + c, sum);
+        store(centred_sums + c, centred);
+      }
+    };
+    constexpr int kTogether = 4;
+    long row = 0;
+    for (; row + kTogether <= rows; row += kTogether) mask_rows(row, std::integral_constant<int, kTogether>{});
+    for (; row < rows; row++) mask_rows(row, std::integral_constant<int, 1>{});
+  }
+
+  const DenseBlock& block_;
+  int threads_;
+  size_t max_pixels_;
+  TileWeights weights_;
+  std::vector<Buffer<uint16_t>> d_tiles_, d_rows_, tiles_;
+  std::vector<Buffer<>> d_inputs_, sums_, d_weights_;
+};
+
+}  // namespace densenet
+
+#endif

@@ -1,0 +1,319 @@
+// The backward passes through the convolutions of a dense layer, as products in vector registers.
+#pragma once
+
+#include "dense_block.h"
+#include "gemm.h"
+#include "parallel.h"
+#include "tiles.h"
+#include "winograd.h"
+
+namespace densenet {
+
+// Backward through conv2(relu(norm2(bottlenecks))).
+template <class Number>
+class Conv3x3Backward {
+  using Value = typename Number::Value;
+  static constexpr int kDepth = Number::kDepth;
+
+ public:
+  Conv3x3Backward(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        pairs_(pair_count(block.extent.width)),
+        // Of the bottlenecks and the gradients; transformed they are twice as many, as in the forward pass.
+        strips_(block.extent, padded(block.width) + block.growth, threads),
+        tiles_(buffers<Value>(threads, kProducts * tile_plane())),
+        d_tiles_(buffers<Value>(threads, kProducts * d_plane() + kDepth)),
+        d_steps_(buffers<Value>(threads, kDepth > 1 ? kProducts * d_steps_plane() : 0)),
+        d_inputs_(buffers(threads, kProducts * d_inputs_plane())),
+        d_weights_(buffers(threads, weight_floats())) {
+    for (int i = 0; i < kProducts; i++) weights_.emplace_back(3, block.growth, padded(block.width));
+  }
+
+  // d_features (P, stride) and, for what later normalisations add to it, correction * features. Out: d_relu
+  // (P, padded(width)), the gradient of norm2's output, its sums of each thread, and d_conv2.
+  void run(int layer, const float* features, const float* d_features, const Correction& correction,
+           const Value* bottlenecks, const Affine& affine, const float* mean, Value* d_relu,
+           std::vector<NormSums>& sums, float* d_conv2) {
+    const int growth = block_.growth, width = block_.width, wide = padded(width), image_width = block_.extent.width;
+    const float* weights = block_.layers[layer].conv2;
+    for (int i = 0; i < kProducts; i++) {  // the lines of the kernel from the last to the first
+      weights_[i].pack(3, growth, wide, threads_, [&](int line, int g, int k) {
+        const long tap = ((static_cast<long>(g) * width + k) * 3 + 2 - line) * 3;
+        return k < width ? transform_weights(weights + tap, i) : 0.0f;
+      });
+    }
+    parallel(threads_, [&](int thread) {
+      Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
+      float *d_weights = d_weights_[thread].get(), *d_inputs = d_inputs_[thread].get();
+      std::fill_n(d_weights, weight_floats(), 0.0f);
+      const Range mine = share(strips_.count(), thread, threads_);
+      for (long strip = mine.begin; strip < mine.end; strip++) {
+        const int height = strips_.height(strip);
+        fill_tile(bottlenecks, strip, affine, tile);
+        const auto gradient = [&](int y, int x, int g) {
+          const long pixel = strips_.first_pixel(strip) + y * image_width + x;
+          const long i = pixel * block_.stride() + block_.channels(layer) + g;
+          const int lanes = growth - g;
+          return load_first(d_features + i, lanes) + load(correction.constant.get() + g) +
+                 load(correction.slope.get() + g) * load_first(features + i, lanes);
+        };
+        const auto d_products = [&](int y, int pair, int g) {
+          const int x = 2 * pair;
+          return gradients_of_products(gradient(y, x, g), x + 1 < image_width ? gradient(y, x + 1, g) : Vec{});
+        };
+        fill_gradient_tile(strip, d_products, d_tile);
+        const Value* d_steps = kDepth > 1 ? d_steps_[thread].get() : d_tile + d_line();
+        if constexpr (kDepth > 1) interleave_gradients(height, d_products, d_steps_[thread].get());
+        for (int i = 0; i < kProducts; i++) {
+          for (int ky = 0; ky < 3; ky++) {
+            const Pixels<Number> d_pixels{d_steps + i * d_steps_plane(), d_step(), d_steps_line()};
+            const Pixels<Number> inputs{tile + i * tile_plane() + ky * tile_line(), 1L * wide * kDepth, tile_line()};
+            accumulate<Number>(d_pixels, growth, inputs, wide, steps<Number>(pairs_), height,
+                               d_weights + (3L * i + ky) * growth * wide);
+          }
+        }
+        Prefetch ahead;
+        if (strip + 1 < mine.end) {
+          const long next = strips_.first_pixel(strip + 1), count = strips_.pixels(strip + 1), bytes = 4L * growth;
+          ahead.add(bottlenecks + next * wide, 1, count * wide * static_cast<long>(sizeof(Value)), 0);
+          ahead.add(features + next * block_.stride() + block_.channels(layer), count, bytes, 4L * block_.stride());
+          ahead.add(d_features + next * block_.stride() + block_.channels(layer), count, bytes, 4L * block_.stride());
+          ahead.start(kProducts * height * tile_count(pairs_, wide));
+        }
+        for (int panel = 0; panel < weights_[0].count(); panel++) {
+          const int column = weights_[0].first_column(panel), lanes = weights_[0].vectors(panel) * kLanes;
+          for (int y = 0; y < height; y++) {
+            for (int i = 0; i < kProducts; i++) {
+              multiply(d_tile + i * d_plane() + y * d_line(), growth, d_line(), pairs_, weights_[i], panel,
+                       d_inputs + i * d_inputs_plane(), lanes, &ahead);
+            }
+            const long first = (strips_.first_pixel(strip) + static_cast<long>(y) * image_width) * wide;
+            mask(d_inputs, column, lanes, bottlenecks + first, affine, mean, d_relu + first, sums[thread]);
+          }
+        }
+      }
+    });
+    reduce(d_weights_, weight_floats());
+    for (int g = 0; g < growth; g++) {
+      for (int k = 0; k < width; k++) {
+        for (int ky = 0; ky < 3; ky++, d_conv2 += 3) {
+          float d[kProducts];
+          for (int i = 0; i < kProducts; i++) d[i] = d_weights_[0][((3L * i + ky) * growth + g) * wide + k];
+          transform_weights_back(d, d_conv2);
+        }
+      }
+    }
+  }
+
+ private:
+  // Of a tile (kProducts, height + 2, steps of pairs, padded(width), kDepth): relu(affine(bottlenecks)), transformed.
+  long tile_line() const { return static_cast<long>(steps<Number>(pairs_)) * kDepth * padded(block_.width); }
+  long tile_plane() const { return (strips_.max_height + 2) * tile_line(); }
+  // Of a tile (kProducts, height + 2, pairs, growth): gradients of the products of inputs and weights.
+  long d_line() const { return static_cast<long>(pairs_) * block_.growth; }
+  long d_plane() const { return (strips_.max_height + 2) * d_line(); }
+  // The same inside of the strip as operand of `accumulate`, which for one value a step is the tile itself.
+  long d_step() const { return kDepth == 1 ? block_.growth : static_cast<long>(padded(block_.growth)) * kDepth; }
+  long d_steps_line() const { return kDepth == 1 ? d_line() : steps<Number>(pairs_) * d_step(); }
+  long d_steps_plane() const { return kDepth == 1 ? d_plane() : strips_.max_height * d_steps_line(); }
+  // Of (kProducts, pairs, columns of a panel): gradients of a line of transformed inputs.
+  long d_inputs_plane() const { return static_cast<long>(pairs_) * kMaxVectors * kLanes; }
+  long weight_floats() const { return 3L * kProducts * block_.growth * padded(block_.width); }
+
+  // The transform of relu(affine(bottlenecks)) around the lines of a strip, zero outside of the image, with kDepth
+  // pairs interleaved.
+  void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, Value* tile) const {
+    const int wide = padded(block_.width);
+    Products before{};
+    const auto emit = [&](Value* line, int pair, int k, const Products& inputs) {
+      const bool is_first = pair % kDepth == 0;
+      if (kDepth > 1 && is_first && pair + 1 < pairs_) {
+        before = inputs;
+        return;
+      }
+      Value* out = line + (static_cast<long>(pair / kDepth) * wide + k) * kDepth;
+      for (int i = 0; i < kProducts; i++) {
+        const Vec second = is_first ? Vec{} : inputs.of[i];
+        Number::interleave(out + i * tile_plane(), is_first ? inputs.of[i] : before.of[i], second);
+      }
+    };
+    transform_strip<Number>(bottlenecks, wide, affine, strips_, strip, tile, {tile_line(), tile_plane()}, emit);
+  }
+
+  // d_products(y, pair, g) around a strip, zero outside of the image. The value behind the tile's end may be read, for
+  // a weight of zero.
+  template <class ProductsAt>
+  void fill_gradient_tile(long strip, const ProductsAt& d_products, Value* d_tile) const {
+    const int growth = block_.growth, first = strips_.first(strip);
+    std::fill_n(d_tile + kProducts * d_plane(), kDepth, Number::from(0.0f));
+    for (int y = -1; y <= strips_.height(strip); y++, d_tile += d_line()) {
+      const bool is_inside = first + y >= 0 && first + y < block_.extent.height;
+      for (int pair = 0; pair < pairs_; pair++) {
+        for (int g = 0; g < growth; g += kLanes) {
+          const Products d = is_inside ? d_products(y, pair, g) : Products{};
+          for (int i = 0; i < kProducts; i++) {
+            Number::store_values(d_tile + i * d_plane() + static_cast<long>(pair) * growth + g, d.of[i], growth - g);
+          }
+        }
+      }
+    }
+  }
+
+  // d_products(y, pair, g) inside of a strip, kDepth pairs interleaved.
+  template <class ProductsAt>
+  void interleave_gradients(int height, const ProductsAt& d_products, Value* d_steps) const {
+    for (int y = 0; y < height; y++, d_steps += d_steps_line()) {
+      in_steps<Number>(
+          pairs_, block_.growth, [&](long pair, int g) { return d_products(y, static_cast<int>(pair), g); },
+          [&](long step, int g, const Products& first, const Products& second) {
+            Value* out = d_steps + step * d_step() + g * kDepth;
+            for (int i = 0; i < kProducts; i++) {
+              Number::interleave(out + i * d_steps_plane(), first.of[i], second.of[i]);
+            }
+          });
+    }
+  }
+
+  // One line of pixels, `lanes` channels of them from `column` on: from the gradients of the transformed inputs those
+  // of the inputs, d_relu = these where the ReLU's input was positive, and their sums.
+  void mask(const float* d_inputs, int column, int lanes, const Value* x, const Affine& affine, const float* mean,
+            Value* d_relu, NormSums& sums) const {
+    const int wide = padded(block_.width);
+    for (int j = 0; j < lanes; j += kLanes) {
+      const int k = column + j;
+      const Vec scale = load(affine.scale.get() + k), offset = load(affine.offset.get() + k);
+      const Vec m = load_first(mean + k, block_.width - k);
+      Vec sum{}, centred{};
+      const auto add = [&](int p, Vec d) {
+        const Vec value = load_values(x + static_cast<long>(p) * wide + k);
+        const Vec masked = where_positive(value * scale + offset, d);
+        Number::store_values(d_relu + static_cast<long>(p) * wide + k, masked, kLanes);
+        sum += masked;
+        centred += masked * (value - m);
+      };
+      Vec before{};
+      for (int pair = 0; pair < pairs_; pair++) {
+        const float* at = d_inputs + static_cast<long>(pair) * lanes + j;
+        Products d;
+        for (int i = 0; i < kProducts; i++) d.of[i] = load(at + i * d_inputs_plane());
+        Vec even, odd;
+        transform_back(d, before, pair + 1 < pairs_ ? load(at + lanes) : Vec{}, even, odd);
+        add(2 * pair, even);
+        if (2 * pair + 1 < block_.extent.width) add(2 * pair + 1, odd);
+        before = d.of[3];
+      }
+      sums.add(k, sum, centred);
+    }
+  }
+
+  const DenseBlock& block_;
+  int threads_, pairs_;
+  Strips strips_;
+  std::vector<Panels<Number>> weights_;
+  std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
+  std::vector<Buffer<>> d_inputs_, d_weights_;
+};
+
+// Backward through conv1(relu(norm1(features))).
+template <class Number>
+class Conv1x1Backward {
+  using Value = typename Number::Value;
+  static constexpr int kDepth = Number::kDepth;
+
+ public:
+  Conv1x1Backward(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        weights_(1, block.width, padded(block.out_channels())),
+        tiles_(buffers<Value>(threads, Chunks::scratch_values(block.out_channels()))),
+        d_tiles_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
+        d_steps_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
+        panels_(buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes)),
+        d_weights_(buffers(threads, static_cast<size_t>(block.out_channels()) * padded(block.width))) {}
+
+  // d_relu2: of norm2's output; its gradient of the bottlenecks is affine2.scale * d_relu2 + correction2 of them.
+  // d_to (P, to_stride) = d_from (P, stride) + the gradient of this layer's input, in the input's channels.
+  void run(int layer, const float* features, const Affine& affine, const float* mean, const Value* bottlenecks,
+           const Value* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
+           float* d_to, long to_stride, std::vector<NormSums>& sums, float* d_conv1) {
+    const int channels = block_.channels(layer), width = block_.width, wide = padded(width);
+    const float* weights = block_.layers[layer].conv1;
+    weights_.pack(1, width, padded(channels), threads_, [&](int, int k, int c) {
+      return c < channels ? weights[static_cast<long>(k) * channels + c] : 0.0f;
+    });
+    const Chunks chunks(block_.extent.pixels(), channels, threads_);
+    const long stride = block_.stride(), tile_step = scratch_stride(channels) * kDepth;
+    const long d_stride = scratch_stride(width);
+    parallel(threads_, [&](int thread) {
+      Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
+      float *panel_d = panels_[thread].get(), *d_weights = d_weights_[thread].get();
+      std::fill(d_weights, d_weights + static_cast<long>(channels) * wide, 0.0f);
+      const Range mine = share(chunks.count(), thread, threads_);
+      for (long chunk = mine.begin; chunk < mine.end; chunk++) {
+        const long first = chunks.first(chunk), rows = chunks.length(chunk);
+        const auto input = [&](long p, int c) { return normalised(features + (first + p) * stride, affine, c); };
+        interleave_pixels<Number>(rows, padded(channels), input, tile, tile_step);
+        const auto gradient = [&](long p, int k) {
+          const long i = (first + p) * wide + k;
+          return load(affine2.scale.get() + k) * load_values(d_relu2 + i) +
+                 (load(correction2.slope.get() + k) * load_values(bottlenecks + i) +
+                  load(correction2.constant.get() + k));
+        };
+        for (long p = 0; p < rows; p++) {
+          for (int k = 0; k < wide; k += kLanes) {
+            Number::store_values(d_tile + p * d_stride + k, gradient(p, k), kLanes);
+          }
+        }
+        const Value* d_steps = d_tile;
+        if (kDepth > 1) {
+          interleave_pixels<Number>(rows, wide, gradient, d_steps_[thread].get(), d_stride * kDepth);
+          d_steps = d_steps_[thread].get();
+        }
+        accumulate<Number>({tile, tile_step, 0}, channels, {d_steps, d_stride * kDepth, 0}, wide,
+                           steps<Number>(rows), 1, d_weights);
+        Prefetch ahead;
+        if (chunk + 1 < mine.end) {
+          const long next = chunks.first(chunk + 1), count = chunks.length(chunk + 1), bytes = sizeof(Value) * wide;
+          ahead.add(features + next * stride, count, 4L * channels, 4 * stride);
+          ahead.add(d_from + next * stride, count, 4L * channels, 4 * stride);
+          ahead.add(d_relu2 + next * wide, 1, count * bytes, 0);
+          ahead.add(bottlenecks + next * wide, 1, count * bytes, 0);
+          ahead.start(tile_count(rows, padded(channels)));
+        }
+        for (int panel = 0; panel < weights_.count(); panel++) {
+          const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
+          multiply(d_tile, d_stride, 0, static_cast<int>(rows), weights_, panel, panel_d, lanes, &ahead);
+          for (int j = 0; j < lanes; j += kLanes) {
+            const int c = column + j;
+            const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+            const Vec m = load_first(mean + c, channels - c);
+            Vec sum{}, centred{};
+            for (long p = 0; p < rows; p++) {
+              const long i = (first + p) * stride + c;
+              const Vec value = load(features + i);
+              const Vec d = where_positive(value * scale + offset, load(panel_d + p * lanes + j));
+              sum += d;
+              centred += d * (value - m);
+              store(d_to + (first + p) * to_stride + c, load(d_from + i) + scale * d);
+            }
+            sums[thread].add(c, sum, centred);
+          }
+        }
+      }
+    });
+    reduce(d_weights_, static_cast<long>(channels) * wide);
+    for (int k = 0; k < width; k++) {
+      for (int c = 0; c < channels; c++) *d_conv1++ = d_weights_[0][static_cast<size_t>(c) * wide + k];
+    }
+  }
+
+ private:
+  const DenseBlock& block_;
+  int threads_;
+  Panels<Number> weights_;
+  std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
+  std::vector<Buffer<>> panels_, d_weights_;
+};
+
+}  // namespace densenet
