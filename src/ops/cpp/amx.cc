@@ -61,14 +61,16 @@ void multiply_tiles(const LeftTiles& a, const RightTiles& b, int taps, long dept
   } else {
     for_each_sum([](auto i, float*) { clear_tile<i>(); });
   }
-  const uint16_t* right = b.data;
+  // Copies: the tiles' instructions tell the compiler that all memory may have changed.
+  const uint16_t *lefts = a.data, *right = b.data;
+  const long left_row = a.row, left_tap = a.tap, right_row = b.row, right_depth = b.depth, right_column = b.column;
   for (int tap = 0; tap < taps; tap++) {
-    const uint16_t* left = a.data + tap * a.tap;
-    for (long depth = 0; depth < depths; depth++, left += kTileDepth, right += b.depth) {
-      for_each<COLUMNS>([&](auto c) { load_tile<kLastRight - c>(right + c * b.column, b.row * kValueBytes); });
+    const uint16_t* left = lefts + tap * left_tap;
+    for (long depth = 0; depth < depths; depth++, left += kTileDepth, right += right_depth) {
+      for_each<COLUMNS>([&](auto c) { load_tile<kLastRight - c>(right + c * right_column, right_row * kValueBytes); });
       for_each<ROWS>([&](auto r) {
         constexpr int kRow = r, kA = kLeft + kRow % kLefts;
-        load_tile<kA>(left + kRow * kTile * a.row, a.row * kValueBytes);
+        load_tile<kA>(left + kRow * kTile * left_row, left_row * kValueBytes);
         for_each<COLUMNS>([](auto c) { add_product<kRow * COLUMNS + c, kA, kLastRight - c>(); });
       });
     }
@@ -107,13 +109,12 @@ TileRegisters::TileRegisters() {
 TileRegisters::~TileRegisters() { asm volatile("tilerelease"); }
 
 void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, int taps, long depths, float* sums,
-              long sums_row, bool is_added, Prefetch* ahead) {
+              long sums_row, bool is_added) {
   const long row_tiles = in_tiles(rows), column_tiles = in_tiles(columns);
   for (long column = 0; column < column_tiles; column += 2) {
     const bool is_alone = column + 1 == column_tiles;
     const RightTiles right{b.data + column * b.column, b.row, b.depth, b.column};
     for (long row = 0; row < row_tiles; row += is_alone ? 4 : 2) {
-      if (ahead) ahead->step();
       const LeftTiles left{a.data + row * kTile * a.row, a.row, a.tap};
       const long left_over = row_tiles - row;
       const MultiplyTiles tiles = is_alone ? kOneColumn[std::min(left_over, 4L) - 1] : kTwoColumns[std::min(left_over, 2L) - 1];

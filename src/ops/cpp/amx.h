@@ -8,8 +8,8 @@
 
 #include <cstdint>
 
-#include "gemm.h"
 #include "layout.h"
+#include "number.h"
 #include "parallel.h"
 
 namespace densenet {
@@ -52,10 +52,7 @@ struct RightTiles {
 // sums[i * sums_row + j] = sum over t < taps, k < depths * kTileDepth of a[t][i][k] * b[t][k][j], in whole tiles:
 // `rows` and `columns` are rounded up to multiples of kTile. is_added: to what the sums are.
 void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, int taps, long depths, float* sums,
-              long sums_row, bool is_added, Prefetch* ahead = nullptr);
-
-// Calls of `ahead` that such a product makes, about.
-inline long tile_steps(long rows, long columns) { return in_tiles(rows) * in_tiles(columns) / 4 + 1; }
+              long sums_row, bool is_added);
 
 // Right operand (taps, depth, columns) packed tile by tile; what the depth lacks to whole tiles is zero.
 class TileWeights {

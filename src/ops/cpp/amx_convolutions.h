@@ -83,21 +83,21 @@ class Conv1x1<Bf16> {
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
         normalise_tiles(features + first * stride, stride, rows, channels, affine, tile, row);
-        Prefetch ahead;
-        if (chunk + 1 < mine.end) {
-          ahead.add(features + chunks.first(chunk + 1) * stride, chunks.length(chunk + 1), 4L * channels, 4 * stride);
-          ahead.start(tile_steps(rows, wide));
-        }
-        multiply({tile, row, 0}, rows, weights_.tiles(), wide, 1, weights_.depths(), products, wide, false, &ahead);
+        multiply({tile, row, 0}, rows, weights_.tiles(), wide, 1, weights_.depths(), products, wide, false);
         if (moments) (*moments)[thread].add(products, wide, rows, 0, wide);
-        for (long i = 0; i < rows * wide; i += kLanes) {
-          Bf16::store_values(bottlenecks + first * wide + i, load(products + i), kLanes);
-        }
+        stream_values(products, rows * wide, bottlenecks + first * wide);
       }
     });
   }
 
  private:
+  // `count` floats, a multiple of kLanes, as bfloat16.
+  static void stream_values(const float* from, long count, uint16_t* to) {
+    long i = 0;
+    for (; i + 2 * kLanes <= count; i += 2 * kLanes) Bf16::stream_values(to + i, load(from + i), load(from + i + kLanes));
+    if (i < count) Bf16::store_values(to + i, load(from + i), kLanes);
+  }
+
   const DenseBlock& block_;
   int threads_;
   TileWeights weights_;
@@ -167,20 +167,15 @@ class Conv3x3<Bf16> {
           const uint16_t* in = bottlenecks + (first + y * image_width + x) * wide;
           for (int k = 0; k < wide; k += kLanes) Bf16::store_values(out + k, normalised(in, affine, k), kLanes);
         });
-        Prefetch ahead;
-        if (strip + 1 < mine.end) {
-          ahead.add(bottlenecks + strips_.first_pixel(strip + 1) * wide, 1, strips_.pixels(strip + 1) * wide * 2, 0);
-          ahead.start(tile_steps(lines_.pixels(height), columns));
-        }
         multiply({tile, wide, lines_.line()}, lines_.pixels(height), weights_.tiles(), columns, 3, weights_.depths(),
-                 products, columns, false, &ahead);
+                 products, columns, false);
         for (int y = 1; y < height; y++) {  // leave out what is between the lines
           std::memmove(products + y * image_width * columns, products + lines_.pixels(y) * columns,
                        sizeof(float) * image_width * columns);
         }
         if (moments) (*moments)[thread].add(products, columns, pixels, 0, columns);
         float* out = features + first * stride + block_.channels(layer);
-        for (long p = 0; p < pixels; p++) std::memcpy(out + p * stride, products + p * columns, sizeof(float) * growth);
+        for (long p = 0; p < pixels; p++) stream_floats(products + p * columns, growth, out + p * stride);
       }
     });
   }

@@ -66,22 +66,12 @@ class Conv3x3Backward<Bf16> {
                      true);
           }
         }
-        Prefetch ahead;
-        if (strip + 1 < mine.end) {
-          const long next = strips_.first_pixel(strip + 1), count = strips_.pixels(strip + 1), bytes = 4L * growth;
-          ahead.add(bottlenecks + next * wide, 1, count * wide * 2, 0);
-          ahead.add(features + next * stride + block_.channels(layer), count, bytes, 4 * stride);
-          ahead.add(d_features + next * stride + block_.channels(layer), count, bytes, 4 * stride);
-          ahead.start(tile_steps(d_lines_.pixels(height), wide));
-        }
         for (int column = 0; column < wide; column += kColumns) {
           const int columns = std::min(wide - column, kColumns);
           multiply({d_tile, rows, d_lines_.line()}, d_lines_.pixels(height), weights_.tiles(column), columns, 3,
-                   weights_.depths(), d_inputs, kColumns, false, &ahead);
-          for (int j = 0; j < columns; j += kLanes) {
-            mask(d_inputs + j, column + j, height, bottlenecks + first * wide, affine, mean, d_relu + first * wide,
-                 sums[thread]);
-          }
+                   weights_.depths(), d_inputs, kColumns, false);
+          mask(d_inputs, column, columns, height, bottlenecks + first * wide, affine, mean, d_relu + first * wide,
+               sums[thread]);
         }
       }
     });
@@ -123,25 +113,36 @@ class Conv3x3Backward<Bf16> {
     }
   }
 
-  // kLanes channels from k on of the strip's pixels x: d_relu = their gradients where the ReLU's input was positive,
+  // `columns` channels from k on of the strip's pixels x: d_relu = their gradients where the ReLU's input was positive,
   // and their sums.
-  void mask(const float* d_inputs, int k, int height, const uint16_t* x, const Affine& affine, const float* mean,
-            uint16_t* d_relu, NormSums& sums) const {
+  void mask(const float* d_inputs, int k, int columns, int height, const uint16_t* x, const Affine& affine,
+            const float* mean, uint16_t* d_relu, NormSums& sums) const {
     const int wide = padded(block_.width);
-    const Vec scale = load(affine.scale.get() + k), offset = load(affine.offset.get() + k);
-    const Vec m = load_first(mean + k, block_.width - k);
-    Vec sum{}, centred{};
+    Vec scale[2], offset[2], m[2], sum[2] = {}, centred[2] = {};
+    for (int j = 0; j < columns / kLanes; j++) {
+      scale[j] = load(affine.scale.get() + k + j * kLanes), offset[j] = load(affine.offset.get() + k + j * kLanes);
+      m[j] = load_first(mean + k + j * kLanes, block_.width - k - j * kLanes);
+    }
+    const auto masked = [&](int j, long i, const float* d_input) {
+      const Vec value = load_values(x + i + j * kLanes);
+      const Vec d = where_positive(value * scale[j] + offset[j], load(d_input + j * kLanes));
+      sum[j] += d;
+      centred[j] += d * (value - m[j]);
+      return d;
+    };
     long i = k;
     for (int y = 0; y < height; y++, d_inputs += d_lines_.pitch() * kColumns) {
       for (int column = 0; column < block_.extent.width; column++, i += wide) {
-        const Vec value = load_values(x + i);
-        const Vec masked = where_positive(value * scale + offset, load(d_inputs + column * kColumns));
-        Bf16::store_values(d_relu + i, masked, kLanes);
-        sum += masked;
-        centred += masked * (value - m);
+        const float* d_input = d_inputs + column * kColumns;
+        if (columns == kColumns) {
+          const Vec first = masked(0, i, d_input);
+          Bf16::stream_values(d_relu + i, first, masked(1, i, d_input));
+        } else {
+          Bf16::store_values(d_relu + i, masked(0, i, d_input), kLanes);
+        }
       }
     }
-    sums.add(k, sum, centred);
+    for (int j = 0; j < columns / kLanes; j++) sums.add(k + j * kLanes, sum[j], centred[j]);
   }
 
   const DenseBlock& block_;
@@ -215,21 +216,12 @@ class Conv1x1Backward<Bf16> {
         }
         multiply({d_transposed, transposed_row, 0}, wide, {tile, pair_row, kTile * pair_row, 2 * kTile}, columns, 1,
                  all_pixels / kTileDepth, d_weights, columns, true);
-        Prefetch ahead;
-        if (chunk + 1 < mine.end) {
-          const long next = chunks.first(chunk + 1), count = chunks.length(chunk + 1), bytes = 2L * wide;
-          ahead.add(features + next * stride, count, 4L * channels, 4 * stride);
-          ahead.add(d_from + next * stride, count, 4L * channels, 4 * stride);
-          ahead.add(d_relu2 + next * wide, 1, count * bytes, 0);
-          ahead.add(bottlenecks + next * wide, 1, count * bytes, 0);
-          ahead.start(tile_steps(pixels, columns));
-        }
         float *sum = sums_[thread].get(), *centred = sum + columns;
         std::fill_n(sum, 2 * columns, 0.0f);
         for (long p = 0; p < pixels; p += kTileDepth) {
           const long rows = std::min<long>(pixels - p, kTileDepth);
           multiply({d_tile + p * d_row, d_row, 0}, rows, weights_.tiles(), columns, 1, weights_.depths(), d_inputs,
-                   columns, false, &ahead);
+                   columns, false);
           const long i = (first + p) * stride;
           mask(d_inputs, rows, channels, features + i, affine, mean, d_from + i, d_to + (first + p) * to_stride,
                to_stride, sum, centred);

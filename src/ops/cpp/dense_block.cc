@@ -1,7 +1,5 @@
 #include "dense_block.h"
 
-#include <cstring>
-
 #include "amx_convolutions.h"
 #include "convolutions.h"
 #include "parallel.h"
@@ -16,7 +14,7 @@ void copy_input(const DenseBlock& block, int threads, const float* x, float* fea
   parallel(threads, [&](int thread) {
     const Range pixels = share(block.extent.pixels(), thread, threads);
     for (long p = pixels.begin; p < pixels.end; p++) {
-      std::memcpy(features + p * stride, x + p * x_stride, sizeof(float) * block.in_channels);
+      stream_floats(x + p * x_stride, block.in_channels, features + p * stride);
       std::fill(features + p * stride + block.out_channels(), features + (p + 1) * stride, 0.0f);
     }
   });

@@ -49,20 +49,18 @@ struct Bf16 {
     _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << count) - 1), (__m256i)_mm512_cvtneps_pbh(v));
   }
   // All of `first`, then all of `second`.
-  static void store_values(Value* p, Vec first, Vec second) {
-    const __m512bh values = _mm512_cvtne2ps_pbh(second, first);
-    std::memcpy(p, &values, sizeof values);
-  }
+  static void store_values(Value* p, Vec first, Vec second) { store(reinterpret_cast<float*>(p), both(first, second)); }
+  static void stream_values(Value* p, Vec first, Vec second) { stream(p, both(first, second)); }
   // The values of two pixels: first's and second's alternate.
   static void interleave(Value* p, Vec first, Vec second) {
-    const Words pairs = widen(first) | widen(second) << 16;
+    alignas(64) static constexpr Value kOrder[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                   8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i pairs = _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), (__m512i)both(first, second));
     std::memcpy(p, &pairs, sizeof pairs);
   }
 
  private:
-  typedef Value Halves __attribute__((vector_size(2 * kLanes)));
-  typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
-  static Words widen(Vec v) { return __builtin_convertvector((Halves)_mm512_cvtneps_pbh(v), Words); }
+  static Vec both(Vec first, Vec second) { return (Vec)_mm512_cvtne2ps_pbh(second, first); }
 };
 #endif
 

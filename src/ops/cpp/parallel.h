@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "layout.h"
+#include "simd.h"
 
 #ifdef DENSENET_STD_THREADS  // the thread sanitizer does not see OpenMP's barriers
 #include <thread>
@@ -28,7 +29,11 @@ inline Range share(long total, int thread, int threads) {
 
 // Calls work(thread) once for each thread number below `threads`, side by side, and waits. `work` must not throw.
 template <class Work>
-void parallel(int threads, const Work& work) {
+void parallel(int threads, const Work& share_of) {
+  const auto work = [&](int thread) {
+    share_of(thread);
+    finish_streams();
+  };
 #ifdef DENSENET_STD_THREADS
   std::vector<std::thread> others;
   for (int t = 1; t < threads; t++) others.emplace_back([&work, t] { work(t); });

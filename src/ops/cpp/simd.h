@@ -49,6 +49,28 @@ inline void store_first(float* p, Vec v, int count) {
 #endif
 }
 
+// Stores what is not soon read again. A whole cache line goes past the caches, which would read it from memory first.
+// `parallel` waits for these stores.
+inline void stream(void* p, Vec v) {
+#if defined(__AVX512F__)
+  if (reinterpret_cast<uintptr_t>(p) % sizeof v == 0) return _mm512_stream_ps(static_cast<float*>(p), v);
+#endif
+  std::memcpy(p, &v, sizeof v);
+}
+
+// `count` floats.
+inline void stream_floats(const float* from, long count, float* to) {
+  long i = 0;
+  for (; i + kLanes <= count; i += kLanes) stream(to + i, load(from + i));
+  std::memcpy(to + i, from + i, sizeof(float) * (count - i));
+}
+
+inline void finish_streams() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 // max(v, 0); NaN stays NaN, so that a diverging training shows.
 inline Vec relu(Vec v) { return v < 0.0f ? Vec{} : v; }
 
