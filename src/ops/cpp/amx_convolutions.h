@@ -23,6 +23,10 @@ inline Chunks tile_chunks(long pixels, int channels, int threads) {
   return Chunks(pixels, in_tile_depths((pixels + count - 1) / count) * kTileDepth);
 }
 
+// Asks for the cache line of the pixel that comes four later: of short rows that lie apart the processor itself fetches
+// too little ahead.
+inline void fetch_ahead(const float* x, long stride) { __builtin_prefetch(x + 4 * stride, 0, 2); }
+
 // The largest of value(channels, pixels of a chunk) over the layers of a block.
 template <class Value>
 size_t largest_of_layers(const DenseBlock& block, int threads, const Value& value) {
@@ -44,6 +48,8 @@ inline void normalise_tiles(const float* x, long x_stride, long rows, int channe
   };
   for (long row = 0; row < rows; row++, x += x_stride, out += out_stride) {
     for (int c = 0; c < whole; c += kTileDepth) {
+      fetch_ahead(x + c, x_stride);
+      fetch_ahead(x + c + kLanes, x_stride);
       Bf16::store_values(out + c, normalised(x, affine, c), normalised(x, affine, c + kLanes));
     }
     if (whole < channels) Bf16::store_values(out + whole, first_of(whole), first_of(whole + kLanes));

@@ -210,6 +210,8 @@ class Conv1x1Backward<Bf16> {
         for (long p = 0; p < all_pixels; p += 2) {
           uint16_t* out = tile + p / 2 * pair_row;
           for (int c = 0; c < columns; c += kLanes) {
+            fetch_ahead(x + p * stride + c, stride);
+            fetch_ahead(x + (p + 1) * stride + c, stride);
             Bf16::interleave(out + 2 * c, p < pixels ? normalised(x + p * stride, affine, c) : Vec{},
                              p + 1 < pixels ? normalised(x + (p + 1) * stride, affine, c) : Vec{});
           }
@@ -248,6 +250,7 @@ class Conv1x1Backward<Bf16> {
         Vec sum = load(sums + c), centred = load(centred_sums + c);
         for (int i = 0; i < count; i++) {
           const long at = (row + i) * stride + c;
+          fetch_ahead(d_from + at, stride);
           const Vec value = load(x + at);
           const Vec d = where_positive(value * scale + offset, load(d_inputs + (row + i) * columns + c));
           sum += d;
