@@ -1,8 +1,9 @@
 """The parts of a DenseNet as single operators on a CPU: cells around the functions of cpp/operators.cc.
 
-A feature map between them is channels last, (N, H, W, stride) float32, with `pixel_stride(C)` floats a pixel of which
-the first C count, and goes with its statistics (2, C): mean and biased variance over N, H and W. The statistics are an
-output like any other: what the normalisations that read a feature owe to its mean and variance is *their* gradient.
+A feature map between them is channels last, (N, H, W, stride) float32, with `pixel_stride(C)` floats from one pixel's C
+channels to the next, and goes with its statistics (2, C): mean and biased variance over N, H and W. It starts at a
+cache line of its tensor, which its last value tells (kMark in cpp/layout.h). The statistics are an output like any
+other: what the normalisations that read a feature owe to its mean and variance is *their* gradient.
 
 Each cell takes the parameters of the plain network's cells. In training (`self.training`) it updates the running
 statistics in place; else it uses them, and has no gradients.
@@ -12,13 +13,14 @@ import mindspore as ms
 from mindspore import nn, ops
 
 _LINE = 16  # floats in a cache line
+_SPARE_PIXELS = 4  # so that the bottlenecks may start later in their tensor, see kMark in cpp/layout.h
 # A primitive: the function ops.zeros_like does not compile inside a bprop.
 _zeros_like = ops.ZerosLike()
 
 
 def pixel_stride(channels: int) -> int:
     """Floats between two pixels of a feature map of `channels`; the same as in cpp/layout.h."""
-    width = _padded(channels)
+    width = _padded(channels) + _LINE
     return width + _LINE if width % 256 == 0 else width
 
 
@@ -117,19 +119,23 @@ class DenseBlock(nn.Cell):
             pixels = x[0] * x[1] * x[2]
             return layers, pixels, width, channels
 
+        def bottlenecks(pixels, width):
+            return [pixels + _SPARE_PIXELS, _padded(width)]
+
         def train_shapes(x, _, *parameters):
             layers, pixels, width, channels = shapes(x, *parameters)
-            return _map_like(x, channels), [2, channels], [layers, pixels, _padded(width)], [layers, 2, width]
+            return _map_like(x, channels), [2, channels], bottlenecks(layers * pixels, width), [layers, 2, width]
 
         def infer_shapes(x, *parameters):
             _, pixels, width, channels = shapes(x, *parameters)
-            return _map_like(x, channels), [pixels, _padded(width)]
+            return _map_like(x, channels), bottlenecks(pixels, width)
 
-        def gradient_shapes(features, _, bottlenecks, *rest):
-            parameters = rest[3:]
+        def gradient_shapes(features, *rest):
+            parameters = rest[5:]
             channels = parameters[0][0]
             x = _map_like(features, channels)
-            return (x, [2, channels], *parameters, features, bottlenecks[1:])
+            pixels = features[0] * features[1] * features[2]
+            return (x, [2, channels], *parameters, features, bottlenecks(pixels, parameters[2][0]))
 
         def train_types(*_):
             return ms.float32, ms.float32, stored, ms.float32

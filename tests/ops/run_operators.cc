@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "layout.h"
+
 using Function = int(int count, void** data, int* ranks, int64_t** shapes, const char** types, void*, void*);
 extern "C" {
 Function stem_train_pad, stem_train_same, stem_infer_pad, stem_infer_same, stem_backward_pad, stem_backward_same;
@@ -62,8 +64,7 @@ Tensor drawn(Shape shape, float scale = 1, float offset = 0) {
   return tensor;
 }
 
-int64_t padded(int64_t channels) { return (channels + 15) / 16 * 16; }
-int64_t pixel_stride(int64_t channels) { return padded(channels) % 256 ? padded(channels) : padded(channels) + 16; }
+using densenet::padded, densenet::pixel_stride;
 Shape map_shape(int64_t batch, int64_t height, int64_t width, int64_t channels) {
   return {batch, height, width, pixel_stride(channels)};
 }
@@ -99,16 +100,18 @@ void call(const char* name, Function* function, const Tensors& inputs, Tensors& 
   }
 }
 
-// channels: how many of the last axis count; 0: all.
+// channels: of a map; 0: all of the tensor.
 void print(const std::string& name, int number, const Tensor& tensor, int64_t channels = 0) {
   const int64_t row = tensor.shape().back();
+  const size_t bytes = tensor.size() * sizeof(float);
+  const float* data = channels ? static_cast<float*>(densenet::start_of(tensor.data(), bytes)) : tensor.data();
   double sum = 0, absolute = 0;
   uint32_t weight = 1;
   for (size_t i = 0; i < tensor.size(); i++) {
     if (channels && static_cast<int64_t>(i) % row >= channels) continue;
     weight = weight * 1664525u + 1013904223u;
-    sum += tensor.data()[i] * (1 + static_cast<double>(weight >> 8) / 16777216);
-    absolute += std::fabs(tensor.data()[i]);
+    sum += data[i] * (1 + static_cast<double>(weight >> 8) / 16777216);
+    absolute += std::fabs(data[i]);
   }
   std::printf("%s %d %.9g %.9g\n", name.c_str(), number, sum, absolute);
 }
@@ -174,8 +177,8 @@ void run_block(const BlockFunctions& block, int64_t batch, int64_t height, int64
     parameters = joined({parameters, norm(bottleneck), {convolution(growth, bottleneck, 3)}});
     statistics = joined({statistics, running(in), running(bottleneck)});
   }
-  const Shape map = map_shape(batch, height, width, out), one = {pixels, padded(bottleneck)};
-  const Tensor bottlenecks({layers, one[0], one[1]}, block.bytes);
+  const Shape map = map_shape(batch, height, width, out), one = {pixels + 4, padded(bottleneck)};
+  const Tensor bottlenecks({layers * pixels + 4, one[1]}, block.bytes);
   Tensors saved = joined({made({map, {2, out}}), {bottlenecks}, made({{layers, 2, bottleneck}})});
   Tensors inferred = {Tensor(map), Tensor(one, block.bytes)};
   call("block_train", block.train, joined({x, parameters, statistics}), saved);

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import mindspore as ms
 import numpy as np
 import pytest
-from direct import BF16_INSTRUCTION_SETS, INSTRUCTION_SETS, Block, Final, Stem, Transition, pack, unpack
+from direct import BF16_INSTRUCTION_SETS, INSTRUCTION_SETS, Block, Final, Stem, Transition, made, pack, unpack
 from mindspore import nn
 
 from src.network.densenet import DenseNet, architecture
@@ -288,7 +288,10 @@ def test_statistics_of_outputs_far_from_zero(library, case):
         parameters[at] *= np.float32(0.1)
         parameters[at + 1][:] = 100
     _, _, saved = operator(library, case).train(inputs, parameters, running)
-    pairs = zip(*saved[2:], strict=True) if case.operator == "block" else [saved[:2]]  # a block's bottlenecks
+    pairs = [(made(saved[0]), saved[1])]
+    if case.operator == "block":
+        layers = len(saved[3])
+        pairs = zip(made(saved[2])[:-4].reshape(layers, -1, saved[2].shape[1]), saved[3], strict=True)  # its bottlenecks
     for features, (mean, variance) in pairs:
         pixels = features.reshape(-1, features.shape[-1])[:, : len(mean)].astype(np.float64)
         true_mean, true_variance = pixels.mean(0), pixels.var(0)

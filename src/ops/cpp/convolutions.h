@@ -1,7 +1,6 @@
 // The forward convolutions of a dense layer, as products in vector registers.
 #pragma once
 
-#include <cstring>
 #include <type_traits>
 
 #include "dense_block.h"
@@ -116,7 +115,7 @@ class Conv3x3 {
           add_up(products, line);
           if (moments) (*moments)[thread].add(line, columns, image_width, 0, columns);
           for (int x = 0; x < image_width; x++, out += stride) {
-            std::memcpy(out, line + static_cast<long>(x) * columns, sizeof(float) * growth);
+            stream_floats(line + static_cast<long>(x) * columns, growth, out);
           }
         }
       }

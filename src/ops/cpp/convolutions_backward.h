@@ -188,7 +188,7 @@ class Conv3x3Backward {
       const auto add = [&](int p, Vec d) {
         const Vec value = load_values(x + static_cast<long>(p) * wide + k);
         const Vec masked = where_positive(value * scale + offset, d);
-        Number::store_values(d_relu + static_cast<long>(p) * wide + k, masked, kLanes);
+        Number::stream_values(d_relu + static_cast<long>(p) * wide + k, masked);
         sum += masked;
         centred += masked * (value - m);
       };

@@ -10,12 +10,13 @@ namespace {
 // x (P, pixel_stride(in_channels)) into the first channels of features (P, stride), whose lanes beyond the last
 // channel become zero.
 void copy_input(const DenseBlock& block, int threads, const float* x, float* features) {
+  const int channels = block.out_channels();
   const long x_stride = pixel_stride(block.in_channels), stride = block.stride();
   parallel(threads, [&](int thread) {
     const Range pixels = share(block.extent.pixels(), thread, threads);
     for (long p = pixels.begin; p < pixels.end; p++) {
       stream_floats(x + p * x_stride, block.in_channels, features + p * stride);
-      std::fill(features + p * stride + block.out_channels(), features + (p + 1) * stride, 0.0f);
+      std::fill(features + p * stride + channels, features + p * stride + padded(channels), 0.0f);
     }
   });
 }

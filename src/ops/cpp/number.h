@@ -20,6 +20,7 @@ struct Fp32 {
   static Vec product(Vec sums, const float* a, Vec b) { return sums + *a * b; }
   static Vec load_operand(const float* p) { return load(p); }
   static void store_values(float* p, Vec v, int count) { count >= kLanes ? store(p, v) : store_first(p, v, count); }
+  static void stream_values(float* p, Vec v) { stream(p, v); }
   static void interleave(float* p, Vec first, Vec) { store(p, first); }
 };
 
@@ -50,6 +51,7 @@ struct Bf16 {
   }
   // All of `first`, then all of `second`.
   static void store_values(Value* p, Vec first, Vec second) { store(reinterpret_cast<float*>(p), both(first, second)); }
+  static void stream_values(Value* p, Vec v) { store_values(p, v, kLanes); }  // half a line
   static void stream_values(Value* p, Vec first, Vec second) { stream(p, both(first, second)); }
   // The values of two pixels: first's and second's alternate.
   static void interleave(Value* p, Vec first, Vec second) {

@@ -17,12 +17,24 @@ namespace {
 // The arguments of one call: inputs, then outputs, contiguous; float32 but for what is said to be a Number.
 class Arguments {
  public:
-  Arguments(int count, void** data, int64_t** shapes) : count_(count), data_(data), shapes_(shapes) {}
+  Arguments(int count, void** data, const int* ranks, int64_t** shapes)
+      : count_(count), data_(data), ranks_(ranks), shapes_(shapes) {}
   int left() const { return count_ - next_; }
   int dim(int axis) const { return static_cast<int>(shapes_[next_][axis]); }  // of the next one
   template <class Value = float>
   Value* next() {
     return static_cast<Value*>(data_[next_++]);
+  }
+  // What operators make for each other: an input, and an output to be made. See kMark.
+  template <class Value = float>
+  Value* next_made() {
+    const size_t bytes = sizeof(Value) * size();
+    return static_cast<Value*>(start_of(next<void>(), bytes));
+  }
+  template <class Value = float>
+  Value* next_to_make() {
+    const size_t bytes = sizeof(Value) * size();
+    return static_cast<Value*>(mark_start(next<void>(), bytes));
   }
   Norm next_norm() {  // gamma and beta; the running statistics come later
     Norm norm{};
@@ -36,8 +48,15 @@ class Arguments {
   }
 
  private:
+  size_t size() const {
+    size_t size = 1;
+    for (int axis = 0; axis < ranks_[next_]; axis++) size *= shapes_[next_][axis];
+    return size;
+  }
+
   int count_, next_ = 0;
   void** data_;
+  const int* ranks_;
   int64_t** shapes_;
 };
 
@@ -46,9 +65,9 @@ Extent extent_nchw(const Arguments& args) { return {args.dim(0), args.dim(2), ar
 Extent extent_nhwc(const Arguments& args) { return {args.dim(0), args.dim(1), args.dim(2)}; }
 
 template <class Operation>
-int run(const char* name, int count, void** data, int64_t** shapes, const Operation& operation) {
+int run(const char* name, int count, void** data, const int* ranks, int64_t** shapes, const Operation& operation) {
   try {
-    Arguments args(count, data, shapes);
+    Arguments args(count, data, ranks, shapes);
     operation(args);
     return 0;
   } catch (const std::exception& error) {
@@ -78,7 +97,8 @@ void stem_train(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
-  float *y = args.next(), *y_stats = args.next(), *convolved = args.next(), *conv_stats = args.next();
+  float *y = args.next_to_make(), *y_stats = args.next();
+  float *convolved = args.next_to_make(), *conv_stats = args.next();
   train_forward(stem, images, convolved, conv_stats, y, y_stats);
 }
 
@@ -87,7 +107,7 @@ void stem_infer(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
-  float *y = args.next(), *convolved = args.next();
+  float *y = args.next_to_make(), *convolved = args.next_to_make();
   infer(stem, images, convolved, y);
 }
 
@@ -96,10 +116,11 @@ void stem_infer(Arguments& args, bool pads_both_sides) {
 void stem_backward(Arguments& args, bool pads_both_sides) {
   const float* images;
   const Stem stem = next_stem(args, pads_both_sides, &images);
-  const float *y = args.next(), *y_stats = args.next(), *convolved = args.next(), *conv_stats = args.next();
-  const float *d_y = args.next(), *d_y_stats = args.next();
+  const float *y = args.next_made(), *y_stats = args.next(), *convolved = args.next_made(), *conv_stats = args.next();
+  const float *d_y = args.next_made(), *d_y_stats = args.next();
   float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next();
-  backward(stem, images, convolved, conv_stats, y, y_stats, d_y, d_y_stats, args.next(), d_conv, d_gamma, d_beta);
+  backward(stem, images, convolved, conv_stats, y, y_stats, d_y, d_y_stats, args.next_to_make(), d_conv, d_gamma,
+           d_beta);
 }
 
 // The next arguments: of each layer gamma1, beta1, conv1 (width, channels, 1, 1), gamma2, beta2, conv2
@@ -130,11 +151,11 @@ void next_running(Arguments& args, DenseBlock& block) {
 template <class Number>
 void block_train(Arguments& args) {
   const Extent extent = extent_nhwc(args);
-  const float *x = args.next(), *x_stats = args.next();
+  const float *x = args.next_made(), *x_stats = args.next();
   DenseBlock block = next_block(args, extent, (args.left() - 4) / 10);
   next_running(args, block);
-  float *features = args.next(), *stats = args.next();
-  auto* bottlenecks = args.next<typename Number::Value>();
+  float *features = args.next_to_make(), *stats = args.next();
+  auto* bottlenecks = args.next_to_make<typename Number::Value>();
   train_forward<Number>(block, x, x_stats, {features, stats, bottlenecks, args.next()});
 }
 
@@ -142,11 +163,11 @@ void block_train(Arguments& args) {
 template <class Number>
 void block_infer(Arguments& args) {
   const Extent extent = extent_nhwc(args);
-  const float* x = args.next();
+  const float* x = args.next_made();
   DenseBlock block = next_block(args, extent, (args.left() - 2) / 10);
   next_running(args, block);
-  float* features = args.next();
-  infer<Number>(block, x, features, args.next<typename Number::Value>());
+  float* features = args.next_to_make();
+  infer<Number>(block, x, features, args.next_to_make<typename Number::Value>());
 }
 
 // features, stats, bottlenecks, bottleneck_stats, d_features, d_stats, parameters
@@ -154,20 +175,20 @@ void block_infer(Arguments& args) {
 template <class Number>
 void block_backward(Arguments& args) {
   const Extent extent = extent_nhwc(args);
-  float *features = args.next(), *stats = args.next();
-  auto* bottlenecks = args.next<typename Number::Value>();
+  float *features = args.next_made(), *stats = args.next();
+  auto* bottlenecks = args.next_made<typename Number::Value>();
   float* bottleneck_stats = args.next();
-  const float *d_features = args.next(), *d_stats = args.next();
+  const float *d_features = args.next_made(), *d_stats = args.next();
   const DenseBlock block = next_block(args, extent, (args.left() - 4) / 12);
-  float *d_x = args.next(), *d_x_stats = args.next();
+  float *d_x = args.next_to_make(), *d_x_stats = args.next();
   std::vector<DenseLayerGradients> gradients(block.layers.size());
   for (DenseLayerGradients& layer : gradients) {
     for (float** gradient : {&layer.gamma1, &layer.beta1, &layer.conv1, &layer.gamma2, &layer.beta2, &layer.conv2}) {
       *gradient = args.next();
     }
   }
-  float* scratch = args.next();
-  auto* scratch_bottlenecks = args.next<typename Number::Value>();
+  float* scratch = args.next_to_make();
+  auto* scratch_bottlenecks = args.next_to_make<typename Number::Value>();
   backward<Number>(block, {features, stats, bottlenecks, bottleneck_stats}, d_features, d_stats, scratch,
                    scratch_bottlenecks, d_x, d_x_stats, gradients);
 }
@@ -183,36 +204,36 @@ Transition next_transition(Arguments& args, const Extent& extent) {
 // x, stats, gamma, beta, conv, mean, variance -> y, y_stats
 void transition_train(Arguments& args) {
   const Extent extent = extent_nhwc(args);
-  const float *x = args.next(), *stats = args.next();
+  const float *x = args.next_made(), *stats = args.next();
   Transition transition = next_transition(args, extent);
   args.next_running(transition.norm);
-  float* y = args.next();
+  float* y = args.next_to_make();
   train_forward(transition, x, stats, y, args.next());
 }
 
 // x, gamma, beta, conv, mean, variance -> y
 void transition_infer(Arguments& args) {
   const Extent extent = extent_nhwc(args);
-  const float* x = args.next();
+  const float* x = args.next_made();
   Transition transition = next_transition(args, extent);
   args.next_running(transition.norm);
-  infer(transition, x, args.next());
+  infer(transition, x, args.next_to_make());
 }
 
 // x, stats, y, y_stats, d_y, d_y_stats, gamma, beta, conv -> d_x, d_stats, d_gamma, d_beta, d_conv
 void transition_backward(Arguments& args) {
   const Extent extent = extent_nhwc(args);
-  const float *x = args.next(), *stats = args.next(), *y = args.next(), *y_stats = args.next();
-  const float *d_y = args.next(), *d_y_stats = args.next();
+  const float *x = args.next_made(), *stats = args.next(), *y = args.next_made(), *y_stats = args.next();
+  const float *d_y = args.next_made(), *d_y_stats = args.next();
   const Transition transition = next_transition(args, extent);
-  float *d_x = args.next(), *d_stats = args.next(), *d_gamma = args.next(), *d_beta = args.next();
+  float *d_x = args.next_to_make(), *d_stats = args.next(), *d_gamma = args.next(), *d_beta = args.next();
   backward(transition, x, stats, y, y_stats, d_y, d_y_stats, d_x, d_stats, d_gamma, d_beta, args.next());
 }
 
 // x, stats, gamma, beta, mean, variance -> y
 void final_train(Arguments& args) {
   FinalNorm final{extent_nhwc(args), 0, {}};
-  const float *x = args.next(), *stats = args.next();
+  const float *x = args.next_made(), *stats = args.next();
   final.channels = args.dim(0);
   final.norm = args.next_norm();
   args.next_running(final.norm);
@@ -222,7 +243,7 @@ void final_train(Arguments& args) {
 // x, gamma, beta, mean, variance -> y
 void final_infer(Arguments& args) {
   FinalNorm final{extent_nhwc(args), 0, {}};
-  const float* x = args.next();
+  const float* x = args.next_made();
   final.channels = args.dim(0);
   final.norm = args.next_norm();
   args.next_running(final.norm);
@@ -232,10 +253,10 @@ void final_infer(Arguments& args) {
 // x, stats, d_y, gamma, beta -> d_x, d_stats, d_gamma, d_beta
 void final_backward(Arguments& args) {
   FinalNorm final{extent_nhwc(args), 0, {}};
-  const float *x = args.next(), *stats = args.next(), *d_y = args.next();
+  const float *x = args.next_made(), *stats = args.next(), *d_y = args.next();
   final.channels = args.dim(0);
   final.norm = args.next_norm();
-  float *d_x = args.next(), *d_stats = args.next(), *d_gamma = args.next();
+  float *d_x = args.next_to_make(), *d_stats = args.next(), *d_gamma = args.next();
   backward(final, x, stats, d_y, d_x, d_stats, d_gamma, args.next());
 }
 
@@ -243,8 +264,8 @@ void final_backward(Arguments& args) {
 }  // namespace densenet
 
 #define DENSENET_OPERATOR(name, ...)                                                                                \
-  extern "C" int name(int count, void** data, int*, int64_t** shapes, const char**, void*, void*) {                 \
-    return densenet::run(#name, count, data, shapes, [](densenet::Arguments& args) { densenet::__VA_ARGS__; });     \
+  extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char**, void*, void*) {                 \
+    return densenet::run(#name, count, data, ranks, shapes, [](densenet::Arguments& args) { densenet::__VA_ARGS__; });     \
   }
 
 DENSENET_OPERATOR(stem_train_pad, stem_train(args, true))

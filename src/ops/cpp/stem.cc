@@ -136,7 +136,7 @@ void backward_activation(const Stem& stem, int threads, const float* convolved, 
     for (long image = images.begin; image < images.end; image++) {
       const float* x = convolved + image * in_area * stride;
       float* d_x = d_relu + image * in_area * stride;
-      std::fill(d_x, d_x + in_area * stride, 0.0f);
+      std::fill(d_x, d_x + (in_area - 1) * stride + padded(channels), 0.0f);
       for (long pixel = 0; pixel < out_area; pixel++) {
         const Window window(stem, static_cast<int>(pixel / out.width), static_cast<int>(pixel % out.width));
         for (int c = 0; c < padded(channels); c += kLanes) {

@@ -95,7 +95,9 @@ void backward(const Transition& transition, const float* x, const float* stats, 
   const std::vector<Buffer<>> panels = buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes);
   const std::vector<Buffer<>> d_weights = buffers(threads, static_cast<size_t>(in_channels) * out_width);
   std::vector<NormSums> sums(threads, NormSums(in_width));
-  if (in.height % 2 || in.width % 2) std::fill(d_x, d_x + in.pixels() * stride, 0.0f);  // what no window covers
+  if (in.height % 2 || in.width % 2) {  // what no window covers
+    std::fill(d_x, d_x + (in.pixels() - 1) * stride + in_width, 0.0f);
+  }
   parallel(threads, [&](int thread) {
     float *tile = tiles[thread].get(), *d_tile = d_tiles[thread].get(), *panel_d = panels[thread].get();
     const long tile_stride = scratch_stride(in_channels), d_stride = scratch_stride(out_channels);
