@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from src.ops.build import INSTRUCTION_SETS, find_compiler
+from src.ops.build import INSTRUCTION_SETS, find_compiler, instruction_sets
 from src.utils.errors import ReportedError
 
 _SOURCE = Path(__file__).with_name("peak.cc")
@@ -56,7 +56,7 @@ def measure_machine(threads: int, seconds: float) -> Machine:
     gflops: dict[str, dict[str, float]] = {}
     bandwidth, problem = None, ""
     try:
-        for name, found in _limits(set(fields.get("flags", fields.get("Features", "")).split()), threads, seconds):
+        for name, found in _limits(threads, seconds):
             bandwidth = max(bandwidth or 0.0, found.pop("triad"))
             for precision, value in found.items():
                 gflops.setdefault(precision, {})[name] = value
@@ -73,15 +73,14 @@ def measure_machine(threads: int, seconds: float) -> Machine:
     )
 
 
-def _limits(features: set[str], threads: int, seconds: float):
+def _limits(threads: int, seconds: float):
     """Yield (instruction set, what peak.cc prints) for those that this CPU has. Raises ReportedError."""
     compiler = find_compiler()
     with tempfile.TemporaryDirectory() as folder:
-        for name, one in INSTRUCTION_SETS.items():
-            if one.machine != platform.machine() or not one.features <= features:
-                continue
+        for name in instruction_sets():
             program = Path(folder) / name
-            _run([*compiler, "-std=c++17", "-O3", "-pthread", *one.flags, str(_SOURCE), "-o", str(program)])
+            flags = INSTRUCTION_SETS[name].flags
+            _run([*compiler, "-std=c++17", "-O3", "-pthread", *flags, str(_SOURCE), "-o", str(program)])
             printed = _run([str(program), str(threads), str(seconds)])
             yield name, {word: float(number) for word, number in map(str.split, printed.splitlines())}
 

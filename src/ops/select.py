@@ -51,7 +51,7 @@ def select_kernels(
         return PLAIN
     if precision == "bf16" and not found.has_bf16:
         raise ReportedError(
-            "cpu_precision is bf16, which takes a CPU with AVX512_BF16, but the C++ kernels are compiled for "
+            "cpu_precision is bf16, which takes a CPU with AMX or AVX512_BF16, but the C++ kernels are compiled for "
             f"{found.instruction_set}; give --cpu_precision fp32"
         )
     if is_master:

@@ -67,7 +67,7 @@ def test_bf16_where_the_cpu_has_it(capsys):
         assert select_kernels("auto", "bf16", **NETWORK) == Selection(str(kernels().library), "bf16")
         assert logged(capsys) == [f"{kernels().reason}; bf16, {kernels().library}"]
     else:
-        with pytest.raises(ReportedError, match="which takes a CPU with AVX512_BF16, but the C"):
+        with pytest.raises(ReportedError, match="which takes a CPU with AMX or AVX512_BF16, but the C"):
             select_kernels("auto", "bf16", **NETWORK)
 
 
