@@ -302,6 +302,28 @@ def test_statistics_of_outputs_far_from_zero(library, case):
         assert np.abs(variance / true_variance - 1).max() < 5e-6
 
 
+@pytest.mark.parametrize("case", SMALL[:-1], ids=str)
+def test_what_operators_make_may_be_copied(library, case):
+    """To any place: MindSpore owes them no alignment."""
+    inputs, parameters, running = draw(np.random.default_rng(0), case)
+    tested = operator(library, case)
+    outputs, _, saved = tested.train(inputs, parameters, running)
+    cotangents = [np.random.default_rng(1).standard_normal(output.shape, np.float32) for output in outputs]
+    expected = tested.backward(inputs, parameters, saved, cotangents)
+    for bytes_behind_a_line in range(0, 64, 12):
+        copies = [copy_at(array, bytes_behind_a_line) for array in saved]
+        for one, other in zip(expected, tested.backward(inputs, parameters, copies, cotangents), strict=True):
+            assert np.array_equal(one, other)
+
+
+def copy_at(array, bytes_behind_a_line):
+    memory = np.empty(array.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + bytes_behind_a_line
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 FEW_PIXELS = [
     Case("stem", 1, 1, 2, 24, (7, "pad")),
     Case("block", 5, 1, 1, 24, (12, 4, 2)),

@@ -94,19 +94,18 @@ void request_tiles() {
 }
 
 TileRegisters::TileRegisters() {
-  struct alignas(64) Configuration {
-    uint8_t palette = 1, first_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {};
-    uint8_t rows[16] = {};
-  } configuration;
-  for (int i = 0; i < 8; i++) {
-    configuration.row_bytes[i] = kTileDepth * sizeof(uint16_t);
-    configuration.rows[i] = kTile;
+  constexpr int kRegisters = 8;
+  asm volatile("sttilecfg %0" : "=m"(before_));
+  Shapes shapes{};
+  shapes.palette = 1;
+  for (int i = 0; i < kRegisters; i++) {
+    shapes.row_bytes[i] = kTileDepth * sizeof(uint16_t);
+    shapes.rows[i] = kTile;
   }
-  asm volatile("ldtilecfg %0" ::"m"(configuration));
+  asm volatile("ldtilecfg %0" ::"m"(shapes));
 }
 
-TileRegisters::~TileRegisters() { asm volatile("tilerelease"); }
+TileRegisters::~TileRegisters() { asm volatile("ldtilecfg %0" ::"m"(before_)); }
 
 void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, int taps, long depths, float* sums,
               long sums_row, bool is_added) {
@@ -117,7 +116,8 @@ void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, 
     for (long row = 0; row < row_tiles; row += is_alone ? 4 : 2) {
       const LeftTiles left{a.data + row * kTile * a.row, a.row, a.tap};
       const long left_over = row_tiles - row;
-      const MultiplyTiles tiles = is_alone ? kOneColumn[std::min(left_over, 4L) - 1] : kTwoColumns[std::min(left_over, 2L) - 1];
+      const MultiplyTiles tiles =
+          is_alone ? kOneColumn[std::min(left_over, 4L) - 1] : kTwoColumns[std::min(left_over, 2L) - 1];
       tiles(left, right, taps, depths, sums + row * kTile * sums_row + column * kTile, sums_row, is_added);
     }
   }
@@ -158,7 +158,8 @@ void transpose_words(__m512i rows[kTile]) {
   }
   for (int i = 0; i < 4; i++) {
     const __m512i even = even_quarters(rows[i], rows[i + 4]), odd = odd_quarters(rows[i], rows[i + 4]);
-    const __m512i even_below = even_quarters(rows[i + 8], rows[i + 12]), odd_below = odd_quarters(rows[i + 8], rows[i + 12]);
+    const __m512i even_below = even_quarters(rows[i + 8], rows[i + 12]);
+    const __m512i odd_below = odd_quarters(rows[i + 8], rows[i + 12]);
     other[i] = even_quarters(even, even_below);
     other[i + 4] = even_quarters(odd, odd_below);
     other[i + 8] = odd_quarters(even, even_below);

@@ -27,13 +27,23 @@ constexpr long tile_stride(long values) { return (in_tile_depths(values) | 1) * 
 // Asks the operating system to let this process use the tiles. Throws std::runtime_error when it refuses.
 void request_tiles();
 
-// The calling thread may multiply tiles while this lives.
+// The calling thread may multiply tiles while this lives. Afterwards they are as they were: another library in this
+// process may count on its own shapes.
 class TileRegisters {
  public:
   TileRegisters();
   ~TileRegisters();
   TileRegisters(const TileRegisters&) = delete;
   TileRegisters& operator=(const TileRegisters&) = delete;
+
+ private:
+  struct alignas(64) Shapes {  // as LDTILECFG takes them
+    uint8_t palette, first_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  };
+
+  Shapes before_;
 };
 
 // Left operand: values from one row to the next, and from one tap to the next.
@@ -69,7 +79,8 @@ class TileWeights {
       const Range mine = share(in_tiles(columns) * taps * depths_, thread, threads);
       uint16_t* out = data_.get() + mine.begin * kTileValues;
       for (long tile = mine.begin; tile < mine.end; tile++) {
-        const int tap = static_cast<int>(tile / depths_ % taps), first_k = static_cast<int>(tile % depths_) * kTileDepth;
+        const int tap = static_cast<int>(tile / depths_ % taps);
+        const int first_k = static_cast<int>(tile % depths_) * kTileDepth;
         const int first_column = static_cast<int>(tile / depths_ / taps) * kTile;
         for (int k = first_k; k < first_k + kTileDepth; k += 2) {
           for (int j = first_column; j < first_column + kTile; j++) {

@@ -100,7 +100,9 @@ class Conv1x1<Bf16> {
   // `count` floats, a multiple of kLanes, as bfloat16.
   static void stream_values(const float* from, long count, uint16_t* to) {
     long i = 0;
-    for (; i + 2 * kLanes <= count; i += 2 * kLanes) Bf16::stream_values(to + i, load(from + i), load(from + i + kLanes));
+    for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+      Bf16::stream_values(to + i, load(from + i), load(from + i + kLanes));
+    }
     if (i < count) Bf16::store_values(to + i, load(from + i), kLanes);
   }
 

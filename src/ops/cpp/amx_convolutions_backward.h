@@ -1,7 +1,8 @@
 // The backward passes through the convolutions of a dense layer in bfloat16, as products of AMX's tiles.
 //
 // The gradient of the inputs is a product like the forward one. The gradient of the weights sums over pixels: its left
-// tiles are gradients with pixels along their rows, transposed, its right tiles inputs with pairs of pixels interleaved.
+// tiles are gradients with pixels along their rows, transposed, its right tiles inputs with pairs of pixels
+// interleaved.
 #pragma once
 
 #ifdef __AMX_BF16__

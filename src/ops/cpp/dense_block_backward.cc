@@ -4,6 +4,7 @@
 #include "parallel.h"
 
 namespace densenet {
+
 template <class Number>
 void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const float* d_features,
               const float* d_stats, float* scratch_features, typename Number::Value* scratch_bottlenecks,

@@ -14,17 +14,17 @@ constexpr int kLineFloats = 16;  // 64 bytes: a cache line, and a multiple of ev
 inline int padded(int channels) { return (channels + kLineFloats - 1) / kLineFloats * kLineFloats; }
 
 // Floats between two pixels of a feature map: one line more than its channels take, so that the map may start later in
-// its tensor. Rows a multiple of 1 KiB apart would compete for the same few sets of the first-level cache, so such a row
-// gets another line. src/ops/dense_ops.py computes the same.
+// its tensor. Rows a multiple of 1 KiB apart would compete for the same few sets of the first-level cache, so such a
+// row gets another line. src/ops/dense_ops.py computes the same.
 inline int pixel_stride(int channels) {
   const int width = padded(channels) + kLineFloats;
   return width % 256 == 0 ? width + kLineFloats : width;
 }
 
 // MindSpore's tensors start anywhere, and vectors that cross two cache lines are slow to load and must not go past the
-// caches. What an operator makes for other operators therefore starts at the first cache line of its tensor, which has a
-// line to spare, and the tensor's last four bytes say where: kMark, a NaN, and the bytes before. They hold if MindSpore
-// copies the tensor. One that says nothing is MindSpore's own, such as a gradient of zeros, and starts at its start.
+// caches. What an operator makes for other operators therefore starts at the first cache line of its tensor, which has
+// a line to spare, and the tensor's last four bytes say where: kMark, a NaN, and the bytes before. They hold if
+// MindSpore copies the tensor. One that says nothing is MindSpore's own, such as a gradient of zeros, and starts at its start.
 constexpr uint32_t kMark = 0x7fc5a500, kMarkMask = 63;
 
 inline uint32_t* mark_of(void* tensor, size_t bytes) {

@@ -263,9 +263,10 @@ void final_backward(Arguments& args) {
 }  // namespace
 }  // namespace densenet
 
-#define DENSENET_OPERATOR(name, ...)                                                                                \
-  extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char**, void*, void*) {                 \
-    return densenet::run(#name, count, data, ranks, shapes, [](densenet::Arguments& args) { densenet::__VA_ARGS__; });     \
+#define DENSENET_OPERATOR(name, ...)                                                                          \
+  extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char**, void*, void*) {     \
+    return densenet::run(#name, count, data, ranks, shapes,                                                   \
+                         [](densenet::Arguments& args) { densenet::__VA_ARGS__; });                           \
   }
 
 DENSENET_OPERATOR(stem_train_pad, stem_train(args, true))

@@ -29,19 +29,19 @@ inline Range share(long total, int thread, int threads) {
 
 // Calls work(thread) once for each thread number below `threads`, side by side, and waits. `work` must not throw.
 template <class Work>
-void parallel(int threads, const Work& share_of) {
-  const auto work = [&](int thread) {
-    share_of(thread);
+void parallel(int threads, const Work& work) {
+  const auto all_of = [&](int thread) {
+    work(thread);
     finish_streams();
   };
 #ifdef DENSENET_STD_THREADS
   std::vector<std::thread> others;
-  for (int t = 1; t < threads; t++) others.emplace_back([&work, t] { work(t); });
-  work(0);
+  for (int t = 1; t < threads; t++) others.emplace_back([&all_of, t] { all_of(t); });
+  all_of(0);
   for (auto& other : others) other.join();
 #else
 #pragma omp parallel num_threads(threads)
-  for (int t = omp_get_thread_num(); t < threads; t += omp_get_num_threads()) work(t);
+  for (int t = omp_get_thread_num(); t < threads; t += omp_get_num_threads()) all_of(t);
 #endif
 }
 
