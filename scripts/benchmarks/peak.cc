@@ -46,35 +46,26 @@ void OnAll(int threads, const Work& work) {
 
 volatile float g_sink[1024];
 
-// `multiply(accumulator)` is one instruction of `flops` operations; returns the operations a second of all threads,
-// measured for `seconds` at a time.
-template <typename Accumulator, typename Multiply>
-double Peak(int threads, double seconds, double flops, const Multiply& multiply) {
+// Operations a second of `block`, which does `flops` of them, called for `seconds`.
+template <typename Block>
+double Rate(double seconds, double flops, const Block& block) {
+  const double start = Now();
+  double blocks = 0, elapsed = 0;
+  while (elapsed < seconds) {
+    block();
+    ++blocks;
+    elapsed = Now() - start;
+  }
+  return blocks * flops / elapsed;
+}
+
+// The best sum of measure(thread) over all threads at once.
+template <typename Measure>
+double Best(int threads, const Measure& measure) {
   double best = 0;
   for (int repeat = 0; repeat < kRepeats; ++repeat) {
     std::vector<double> rates(threads);
-    OnAll(threads, [&](int thread) {
-      Accumulator chains[kChains];
-      for (int chain = 0; chain < kChains; ++chain) {
-        chains[chain] = Accumulator{} + static_cast<float>(chain + thread);  // equal ones would be computed once
-      }
-      constexpr int kBlock = 10000;
-      double blocks = 0;
-      const double start = Now();
-      double elapsed = 0;
-      while (elapsed < seconds) {
-        for (int i = 0; i < kBlock; ++i) {
-#pragma GCC unroll 12
-          for (int chain = 0; chain < kChains; ++chain) chains[chain] = multiply(chains[chain]);
-        }
-        ++blocks;
-        elapsed = Now() - start;
-      }
-      float sum = 0;
-      for (const Accumulator& chain : chains) sum += chain[0];
-      g_sink[thread % 1024] = sum;
-      rates[thread] = blocks * kBlock * kChains * flops / elapsed;
-    });
+    OnAll(threads, [&](int thread) { rates[thread] = measure(thread); });
     double total = 0;
     for (double rate : rates) total += rate;
     best = std::max(best, total);
@@ -82,43 +73,53 @@ double Peak(int threads, double seconds, double flops, const Multiply& multiply)
   return best;
 }
 
+constexpr int kBlock = 10000;  // rounds of independent instructions between two looks at the clock
+
+// `multiply(accumulator)` is one instruction of `flops` operations; returns the operations a second of all threads,
+// measured for `seconds` at a time.
+template <typename Accumulator, typename Multiply>
+double Peak(int threads, double seconds, double flops, const Multiply& multiply) {
+  return Best(threads, [&](int thread) {
+    Accumulator chains[kChains];
+    for (int chain = 0; chain < kChains; ++chain) {
+      chains[chain] = Accumulator{} + static_cast<float>(chain + thread);  // equal ones would be computed once
+    }
+    const double rate = Rate(seconds, kBlock * kChains * flops, [&] {
+      for (int i = 0; i < kBlock; ++i) {
+#pragma GCC unroll 12
+        for (int chain = 0; chain < kChains; ++chain) chains[chain] = multiply(chains[chain]);
+      }
+    });
+    float sum = 0;
+    for (const Accumulator& chain : chains) sum += chain[0];
+    g_sink[thread % 1024] = sum;
+    return rate;
+  });
+}
+
 #ifdef __AMX_BF16__
 // The same of products of whole tiles of bfloat16, in four chains; 0 where the system does not grant the registers.
 double TilePeak(int threads, double seconds) {
   constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   if (syscall(SYS_arch_prctl, kRequest, kTileData) != 0) return 0;
-  double best = 0;
-  for (int repeat = 0; repeat < kRepeats; ++repeat) {
-    std::vector<double> rates(threads);
-    OnAll(threads, [&](int thread) {
-      struct alignas(64) {
-        unsigned char palette = 1, start = 0, reserved[14] = {};
-        unsigned short row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-        unsigned char rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-      } configuration;
-      asm volatile("ldtilecfg %0" ::"m"(configuration));
-      constexpr int kBlock = 10000, kProducts = 4;
-      constexpr double kFlops = 2.0 * 16 * 16 * 32;
-      double blocks = 0;
-      const double start = Now();
-      double elapsed = 0;
-      while (elapsed < seconds) {
-        for (int i = 0; i < kBlock; ++i) {
-          asm volatile(
-              "tdpbf16ps %tmm7, %tmm6, %tmm0\n\ttdpbf16ps %tmm7, %tmm6, %tmm1\n\t"
-              "tdpbf16ps %tmm7, %tmm6, %tmm2\n\ttdpbf16ps %tmm7, %tmm6, %tmm3");
-        }
-        ++blocks;
-        elapsed = Now() - start;
+  return Best(threads, [&](int) {
+    struct alignas(64) {
+      unsigned char palette = 1, start = 0, reserved[14] = {};
+      unsigned short row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      unsigned char rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    } shapes;
+    asm volatile("ldtilecfg %0" ::"m"(shapes));
+    constexpr double kFlops = 4 * 2.0 * 16 * 16 * 32;
+    const double rate = Rate(seconds, kBlock * kFlops, [] {
+      for (int i = 0; i < kBlock; ++i) {
+        asm volatile(
+            "tdpbf16ps %tmm7, %tmm6, %tmm0\n\ttdpbf16ps %tmm7, %tmm6, %tmm1\n\t"
+            "tdpbf16ps %tmm7, %tmm6, %tmm2\n\ttdpbf16ps %tmm7, %tmm6, %tmm3");
       }
-      asm volatile("tilerelease");
-      rates[thread] = blocks * kBlock * kProducts * kFlops / elapsed;
     });
-    double total = 0;
-    for (double rate : rates) total += rate;
-    best = std::max(best, total);
-  }
-  return best;
+    asm volatile("tilerelease");
+    return rate;
+  });
 }
 #endif
 

@@ -119,17 +119,19 @@ def kernels(sources: Path = SOURCES) -> Kernels:
     if not wanted:
         known = ", ".join(INSTRUCTION_SETS)
         return Kernels(None, None, f"the C++ kernels are not used: {_CPUINFO} names none of {known} for this CPU")
-    unknown = ""
+    refusal: ReportedError | None = None
     for instruction_set in wanted:
         try:
             library, origin = _library(instruction_set, sources)
+        except _UnknownFlagError as error:  # an older one may do
+            refusal = error
+            continue
         except ReportedError as error:
-            if isinstance(error, _UnknownFlagError) and instruction_set != wanted[-1]:
-                unknown = f"; the compiler does not know {wanted[0]}"
-                continue
-            return Kernels(None, None, f"the C++ kernels are not used: {error}")
-        return Kernels(library, instruction_set, f"the C++ kernels are used: {instruction_set}, {origin}{unknown}")
-    raise AssertionError("the last one returns")
+            refusal = error
+            break
+        lacks = f"; the compiler does not know {wanted[0]}" if refusal else ""
+        return Kernels(library, instruction_set, f"the C++ kernels are used: {instruction_set}, {origin}{lacks}")
+    return Kernels(None, None, f"the C++ kernels are not used: {refusal}")
 
 
 def instruction_sets(

@@ -13,7 +13,7 @@ import mindspore as ms
 from mindspore import nn, ops
 
 _LINE = 16  # floats in a cache line
-_SPARE_PIXELS = 4  # so that the bottlenecks may start later in their tensor, see kMark in cpp/layout.h
+SPARE_PIXELS = 4  # so that the bottlenecks may start later in their tensor, see kMark in cpp/layout.h
 # A primitive: the function ops.zeros_like does not compile inside a bprop.
 _zeros_like = ops.ZerosLike()
 
@@ -120,7 +120,7 @@ class DenseBlock(nn.Cell):
             return layers, pixels, width, channels
 
         def bottlenecks(pixels, width):
-            return [pixels + _SPARE_PIXELS, _padded(width)]
+            return [pixels + SPARE_PIXELS, _padded(width)]
 
         def train_shapes(x, _, *parameters):
             layers, pixels, width, channels = shapes(x, *parameters)

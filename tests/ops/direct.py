@@ -14,7 +14,7 @@ import platform
 import numpy as np
 
 from src.ops import build
-from src.ops.dense_ops import pixel_stride
+from src.ops.dense_ops import SPARE_PIXELS, pixel_stride
 
 # This CPU's best first; of those of x86, one of each width of vectors.
 INSTRUCTION_SETS = build.instruction_sets()[:1]
@@ -120,7 +120,7 @@ class Block(_Operator):
         """Of the features, their statistics, the bottlenecks and theirs."""
         layers, (growth, width) = len(parameters) // 6, parameters[5].shape[:2]
         channels, area = x.shape[1] + layers * growth, (len(x), *x.shape[2:])
-        bottlenecks = (layers * math.prod(area) + 4, (width + 15) // 16 * 16)
+        bottlenecks = (layers * math.prod(area) + SPARE_PIXELS, (width + 15) // 16 * 16)
         return (*area, pixel_stride(channels)), (2, channels), bottlenecks, (layers, 2, width)
 
     def train(self, inputs, parameters, running):
@@ -132,7 +132,7 @@ class Block(_Operator):
 
     def infer(self, inputs, parameters, running):
         features, stats, bottlenecks, _ = self.shapes(inputs[0], parameters)
-        shapes, types = [features, (math.prod(features[:3]) + 4, bottlenecks[1])], [np.float32, self.stored]
+        shapes, types = [features, (math.prod(features[:3]) + SPARE_PIXELS, bottlenecks[1])], [np.float32, self.stored]
         arguments = [pack(inputs[0]), *parameters]
         found = self.call_infer(f"block_infer_{self.precision}", arguments, running, shapes, types)
         return unpack(found[0], stats[1])
@@ -141,7 +141,7 @@ class Block(_Operator):
         x, stats = inputs
         d_features, d_stats = cotangents
         shapes = [pack(x).shape, stats.shape, *(array.shape for array in parameters)]
-        shapes += [saved[0].shape, (math.prod(saved[0].shape[:3]) + 4, saved[2].shape[1])]
+        shapes += [saved[0].shape, (math.prod(saved[0].shape[:3]) + SPARE_PIXELS, saved[2].shape[1])]
         arguments, types = [*saved, pack(d_features), d_stats, *parameters], [np.float32] * (len(shapes) - 1)
         found = self.call(f"block_backward_{self.precision}", arguments, shapes, types=[*types, self.stored])
         return [unpack(found[0], x.shape[1]), *found[1:-2]]

@@ -290,10 +290,8 @@ def test_statistics_of_outputs_far_from_zero(library, case):
     _, _, saved = operator(library, case).train(inputs, parameters, running)
     pairs = [(made(saved[0]), saved[1])]
     if case.operator == "block":
-        layers = len(saved[3])
-        pairs = zip(
-            made(saved[2])[:-4].reshape(layers, -1, saved[2].shape[1]), saved[3], strict=True
-        )  # its bottlenecks
+        bottlenecks = made(saved[2])[: -dense_ops.SPARE_PIXELS]
+        pairs = zip(bottlenecks.reshape(len(saved[3]), -1, bottlenecks.shape[1]), saved[3], strict=True)
     for features, (mean, variance) in pairs:
         pixels = features.reshape(-1, features.shape[-1])[:, : len(mean)].astype(np.float64)
         true_mean, true_variance = pixels.mean(0), pixels.var(0)

@@ -44,8 +44,7 @@ void for_each(const Visit& visit) {
 
 // Sums of ROWS x COLUMNS tiles in registers 0 to 3; left tiles in 4 to 6, right ones in 6 and 7.
 template <int ROWS, int COLUMNS>
-void multiply_tiles(const LeftTiles& a, const RightTiles& b, int taps, long depths, float* sums, long sums_row,
-                    bool is_added) {
+void multiply_tiles(const LeftTiles& a, const RightTiles& b, float* sums, long sums_row, bool is_added) {
   static_assert(ROWS * COLUMNS <= 4 && COLUMNS <= 2);
   constexpr int kLeft = 4, kLefts = COLUMNS == 1 ? 3 : 2, kLastRight = 7, kValueBytes = sizeof(uint16_t);
   const auto for_each_sum = [&](const auto& visit) {
@@ -64,7 +63,8 @@ void multiply_tiles(const LeftTiles& a, const RightTiles& b, int taps, long dept
   // Copies: the tiles' instructions tell the compiler that all memory may have changed.
   const uint16_t *lefts = a.data, *right = b.data;
   const long left_row = a.row, left_tap = a.tap, right_row = b.row, right_depth = b.depth, right_column = b.column;
-  for (int tap = 0; tap < taps; tap++) {
+  const long taps = b.taps, depths = b.depths;
+  for (long tap = 0; tap < taps; tap++) {
     const uint16_t* left = lefts + tap * left_tap;
     for (long depth = 0; depth < depths; depth++, left += kTileDepth, right += right_depth) {
       for_each<COLUMNS>([&](auto c) { load_tile<kLastRight - c>(right + c * right_column, right_row * kValueBytes); });
@@ -78,52 +78,27 @@ void multiply_tiles(const LeftTiles& a, const RightTiles& b, int taps, long dept
   for_each_sum([&](auto i, float* tile) { store_tile<i>(tile, sums_bytes); });
 }
 
-using MultiplyTiles = void (*)(const LeftTiles&, const RightTiles&, int taps, long depths, float* sums, long sums_row,
-                               bool is_added);
+using MultiplyTiles = void (*)(const LeftTiles&, const RightTiles&, float* sums, long sums_row, bool is_added);
 constexpr MultiplyTiles kOneColumn[] = {multiply_tiles<1, 1>, multiply_tiles<2, 1>, multiply_tiles<3, 1>,
                                         multiply_tiles<4, 1>};
 constexpr MultiplyTiles kTwoColumns[] = {multiply_tiles<1, 2>, multiply_tiles<2, 2>};
 
-}  // namespace
-
-void request_tiles() {
-  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  if (syscall(SYS_arch_prctl, kRequest, kTileData) != 0) {
-    throw std::runtime_error(std::string("the operating system does not grant AMX: ") + std::strerror(errno));
-  }
-}
-
-TileRegisters::TileRegisters() {
-  constexpr int kRegisters = 8;
-  asm volatile("sttilecfg %0" : "=m"(before_));
-  Shapes shapes{};
-  shapes.palette = 1;
-  for (int i = 0; i < kRegisters; i++) {
-    shapes.row_bytes[i] = kTileDepth * sizeof(uint16_t);
-    shapes.rows[i] = kTile;
-  }
-  asm volatile("ldtilecfg %0" ::"m"(shapes));
-}
-
-TileRegisters::~TileRegisters() { asm volatile("ldtilecfg %0" ::"m"(before_)); }
-
-void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, int taps, long depths, float* sums,
-              long sums_row, bool is_added) {
-  const long row_tiles = in_tiles(rows), column_tiles = in_tiles(columns);
+void multiply_all(const LeftTiles& a, long rows, const RightTiles& b, long columns, float* sums, long sums_row,
+                  bool is_added) {
+  const long row_tiles = (rows + kTile - 1) / kTile, column_tiles = (columns + kTile - 1) / kTile;
   for (long column = 0; column < column_tiles; column += 2) {
     const bool is_alone = column + 1 == column_tiles;
-    const RightTiles right{b.data + column * b.column, b.row, b.depth, b.column};
+    RightTiles right = b;
+    right.data += column * b.column;
     for (long row = 0; row < row_tiles; row += is_alone ? 4 : 2) {
       const LeftTiles left{a.data + row * kTile * a.row, a.row, a.tap};
       const long left_over = row_tiles - row;
       const MultiplyTiles tiles =
           is_alone ? kOneColumn[std::min(left_over, 4L) - 1] : kTwoColumns[std::min(left_over, 2L) - 1];
-      tiles(left, right, taps, depths, sums + row * kTile * sums_row + column * kTile, sums_row, is_added);
+      tiles(left, right, sums + row * kTile * sums_row + column * kTile, sums_row, is_added);
     }
   }
 }
-
-namespace {
 
 // Words of kTile values at `first` and at `second`.
 __m512i pairs_of(const uint16_t* first, const uint16_t* second) {
@@ -169,6 +144,35 @@ void transpose_words(__m512i rows[kTile]) {
 }
 
 }  // namespace
+
+void request_tiles() {
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  if (syscall(SYS_arch_prctl, kRequest, kTileData) != 0) {
+    throw std::runtime_error(std::string("the operating system does not grant AMX: ") + std::strerror(errno));
+  }
+}
+
+TileRegisters::TileRegisters() {
+  constexpr int kRegisters = 8;
+  asm volatile("sttilecfg %0" : "=m"(before_));
+  Shapes shapes{};
+  shapes.palette = 1;
+  for (int i = 0; i < kRegisters; i++) {
+    shapes.row_bytes[i] = kTileDepth * sizeof(uint16_t);
+    shapes.rows[i] = kTile;
+  }
+  asm volatile("ldtilecfg %0" ::"m"(shapes));
+}
+
+TileRegisters::~TileRegisters() { asm volatile("ldtilecfg %0" ::"m"(before_)); }
+
+void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, float* sums, long sums_row) {
+  multiply_all(a, rows, b, columns, sums, sums_row, false);
+}
+
+void accumulate(const LeftTiles& a, long rows, const RightTiles& b, long columns, float* sums, long sums_row) {
+  multiply_all(a, rows, b, columns, sums, sums_row, true);
+}
 
 void transpose(const uint16_t* in, long in_row, long pixels, int channels, uint16_t* out, long out_row) {
   for (int c = 0; c < channels; c += kTile) {

@@ -17,7 +17,6 @@ namespace densenet {
 constexpr int kTile = 16;       // rows of a left tile and of sums, columns of a right tile and of sums
 constexpr int kTileDepth = 32;  // values that a product of tiles sums over
 
-constexpr long in_tiles(long count) { return (count + kTile - 1) / kTile; }
 constexpr long in_tile_depths(long count) { return (count + kTileDepth - 1) / kTileDepth; }
 
 // Stride of rows of `values` in scratch: whole tile depths, and an odd number of cache lines, so that the rows of a
@@ -52,31 +51,34 @@ struct LeftTiles {
   long row, tap;
 };
 
-// Right operand: values from one row of pairs to the next, from one depth to the next and from 16 columns to the next.
-// A tap follows the one before like a depth.
+// Right operand of `taps` times `depths` tiles: values from one row of pairs to the next, from one depth to the next
+// and from 16 columns to the next. A tap follows the one before like a depth.
 struct RightTiles {
   const uint16_t* data;
-  long row, depth, column;
+  long row, depth, column, taps, depths;
 };
 
 // sums[i * sums_row + j] = sum over t < taps, k < depths * kTileDepth of a[t][i][k] * b[t][k][j], in whole tiles:
-// `rows` and `columns` are rounded up to multiples of kTile. is_added: to what the sums are.
-void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, int taps, long depths, float* sums,
-              long sums_row, bool is_added);
+// `rows` and `columns` are rounded up to multiples of kTile.
+void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, float* sums, long sums_row);
 
-// Right operand (taps, depth, columns) packed tile by tile; what the depth lacks to whole tiles is zero.
+// The same, added to what the sums are.
+void accumulate(const LeftTiles& a, long rows, const RightTiles& b, long columns, float* sums, long sums_row);
+
+// Right operand (taps, depth, columns) packed tile by tile; what the depth lacks to whole tiles is zero. columns: a
+// multiple of kTile.
 class TileWeights {
  public:
   // Space for the largest operand that it will hold.
   TileWeights(int taps, int depth, int columns)
-      : data_(static_cast<size_t>(taps) * in_tile_depths(depth) * in_tiles(columns) * kTileValues) {}
+      : data_(static_cast<size_t>(taps) * in_tile_depths(depth) * (columns / kTile) * kTileValues) {}
 
   // Fills it from value(tap, k, column), by `threads` threads.
   template <class Value>
   void pack(int taps, int depth, int columns, int threads, const Value& value) {
     taps_ = taps, depths_ = in_tile_depths(depth);
     parallel(threads, [&](int thread) {
-      const Range mine = share(in_tiles(columns) * taps * depths_, thread, threads);
+      const Range mine = share(columns / kTile * taps * depths_, thread, threads);
       uint16_t* out = data_.get() + mine.begin * kTileValues;
       for (long tile = mine.begin; tile < mine.end; tile++) {
         const int tap = static_cast<int>(tile / depths_ % taps);
@@ -85,7 +87,7 @@ class TileWeights {
         for (int k = first_k; k < first_k + kTileDepth; k += 2) {
           for (int j = first_column; j < first_column + kTile; j++) {
             for (int i = k; i < k + 2; i++) {
-              *out++ = Bf16::from(i < depth && j < columns ? value(tap, i, j) : 0.0f);
+              *out++ = Bf16::from(i < depth ? value(tap, i, j) : 0.0f);
             }
           }
         }
@@ -93,20 +95,17 @@ class TileWeights {
     });
   }
 
-  int taps() const { return taps_; }
-  long depths() const { return depths_; }
   // From `column` on, a multiple of kTile.
   RightTiles tiles(long column = 0) const {
     const long all_depths = taps_ * depths_ * kTileValues;
-    return {data_.get() + column / kTile * all_depths, 2 * kTile, kTileValues, all_depths};
+    return {data_.get() + column / kTile * all_depths, 2 * kTile, kTileValues, all_depths, taps_, depths_};
   }
 
  private:
   static constexpr long kTileValues = kTile * kTileDepth;
 
   Buffer<uint16_t> data_;
-  int taps_ = 0;
-  long depths_ = 0;
+  long taps_ = 0, depths_ = 0;
 };
 
 // out[c * out_row + p] = in[p * in_row + c], c < channels, a multiple of kTile, p < pixels, a multiple of kTileDepth.

@@ -23,10 +23,6 @@ inline Chunks tile_chunks(long pixels, int channels, int threads) {
   return Chunks(pixels, in_tile_depths((pixels + count - 1) / count) * kTileDepth);
 }
 
-// Asks for the cache line of the pixel that comes four later: of short rows that lie apart the processor itself fetches
-// too little ahead.
-inline void fetch_ahead(const float* x, long stride) { __builtin_prefetch(x + 4 * stride, 0, 2); }
-
 // The largest of value(channels, pixels of a chunk) over the layers of a block.
 template <class Value>
 size_t largest_of_layers(const DenseBlock& block, int threads, const Value& value) {
@@ -89,7 +85,7 @@ class Conv1x1<Bf16> {
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
         normalise_tiles(features + first * stride, stride, rows, channels, affine, tile, row);
-        multiply({tile, row, 0}, rows, weights_.tiles(), wide, 1, weights_.depths(), products, wide, false);
+        multiply({tile, row, 0}, rows, weights_.tiles(), wide, products, wide);
         if (moments) (*moments)[thread].add(products, wide, rows, 0, wide);
         stream_values(products, rows * wide, bottlenecks + first * wide);
       }
@@ -175,8 +171,7 @@ class Conv3x3<Bf16> {
           const uint16_t* in = bottlenecks + (first + y * image_width + x) * wide;
           for (int k = 0; k < wide; k += kLanes) Bf16::store_values(out + k, normalised(in, affine, k), kLanes);
         });
-        multiply({tile, wide, lines_.line()}, lines_.pixels(height), weights_.tiles(), columns, 3, weights_.depths(),
-                 products, columns, false);
+        multiply({tile, wide, lines_.line()}, lines_.pixels(height), weights_.tiles(), columns, products, columns);
         for (int y = 1; y < height; y++) {  // leave out what is between the lines
           std::memmove(products + y * image_width * columns, products + lines_.pixels(y) * columns,
                        sizeof(float) * image_width * columns);

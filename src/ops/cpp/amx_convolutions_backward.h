@@ -12,6 +12,11 @@
 
 namespace densenet {
 
+// Right tiles of `pixels`, whole tile depths of them, of which pairs are interleaved in rows `pair_row` values apart.
+inline RightTiles interleaved(const uint16_t* data, long pair_row, long pixels) {
+  return {data, pair_row, kTile * pair_row, 2 * kTile, 1, pixels / kTileDepth};
+}
+
 template <>
 class Conv3x3Backward<Bf16> {
  public:
@@ -59,18 +64,17 @@ class Conv3x3Backward<Bf16> {
         interleave_inputs(bottlenecks + first * wide, height, affine, tile);
         for (int column = 0; column < wide; column += kColumns) {
           const int columns = std::min(wide - column, kColumns);
-          const RightTiles inputs{tile + column * 2, pair_row(), kTile * pair_row(), 2 * kTile};
+          const RightTiles inputs = interleaved(tile + column * 2, pair_row(), input_pixels(height));
           for (int tap = 0; tap < 9; tap++) {
             const long offset = (2 - tap / 3) * d_lines_.pitch() + 2 - tap % 3;
-            multiply({d_transposed + offset, d_row(height), 0}, rows, inputs, columns, 1,
-                     input_pixels(height) / kTileDepth, d_weights + static_cast<long>(tap) * rows * wide + column, wide,
-                     true);
+            accumulate({d_transposed + offset, d_row(height), 0}, rows, inputs, columns,
+                       d_weights + static_cast<long>(tap) * rows * wide + column, wide);
           }
         }
         for (int column = 0; column < wide; column += kColumns) {
           const int columns = std::min(wide - column, kColumns);
-          multiply({d_tile, rows, d_lines_.line()}, d_lines_.pixels(height), weights_.tiles(column), columns, 3,
-                   weights_.depths(), d_inputs, kColumns, false);
+          multiply({d_tile, rows, d_lines_.line()}, d_lines_.pixels(height), weights_.tiles(column), columns, d_inputs,
+                   kColumns);
           mask(d_inputs, column, columns, height, bottlenecks + first * wide, affine, mean, d_relu + first * wide,
                sums[thread]);
         }
@@ -207,27 +211,22 @@ class Conv1x1Backward<Bf16> {
           if (wide % kTileDepth) Bf16::store_values(out + wide, Vec{}, kLanes);
         }
         transpose(d_tile, d_row, all_pixels, wide, d_transposed, transposed_row);
-        const float* x = features + first * stride;
-        for (long p = 0; p < all_pixels; p += 2) {
-          uint16_t* out = tile + p / 2 * pair_row;
-          for (int c = 0; c < columns; c += kLanes) {
-            fetch_ahead(x + p * stride + c, stride);
-            fetch_ahead(x + (p + 1) * stride + c, stride);
-            Bf16::interleave(out + 2 * c, p < pixels ? normalised(x + p * stride, affine, c) : Vec{},
-                             p + 1 < pixels ? normalised(x + (p + 1) * stride, affine, c) : Vec{});
-          }
-        }
-        multiply({d_transposed, transposed_row, 0}, wide, {tile, pair_row, kTile * pair_row, 2 * kTile}, columns, 1,
-                 all_pixels / kTileDepth, d_weights, columns, true);
+        const auto input = [&](long p, int c) {
+          const float* x = features + (first + p) * stride;
+          fetch_ahead(x + c, stride);
+          return p < pixels ? normalised(x, affine, c) : Vec{};
+        };
+        interleave_pixels<Bf16>(all_pixels, columns, input, tile, pair_row);
+        accumulate({d_transposed, transposed_row, 0}, wide, interleaved(tile, pair_row, all_pixels), columns, d_weights,
+                   columns);
         float *sum = sums_[thread].get(), *centred = sum + columns;
         std::fill_n(sum, 2 * columns, 0.0f);
         for (long p = 0; p < pixels; p += kTileDepth) {
           const long rows = std::min<long>(pixels - p, kTileDepth);
-          multiply({d_tile + p * d_row, d_row, 0}, rows, weights_.tiles(), columns, 1, weights_.depths(), d_inputs,
-                   columns, false);
+          multiply({d_tile + p * d_row, d_row, 0}, rows, weights_.tiles(), columns, d_inputs, columns);
           const long i = (first + p) * stride;
-          mask(d_inputs, rows, channels, features + i, affine, mean, d_from + i, d_to + (first + p) * to_stride,
-               to_stride, sum, centred);
+          mask_inputs({d_inputs, columns}, rows, channels, {features + i, stride}, affine, mean, {d_from + i, stride},
+                      d_to + (first + p) * to_stride, to_stride, sum, centred);
         }
         for (int c = 0; c < columns; c += kLanes) sums[thread].add(c, load(sum + c), load(centred + c));
       }
@@ -239,35 +238,6 @@ class Conv1x1Backward<Bf16> {
   }
 
  private:
-  // Of `rows` pixels x: d_to = d_from + affine's scale * (d_inputs where the ReLU's input was positive), and what the
-  // latter sum up to.
-  void mask(const float* d_inputs, long rows, int channels, const float* x, const Affine& affine, const float* mean,
-            const float* d_from, float* d_to, long to_stride, float* sums, float* centred_sums) const {
-    const long stride = block_.stride(), columns = padded(channels);
-    const auto mask_rows = [&](long row, auto count) {
-      for (int c = 0; c < channels; c += kLanes) {
-        const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-        const Vec m = load_first(mean + c, channels - c);
-        Vec sum = load(sums + c), centred = load(centred_sums + c);
-        for (int i = 0; i < count; i++) {
-          const long at = (row + i) * stride + c;
-          fetch_ahead(d_from + at, stride);
-          const Vec value = load(x + at);
-          const Vec d = where_positive(value * scale + offset, load(d_inputs + (row + i) * columns + c));
-          sum += d;
-          centred += d * (value - m);
-          store(d_to + (row + i) * to_stride + c, load(d_from + at) + scale * d);
-        }
-        store(sums + c, sum);
-        store(centred_sums + c, centred);
-      }
-    };
-    constexpr int kTogether = 4;
-    long row = 0;
-    for (; row + kTogether <= rows; row += kTogether) mask_rows(row, std::integral_constant<int, kTogether>{});
-    for (; row < rows; row++) mask_rows(row, std::integral_constant<int, 1>{});
-  }
-
   const DenseBlock& block_;
   int threads_;
   size_t max_pixels_;

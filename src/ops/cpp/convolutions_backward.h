@@ -1,6 +1,8 @@
 // The backward passes through the convolutions of a dense layer, as products in vector registers.
 #pragma once
 
+#include <type_traits>
+
 #include "dense_block.h"
 #include "gemm.h"
 #include "parallel.h"
@@ -215,11 +217,47 @@ class Conv3x3Backward {
   std::vector<Buffer<>> d_inputs_, d_weights_;
 };
 
+// Rows of pixels: floats from one to the next.
+struct Rows {
+  const float* data;
+  long stride;
+};
+
+// Of `count` pixels x: d_to = d_from + affine's scale * (d_inputs where the ReLU's input was positive), and what the
+// latter sum up to, also times x - mean.
+inline void mask_inputs(const Rows& d_inputs, long count, int channels, const Rows& x, const Affine& affine,
+                        const float* mean, const Rows& d_from, float* d_to, long to_stride, float* sums,
+                        float* centred_sums) {
+  const auto mask_rows = [&](long first, auto together) {
+    for (int c = 0; c < channels; c += kLanes) {
+      const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+      const Vec m = load_first(mean + c, channels - c);
+      Vec sum = load(sums + c), centred = load(centred_sums + c);
+      for (long row = first; row < first + together; row++) {
+        const float* from = d_from.data + row * d_from.stride + c;
+        fetch_ahead(from, d_from.stride);
+        const Vec value = load(x.data + row * x.stride + c);
+        const Vec d = where_positive(value * scale + offset, load(d_inputs.data + row * d_inputs.stride + c));
+        sum += d;
+        centred += d * (value - m);
+        store(d_to + row * to_stride + c, load(from) + scale * d);
+      }
+      store(sums + c, sum);
+      store(centred_sums + c, centred);
+    }
+  };
+  constexpr int kTogether = 4;
+  long row = 0;
+  for (; row + kTogether <= count; row += kTogether) mask_rows(row, std::integral_constant<int, kTogether>{});
+  for (; row < count; row++) mask_rows(row, std::integral_constant<int, 1>{});
+}
+
 // Backward through conv1(relu(norm1(features))).
 template <class Number>
 class Conv1x1Backward {
   using Value = typename Number::Value;
   static constexpr int kDepth = Number::kDepth;
+  static constexpr long kRows = 2 * kTileRows[2];  // of gradients of inputs at a time
 
  public:
   Conv1x1Backward(const DenseBlock& block, int threads)
@@ -229,7 +267,8 @@ class Conv1x1Backward {
         tiles_(buffers<Value>(threads, Chunks::scratch_values(block.out_channels()))),
         d_tiles_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
         d_steps_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
-        panels_(buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes)),
+        d_inputs_(buffers(threads, kRows * padded(block.out_channels()))),
+        sums_(buffers(threads, 2L * padded(block.out_channels()))),
         d_weights_(buffers(threads, static_cast<size_t>(block.out_channels()) * padded(block.width))) {}
 
   // d_relu2: of norm2's output; its gradient of the bottlenecks is affine2.scale * d_relu2 + correction2 of them.
@@ -237,9 +276,9 @@ class Conv1x1Backward {
   void run(int layer, const float* features, const Affine& affine, const float* mean, const Value* bottlenecks,
            const Value* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
            float* d_to, long to_stride, std::vector<NormSums>& sums, float* d_conv1) {
-    const int channels = block_.channels(layer), width = block_.width, wide = padded(width);
+    const int channels = block_.channels(layer), columns = padded(channels), width = block_.width, wide = padded(width);
     const float* weights = block_.layers[layer].conv1;
-    weights_.pack(1, width, padded(channels), threads_, [&](int, int k, int c) {
+    weights_.pack(1, width, columns, threads_, [&](int, int k, int c) {
       return c < channels ? weights[static_cast<long>(k) * channels + c] : 0.0f;
     });
     const Chunks chunks(block_.extent.pixels(), channels, threads_);
@@ -247,7 +286,7 @@ class Conv1x1Backward {
     const long d_stride = scratch_stride(width);
     parallel(threads_, [&](int thread) {
       Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
-      float *panel_d = panels_[thread].get(), *d_weights = d_weights_[thread].get();
+      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_[thread].get();
       std::fill(d_weights, d_weights + static_cast<long>(channels) * wide, 0.0f);
       const Range mine = share(chunks.count(), thread, threads_);
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
@@ -281,25 +320,16 @@ class Conv1x1Backward {
           ahead.add(bottlenecks + next * wide, 1, count * bytes, 0);
           ahead.start(tile_count(rows, padded(channels)));
         }
-        for (int panel = 0; panel < weights_.count(); panel++) {
-          const int column = weights_.first_column(panel), lanes = weights_.vectors(panel) * kLanes;
-          multiply(d_tile, d_stride, 0, static_cast<int>(rows), weights_, panel, panel_d, lanes, &ahead);
-          for (int j = 0; j < lanes; j += kLanes) {
-            const int c = column + j;
-            const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-            const Vec m = load_first(mean + c, channels - c);
-            Vec sum{}, centred{};
-            for (long p = 0; p < rows; p++) {
-              const long i = (first + p) * stride + c;
-              const Vec value = load(features + i);
-              const Vec d = where_positive(value * scale + offset, load(panel_d + p * lanes + j));
-              sum += d;
-              centred += d * (value - m);
-              store(d_to + (first + p) * to_stride + c, load(d_from + i) + scale * d);
-            }
-            sums[thread].add(c, sum, centred);
-          }
+        float *sum = sums_[thread].get(), *centred = sum + columns;
+        std::fill_n(sum, 2 * columns, 0.0f);
+        for (long p = 0; p < rows; p += kRows) {
+          const long count = std::min(rows - p, kRows);
+          multiply(d_tile + p * d_stride, d_stride, 0, static_cast<int>(count), weights_, d_inputs, columns, &ahead);
+          const long i = (first + p) * stride;
+          mask_inputs({d_inputs, columns}, count, channels, {features + i, stride}, affine, mean, {d_from + i, stride},
+                      d_to + (first + p) * to_stride, to_stride, sum, centred);
         }
+        for (int c = 0; c < columns; c += kLanes) sums[thread].add(c, load(sum + c), load(centred + c));
       }
     });
     reduce(d_weights_, static_cast<long>(channels) * wide);
@@ -313,7 +343,7 @@ class Conv1x1Backward {
   int threads_;
   Panels<Number> weights_;
   std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
-  std::vector<Buffer<>> panels_, d_weights_;
+  std::vector<Buffer<>> d_inputs_, sums_, d_weights_;
 };
 
 }  // namespace densenet

@@ -24,7 +24,8 @@ inline int pixel_stride(int channels) {
 // MindSpore's tensors start anywhere, and vectors that cross two cache lines are slow to load and must not go past the
 // caches. What an operator makes for other operators therefore starts at the first cache line of its tensor, which has
 // a line to spare, and the tensor's last four bytes say where: kMark, a NaN, and the bytes before. They hold if
-// MindSpore copies the tensor. One that says nothing is MindSpore's own, such as a gradient of zeros, and starts at its start.
+// MindSpore copies the tensor. One that says nothing is MindSpore's own, such as a gradient of zeros, and starts at its
+// start.
 constexpr uint32_t kMark = 0x7fc5a500, kMarkMask = 63;
 
 inline uint32_t* mark_of(void* tensor, size_t bytes) {

@@ -12,6 +12,10 @@ Vec normalised(const Value* x, const Affine& affine, int c) {
   return relu(load_values(x + c) * load(affine.scale.get() + c) + load(affine.offset.get() + c));
 }
 
+// Asks for the cache line of the pixel that comes four later: of short rows that lie apart the processor itself fetches
+// too little ahead.
+inline void fetch_ahead(const float* x, long stride) { __builtin_prefetch(x + 4 * stride, 0, 2); }
+
 // Left operand of `multiply`: relu(affine(x)) of `rows` pixels, padded(channels) values each. What lies in x behind the
 // channels does not matter: a depth is read up to a multiple of kDepth, and zero there.
 template <class Number, class Value>

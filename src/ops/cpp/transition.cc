@@ -92,14 +92,16 @@ void backward(const Transition& transition, const float* x, const float* stats, 
   });
   const std::vector<Buffer<>> tiles = buffers(threads, Chunks::scratch_values(in_channels));
   const std::vector<Buffer<>> d_tiles = buffers(threads, Chunks::scratch_values(out_channels));
-  const std::vector<Buffer<>> panels = buffers(threads, Chunks::kMaxPixels * kMaxVectors * kLanes);
+  constexpr long kRows = 2 * kTileRows[2];  // of gradients of the pooled maps at a time
+  const std::vector<Buffer<>> d_rows = buffers(threads, kRows * in_width);
+  const std::vector<Buffer<>> chunk_sums = buffers(threads, 2L * in_width);
   const std::vector<Buffer<>> d_weights = buffers(threads, static_cast<size_t>(in_channels) * out_width);
   std::vector<NormSums> sums(threads, NormSums(in_width));
   if (in.height % 2 || in.width % 2) {  // what no window covers
     std::fill(d_x, d_x + (in.pixels() - 1) * stride + in_width, 0.0f);
   }
   parallel(threads, [&](int thread) {
-    float *tile = tiles[thread].get(), *d_tile = d_tiles[thread].get(), *panel_d = panels[thread].get();
+    float *tile = tiles[thread].get(), *d_tile = d_tiles[thread].get(), *d_pooled = d_rows[thread].get();
     const long tile_stride = scratch_stride(in_channels), d_stride = scratch_stride(out_channels);
     std::fill(d_weights[thread].get(), d_weights[thread].get() + static_cast<long>(in_channels) * out_width, 0.0f);
     const Range mine = share(chunks.count(), thread, threads);
@@ -115,27 +117,30 @@ void backward(const Transition& transition, const float* x, const float* stats, 
       }
       accumulate<Fp32>({tile, tile_stride, 0}, in_channels, {d_tile, d_stride, 0}, out_width, static_cast<int>(rows), 1,
                  d_weights[thread].get());
-      for (int panel = 0; panel < weights.count(); panel++) {
-        const int column = weights.first_column(panel), lanes = weights.vectors(panel) * kLanes;
-        multiply(d_tile, d_stride, 0, static_cast<int>(rows), weights, panel, panel_d, lanes);
-        for (int j = 0; j < lanes; j += kLanes) {
-          const int c = column + j;
-          const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-          const Vec mean = load_first(stats + c, in_channels - c);
-          Vec sum{}, centred{};
-          for (long row = 0; row < rows; row++) {
-            const long four = first_of_four(transition, first + row) * stride + c;
-            const Vec d = load(panel_d + row * lanes + j) * 0.25f;
+      float *sum = chunk_sums[thread].get(), *centred = sum + in_width;
+      std::fill_n(sum, 2 * in_width, 0.0f);
+      for (long p = 0; p < rows; p += kRows) {
+        const long count = std::min(rows - p, kRows);
+        multiply(d_tile + p * d_stride, d_stride, 0, static_cast<int>(count), weights, d_pooled, in_width);
+        for (long row = 0; row < count; row++) {
+          const long four = first_of_four(transition, first + p + row) * stride;
+          for (int c = 0; c < in_width; c += kLanes) {
+            const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+            const Vec mean = load_first(stats + c, in_channels - c);
+            const Vec d = load(d_pooled + row * in_width + c) * 0.25f;
+            Vec all = load(sum + c), all_centred = load(centred + c);
             for (long pixel : window) {
-              const Vec value = load(x + four + pixel), masked = where_positive(value * scale + offset, d);
-              sum += masked;
-              centred += masked * (value - mean);
-              store(d_x + four + pixel, scale * masked);
+              const Vec value = load(x + four + pixel + c), masked = where_positive(value * scale + offset, d);
+              all += masked;
+              all_centred += masked * (value - mean);
+              stream(d_x + four + pixel + c, scale * masked);
             }
+            store(sum + c, all);
+            store(centred + c, all_centred);
           }
-          sums[thread].add(c, sum, centred);
         }
       }
+      for (int c = 0; c < in_width; c += kLanes) sums[thread].add(c, load(sum + c), load(centred + c));
     }
   });
   reduce(d_weights, static_cast<long>(in_channels) * out_width);
