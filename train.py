@@ -102,6 +102,7 @@ def train(
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
         decay_norm_and_bias=config.decay_norm_and_bias,
+        kernels=kernels.library,
     )
     train_step = TrainStep(
         network,

@@ -17,31 +17,35 @@ from src.deploy.export import workshop, write_onnx
 from src.deploy.manifest import Manifest
 from src.losses.crossentropy import CrossEntropy
 from src.model_utils.device_adapter import set_up_device
-from src.network.densenet import Architecture, DenseNet
+from src.network.densenet import DenseNet
 from src.ops.select import select_kernels
 from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep
 from src.training.step import TrainStep
 
 
-def network(arch: Architecture, cpu_kernels: str, cpu_precision: str) -> DenseNet:
-    """The one place where the kernels are chosen: `cpu_kernels` on or off, `cpu_precision` fp32 or bf16.
-
-    Raises ReportedError when they cannot be had.
-    """
-    kernels = select_kernels(cpu_kernels, cpu_precision, device="CPU", transition_pool=arch.transition_pool)
-    return DenseNet(arch, kernels=kernels.library, kernel_precision=kernels.precision)
-
-
 def build(job: Job) -> Callable[[], float]:
-    """A step that trains or predicts one batch and returns a number of its result. MindSpore takes all cores."""
+    """A step that trains or predicts one batch and returns a number of its result. MindSpore takes all cores.
+
+    Raises ReportedError when the kernels that the variant asks for cannot be had.
+    """
     set_up_device("CPU", 0, deterministic=False)
-    net = network(job.task.arch, **dict(job.variant.options))
+    arch, options = job.task.arch, dict(job.variant.options)
+    kernels = select_kernels(
+        options["cpu_kernels"], options["cpu_precision"], device="CPU", transition_pool=arch.transition_pool
+    )
+    net = DenseNet(arch, kernels=kernels.library, kernel_precision=kernels.precision)
     images, labels = batch_of(job.task)
     if job.task.kind != TRAINING:
         predict = PredictStep(net)
         return lambda: float(predict.logits(images)[0, 0])
-    optimizer = SGD(net.trainable_params(), momentum=0.9, weight_decay=1e-4, decay_norm_and_bias=True)
+    optimizer = SGD(
+        net.trainable_params(),
+        momentum=0.9,
+        weight_decay=1e-4,
+        decay_norm_and_bias=True,
+        kernels=kernels.library,
+    )
     train = TrainStep(net, CrossEntropy(), optimizer)
     batch = Tensor(images), Tensor(labels), Tensor(0.01, ms.float32), Tensor(True)
     return lambda: float(train(*batch)[0].asnumpy())

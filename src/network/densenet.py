@@ -138,14 +138,17 @@ def _running(norm):
 
 
 class _FusedBackbone(nn.Cell):
-    """The layers of `_Backbone.features`, whose parameters it is given, as a few operators of our own (`src/ops`)."""
+    """The layers of `_Backbone.features`, whose parameters it is given, as a few operators of our own (`src/ops`).
 
-    def __init__(self, arch: Architecture, library: str, precision: str) -> None:
+    pool: the means of the features follow, (N, out_channels), which is less to write than the features.
+    """
+
+    def __init__(self, arch: Architecture, library: str, precision: str, pool: bool) -> None:
         super().__init__()
         self.stem = Stem(library, arch.stem_pool)
         self.block = DenseBlock(library, precision)
         self.transition = Transition(library)
-        self.final_norm = FinalNorm(library)
+        self.final_norm = FinalNorm(library, pool)
 
     def construct(self, images, stem, blocks, transitions, final_norm):
         out = self.stem(images, *stem)
@@ -159,7 +162,10 @@ class _FusedBackbone(nn.Cell):
 
 
 class _Backbone(nn.Cell):
-    """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says."""
+    """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says.
+
+    With kernels and include_top their means, (N, out_channels).
+    """
 
     def __init__(
         self,
@@ -169,6 +175,7 @@ class _Backbone(nn.Cell):
         seed: int,
         kernels: str | None,
         kernel_precision: str,
+        include_top: bool,
     ) -> None:
         super().__init__()
         random = np.random.default_rng(seed)
@@ -196,7 +203,7 @@ class _Backbone(nn.Cell):
         self.out_channels = channels
         names = list(features)
         self.blocks_at = tuple(i for i, name in enumerate(names) if name.startswith("denseblock"))
-        self.fused = _FusedBackbone(arch, kernels, kernel_precision) if kernels else None
+        self.fused = _FusedBackbone(arch, kernels, kernel_precision, include_top) if kernels else None
 
     def construct(self, images):
         if self.fused is None:
@@ -218,14 +225,14 @@ class _Backbone(nn.Cell):
 
 
 class _Head(nn.Cell):
-    """Global average pooling and the classifier: (N, C, h, w) -> logits (N, num_classes) float32."""
+    """Global average pooling and the classifier: (N, C, h, w), or their means (N, C) -> logits (N, K) float32."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.fc = nn.Dense(channels, num_classes, weight_init="zeros", bias_init="zeros")
 
     def construct(self, features):
-        return self.fc(features.mean((2, 3)))
+        return self.fc(features.mean((2, 3)) if features.ndim == 4 else features)
 
 
 class DenseNet(nn.Cell):
@@ -251,7 +258,7 @@ class DenseNet(nn.Cell):
         super().__init__()
         self.architecture = architecture
         batch_norm = partial(_batch_norm, ranks=norm_ranks)
-        self.backbone = _Backbone(architecture, batch_norm, recompute, seed, kernels, kernel_precision)
+        self.backbone = _Backbone(architecture, batch_norm, recompute, seed, kernels, kernel_precision, include_top)
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
         initialise(self, seed)
 

@@ -32,12 +32,12 @@ def _map_like(shape, channels):
     return [shape[0], shape[1], shape[2], pixel_stride(channels)]
 
 
-def _operator(library, function, infer_shapes, types):
+def operator(library, function, infer_shapes, types):
     """infer_shapes(*shapes of the inputs) -> shape of the only output, or a tuple; types: of all inputs -> the same."""
     return ops.Custom(f"{library}:{function}", infer_shapes, types, func_type="aot")
 
 
-def _floats(count):
+def floats(count):
     """Types of `count` outputs."""
 
     def types(*_):
@@ -84,9 +84,9 @@ class Stem(nn.Cell):
         def gradient_shapes(*inputs):
             return inputs[1], inputs[2], inputs[3], inputs[6]
 
-        self.train_op = _operator(library, f"stem_train_{stem_pool}", train_shapes, _floats(4))
-        self.infer_op = _operator(library, f"stem_infer_{stem_pool}", shapes, _floats(2))
-        self.backward_op = _operator(library, f"stem_backward_{stem_pool}", gradient_shapes, _floats(4))
+        self.train_op = operator(library, f"stem_train_{stem_pool}", train_shapes, floats(4))
+        self.infer_op = operator(library, f"stem_infer_{stem_pool}", shapes, floats(2))
+        self.backward_op = operator(library, f"stem_backward_{stem_pool}", gradient_shapes, floats(4))
 
     def construct(self, images, parameters, running):
         """See the class."""
@@ -146,9 +146,9 @@ class DenseBlock(nn.Cell):
         def gradient_types(*inputs):
             return (ms.float32,) * (len(inputs) - 3) + (stored,)
 
-        self.train_op = _operator(library, f"block_train_{precision}", train_shapes, train_types)
-        self.infer_op = _operator(library, f"block_infer_{precision}", infer_shapes, infer_types)
-        self.backward_op = _operator(library, f"block_backward_{precision}", gradient_shapes, gradient_types)
+        self.train_op = operator(library, f"block_train_{precision}", train_shapes, train_types)
+        self.infer_op = operator(library, f"block_infer_{precision}", infer_shapes, infer_types)
+        self.backward_op = operator(library, f"block_backward_{precision}", gradient_shapes, gradient_types)
 
     def construct(self, x, x_stats, parameters, running):
         """See the class."""
@@ -181,9 +181,9 @@ class Transition(nn.Cell):
         def gradient_shapes(x, stats, *rest):
             return (x, stats, *rest[4:])
 
-        self.train_op = _operator(library, "transition_train", train_shapes, _floats(2))
-        self.infer_op = _operator(library, "transition_infer", infer_shapes, _floats(1))
-        self.backward_op = _operator(library, "transition_backward", gradient_shapes, _floats(5))
+        self.train_op = operator(library, "transition_train", train_shapes, floats(2))
+        self.infer_op = operator(library, "transition_infer", infer_shapes, floats(1))
+        self.backward_op = operator(library, "transition_backward", gradient_shapes, floats(5))
 
     def construct(self, x, stats, parameters, running):
         """See the class."""
@@ -199,23 +199,30 @@ class Transition(nn.Cell):
 
 
 class FinalNorm(nn.Cell):
-    """BN-ReLU: x, its statistics, parameters (gamma, beta), running (mean, variance) -> features (N, C, H, W)."""
+    """BN-ReLU: x, its statistics, parameters (gamma, beta), running (mean, variance) -> features (N, C, H, W).
 
-    def __init__(self, library: str) -> None:
+    pool: their means over H and W instead, (N, C).
+    """
+
+    def __init__(self, library: str, pool: bool) -> None:
         super().__init__()
 
+        def y_shape(x, gamma):
+            return [x[0], gamma[0]] if pool else [x[0], gamma[0], x[1], x[2]]
+
         def train_shapes(x, _, gamma, *__):
-            return [x[0], gamma[0], x[1], x[2]]
+            return y_shape(x, gamma)
 
         def infer_shapes(x, gamma, *_):
-            return [x[0], gamma[0], x[1], x[2]]
+            return y_shape(x, gamma)
 
         def gradient_shapes(x, stats, _, gamma, beta):
             return x, stats, gamma, beta
 
-        self.train_op = _operator(library, "final_train", train_shapes, _floats(1))
-        self.infer_op = _operator(library, "final_infer", infer_shapes, _floats(1))
-        self.backward_op = _operator(library, "final_backward", gradient_shapes, _floats(4))
+        name = "final_pool" if pool else "final"
+        self.train_op = operator(library, f"{name}_train", train_shapes, floats(1))
+        self.infer_op = operator(library, f"{name}_infer", infer_shapes, floats(1))
+        self.backward_op = operator(library, f"{name}_backward", gradient_shapes, floats(4))
 
     def construct(self, x, stats, parameters, running):
         """See the class."""

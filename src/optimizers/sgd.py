@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import mindspore as ms
 from mindspore import nn, ops
 
+from src.ops.sgd_op import SgdUpdate
+
 _update = ops.MultitypeFuncGraph("sgd_update")
 _apply_momentum = ops.ApplyMomentum()
 
@@ -29,7 +31,8 @@ class SGD(nn.Cell):
 
     lr is an input, so one compiled graph serves every schedule. The velocities v start at zero and are Parameters,
     `moments.<parameter name>`, which checkpoints save. BN gammas and betas and biases, the parameters of one
-    dimension, decay only with `decay_norm_and_bias`.
+    dimension, decay only with `decay_norm_and_bias`. kernels: the library of operators for CPUs (`src/ops/build.py`),
+    which updates all parameters in one pass over memory.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class SGD(nn.Cell):
         weight_decay: float,
         nesterov: bool = False,
         decay_norm_and_bias: bool = False,
+        kernels: str | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.parameters = ms.ParameterTuple(parameters)
@@ -51,8 +55,11 @@ class SGD(nn.Cell):
         )
         # Not a loop: MindSpore unrolls those into nested calls and gives up at 1000, DenseNet-121's 364 parameters.
         self.for_each = ops.HyperMap()
+        self.fused = SgdUpdate(kernels, momentum, nesterov, self.decays) if kernels else None
 
     def construct(self, gradients, lr):
-        """gradients: one tensor for each parameter, in order; lr: () float32 -> bools to wait for with ops.depend."""
+        """gradients: one tensor for each parameter, in order; lr: () float32 -> what to wait for with ops.depend."""
+        if self.fused is not None:
+            return self.fused(gradients, lr, self.parameters, self.moments)
         update = ops.partial(_update, self.nesterov, self.momentum, lr)
         return self.for_each(update, self.decays, gradients, self.parameters, self.moments)

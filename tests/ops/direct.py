@@ -78,7 +78,7 @@ class _Operator:
 class Stem(_Operator):
     def __init__(self, library: ctypes.CDLL, pool: str) -> None:
         super().__init__(library)
-        self.pool = pool
+        self.name, self.pool = "final_pool" if pool else "final", pool
 
     @staticmethod
     def shapes(images, conv):
@@ -174,17 +174,25 @@ class Transition(_Operator):
 
 
 class Final(_Operator):
+    def __init__(self, library: ctypes.CDLL, pool: bool) -> None:
+        super().__init__(library)
+        self.name, self.pool = "final_pool" if pool else "final", pool
+
+    def y_shape(self, x):
+        return x.shape[:2] if self.pool else x.shape
+
     def train(self, inputs, parameters, running):
         x, stats = inputs
-        y, followed = self.call_train("final_train", [pack(x), stats, *parameters], running, [x.shape])
+        y, followed = self.call_train(f"{self.name}_train", [pack(x), stats, *parameters], running, [self.y_shape(x)])
         return y, followed, []
 
     def infer(self, inputs, parameters, running):
-        (y,) = self.call_infer("final_infer", [pack(inputs[0]), *parameters], running, [inputs[0].shape])
+        x = inputs[0]
+        (y,) = self.call_infer(f"{self.name}_infer", [pack(x), *parameters], running, [self.y_shape(x)])
         return y
 
     def backward(self, inputs, parameters, _, cotangents):
         x, stats = inputs
         shapes = [pack(x).shape, stats.shape, *(array.shape for array in parameters)]
-        d_x, *gradients = self.call("final_backward", [pack(x), stats, *cotangents, *parameters], shapes)
+        d_x, *gradients = self.call(f"{self.name}_backward", [pack(x), stats, *cotangents, *parameters], shapes)
         return [unpack(d_x, x.shape[1]), *gradients]

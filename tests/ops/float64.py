@@ -96,6 +96,11 @@ def final(norm, x, stats, gamma, beta):
     return (norm(x, stats, gamma, beta),)
 
 
+def final_pool(norm, x, stats, gamma, beta):
+    """-> the means of the features."""
+    return (norm(x, stats, gamma, beta).mean((2, 3)),)
+
+
 class Step(NamedTuple):
     """What goes into an operator in training and evaluation, and what comes out: lists of float64 arrays.
 

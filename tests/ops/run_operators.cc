@@ -21,7 +21,7 @@ Function block_train_fp32, block_infer_fp32, block_backward_fp32;
 Function block_train_bf16, block_infer_bf16, block_backward_bf16;
 #endif
 Function transition_train, transition_infer, transition_backward;
-Function final_train, final_infer, final_backward;
+Function final_train, final_infer, final_backward, final_pool_train, final_pool_infer, final_pool_backward, sgd_update;
 }
 
 namespace {
@@ -221,20 +221,33 @@ void run_transition(int64_t batch, int64_t height, int64_t width, int64_t channe
   for (int i = 1; i < 5; i++) print("transition_backward", i, gradients[i]);
 }
 
-void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels) {
+void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels, bool pool) {
   const Tensors x = features(batch, height, width, channels);
   const Tensors statistics = running(channels), parameters = norm(channels);
-  const Shape y = {batch, channels, height, width};
+  const Shape y = pool ? Shape{batch, channels} : Shape{batch, channels, height, width};
   Tensors trained = made({y}), inferred = made({y});
-  call("final_train", final_train, joined({x, parameters, statistics}), trained);
-  call("final_infer", final_infer, joined({{x[0]}, parameters, statistics}), inferred);
+  call("final_train", pool ? final_pool_train : final_train, joined({x, parameters, statistics}), trained);
+  call("final_infer", pool ? final_pool_infer : final_infer, joined({{x[0]}, parameters, statistics}), inferred);
   Tensors gradients = made({x[0].shape(), x[1].shape(), {channels}, {channels}});
-  call("final_backward", final_backward, joined({x, {drawn(y)}, parameters}), gradients);
+  call("final_backward", pool ? final_pool_backward : final_backward, joined({x, {drawn(y)}, parameters}), gradients);
   print("final_train", 0, trained[0]);
   for (int i = 0; i < 2; i++) print("final_running", i, statistics[i]);
   print("final_infer", 0, inferred[0]);
   print("final_backward", 0, gradients[0], channels);
   for (int i = 1; i < 4; i++) print("final_backward", i, gradients[i]);
+}
+
+void run_sgd(bool nesterov) {
+  const Tensors shapes = {Tensor({3, 70}), Tensor({1}), Tensor({2, 16}), Tensor({5})};
+  Tensor settings = drawn({2 + static_cast<int64_t>(shapes.size())}, 0.1f);
+  settings.data()[1] = nesterov;
+  Tensors gradients, changed, done = made({{1}});
+  for (const Tensor& like : shapes) gradients.push_back(drawn(like.shape()));
+  for (int copies = 0; copies < 2; copies++) {  // parameters, velocities
+    for (const Tensor& like : shapes) changed.push_back(drawn(like.shape()));
+  }
+  call("sgd_update", sgd_update, joined({{settings, drawn(Shape{})}, gradients, changed}), done);
+  for (size_t i = 0; i < changed.size(); i++) print("sgd_update", static_cast<int>(i), changed[i]);
 }
 
 }  // namespace
@@ -248,8 +261,11 @@ int main() {
   run_transition(2, 7, 5, 24, 12);
   run_transition(3, 6, 4, 250, 256);
   run_transition(5, 2, 3, 3, 1);
-  run_final(3, 7, 5, 250);
-  run_final(1, 1, 1, 3);
+  run_final(3, 7, 5, 250, false);
+  run_final(3, 7, 5, 250, true);
+  run_final(1, 1, 1, 3, false);
+  run_sgd(false);
+  run_sgd(true);
 #ifdef __AVX512BF16__
   // Last: what others draw does not depend on it.
   run_blocks({"bf16", block_train_bf16, block_infer_bf16, block_backward_bf16, 2});

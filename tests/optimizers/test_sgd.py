@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
+from src.ops import build
 from src.optimizers.sgd import SGD
 
 ms.set_context(mode=ms.GRAPH_MODE)
@@ -42,14 +43,17 @@ class Step(nn.Cell):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decay_norm_and_bias", [False, True])
+@pytest.mark.parametrize("has_kernels", [False, True], ids=["mindspore", "kernels"])
 @pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 1e-2), (0.9, 0.0), (0.0, 1e-2)])
-def test_equals_pytorchs_algorithm(momentum, weight_decay, nesterov, decay_norm_and_bias):
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay", "decay_norm_and_bias"),
+    [(0.9, 1e-2, False), (0.9, 1e-2, True), (0.9, 0.0, False), (0.0, 1e-2, True)],
+)
+def test_equals_pytorchs_algorithm(momentum, weight_decay, nesterov, decay_norm_and_bias, has_kernels):
     parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in draw(0).items()]
     options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
     options["decay_norm_and_bias"] = decay_norm_and_bias
-    optimizer = SGD(parameters, **options)
+    optimizer = SGD(parameters, **options, kernels=str(build.kernels().library) if has_kernels else None)
     step = Step(optimizer)
     for number, lr in enumerate(RATES, start=1):
         gradients = tuple(ms.Tensor(gradient) for gradient in draw(number).values())
@@ -70,9 +74,11 @@ def test_state_is_the_parameters_and_their_velocities():
 
 
 @pytest.mark.slow
-def test_a_thousand_parameters_fit_into_one_graph():
+@pytest.mark.parametrize("has_kernels", [False, True], ids=["mindspore", "kernels"])
+def test_a_thousand_parameters_fit_into_one_graph(has_kernels):
     """DenseNet-201 has 604; a loop over them exceeds MindSpore's limit of 1000 nested calls."""
     parameters = [ms.Parameter(ms.Tensor([1.0], ms.float32), name=f"p{i}") for i in range(1000)]
     gradients = tuple(ms.Tensor([float(i)], ms.float32) for i in range(1000))
-    SGD(parameters, momentum=0.9, weight_decay=0.0)(gradients, ms.Tensor(0.5, ms.float32))
+    kernels = str(build.kernels().library) if has_kernels else None
+    SGD(parameters, momentum=0.9, weight_decay=0.0, kernels=kernels)(gradients, ms.Tensor(0.5, ms.float32))
     assert [p.asnumpy()[0] for p in parameters] == [1 - 0.5 * i for i in range(1000)]

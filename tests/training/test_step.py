@@ -1,15 +1,27 @@
 """One training step: accumulation, clipping and loss scaling against the numbers they must give."""
 
+from functools import partial
+
 import mindspore as ms
 import numpy as np
 import pytest
+import toy
 from mindspore import Tensor
-from toy import FEATURES, make_data, make_step, values
+from toy import FEATURES, make_data, values
 
+from src.ops import build
 from src.training import step as step_module
 from src.training.step import LossScaling
 
 RATE = 0.5
+
+
+@pytest.fixture(params=[False, True], ids=["mindspore", "kernels"])
+def make_step(request):
+    """toy.make_step with MindSpore's operators and with our own for the update, which changes weights in place."""
+    library = build.kernels().library
+    assert library, build.kernels().reason
+    return partial(toy.make_step, kernels=str(library) if request.param else None)
 
 
 def train(step, images, labels, is_last: bool = True) -> tuple[float, bool]:
@@ -33,7 +45,7 @@ def assert_close(left: dict, right: dict, rtol: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize("max_norm", [0.0, 0.1, 1e3])
-def test_loss_and_update_equal_numpy(max_norm):
+def test_loss_and_update_equal_numpy(make_step, max_norm):
     """With clipping: the gradient is scaled to norm 0.1, and left alone when it is shorter than max_norm."""
     step, (images, labels) = make_step(max_norm=max_norm), make_data(8)
     before = values(step)
@@ -50,7 +62,7 @@ def test_loss_and_update_equal_numpy(max_norm):
 @pytest.mark.slow
 @pytest.mark.parametrize("scaling", [LossScaling(), LossScaling("dynamic", 1024)])
 @pytest.mark.parametrize("max_norm", [0.0, 0.1])
-def test_k_micro_batches_of_b_are_one_batch_of_k_times_b(scaling, max_norm):
+def test_k_micro_batches_of_b_are_one_batch_of_k_times_b(make_step, scaling, max_norm):
     whole = make_step(scaling=scaling, max_norm=max_norm)
     parts = make_step(scaling=scaling, max_norm=max_norm, accumulation_steps=3)
     for seed in (0, 1):
@@ -61,7 +73,7 @@ def test_k_micro_batches_of_b_are_one_batch_of_k_times_b(scaling, max_norm):
         assert_close(values(parts), values(whole))
 
 
-def test_nothing_moves_before_the_last_micro_batch():
+def test_nothing_moves_before_the_last_micro_batch(make_step):
     step, (images, labels) = make_step(accumulation_steps=2), make_data(4)
     before = values(step)
     train(step, images, labels, is_last=False)
@@ -73,7 +85,7 @@ def test_nothing_moves_before_the_last_micro_batch():
 
 
 @pytest.mark.parametrize("kind", ["fixed", "dynamic"])
-def test_scaling_by_a_power_of_two_changes_no_bit_of_the_updates(kind):
+def test_scaling_by_a_power_of_two_changes_no_bit_of_the_updates(make_step, kind):
     plain, scaled = make_step(), make_step(scaling=LossScaling(kind, 1024.0))
     for seed in range(5):
         images, labels = make_data(8, seed)
@@ -85,7 +97,7 @@ def test_scaling_by_a_power_of_two_changes_no_bit_of_the_updates(kind):
 
 
 @pytest.mark.parametrize(("kind", "scale_after"), [("fixed", 1024.0), ("dynamic", 512.0)])
-def test_an_overflow_skips_the_update_and_is_counted(kind, scale_after):
+def test_an_overflow_skips_the_update_and_is_counted(make_step, kind, scale_after):
     step, (images, labels) = make_step(scaling=LossScaling(kind, 1024.0)), make_data(8)
     train(step, images, labels)
     before = values(step)
@@ -101,7 +113,7 @@ def test_an_overflow_skips_the_update_and_is_counted(kind, scale_after):
     assert values(step)["skipped_steps"] == 1
 
 
-def test_an_overflow_in_an_early_micro_batch_skips_the_whole_update_and_is_forgotten():
+def test_an_overflow_in_an_early_micro_batch_skips_the_whole_update_and_is_forgotten(make_step):
     step, (images, labels) = make_step(scaling=LossScaling("dynamic", 8.0), accumulation_steps=2), make_data(4)
     before = values(step)["fc.weight"]
     train(step, images * np.float32(np.nan), labels, is_last=False)
@@ -112,7 +124,7 @@ def test_an_overflow_in_an_early_micro_batch_skips_the_whole_update_and_is_forgo
     assert np.isfinite(values(step)["fc.weight"]).all()
 
 
-def test_the_scale_doubles_after_a_window_of_good_steps(monkeypatch):
+def test_the_scale_doubles_after_a_window_of_good_steps(make_step, monkeypatch):
     monkeypatch.setattr(step_module, "SCALE_WINDOW", 3)
     step, (images, labels) = make_step(scaling=LossScaling("dynamic", 8.0)), make_data(4)
     scales = []
@@ -122,7 +134,7 @@ def test_the_scale_doubles_after_a_window_of_good_steps(monkeypatch):
     assert scales == [(8, 1), (8, 2), (4, 0), (4, 1), (4, 2), (8, 0), (8, 1), (8, 2), (16, 0), (16, 1)]
 
 
-def test_the_scale_never_falls_below_one():
+def test_the_scale_never_falls_below_one(make_step):
     step, (images, labels) = make_step(scaling=LossScaling("dynamic", 2.0)), make_data(4)
     for _ in range(3):
         train(step, images * np.float32(np.inf), labels)
@@ -130,7 +142,7 @@ def test_the_scale_never_falls_below_one():
     assert values(step)["skipped_steps"] == 3
 
 
-def test_without_scaling_a_loss_that_is_not_finite_is_handed_out():
+def test_without_scaling_a_loss_that_is_not_finite_is_handed_out(make_step):
     step, (images, labels) = make_step(), make_data(4)
     loss, finite = train(step, images * np.float32(np.nan), labels)
     assert np.isnan(loss)

@@ -22,10 +22,10 @@ class Linear(nn.Cell):
         return self.fc(images.reshape(images.shape[0], -1))
 
 
-def make_step(momentum: float = 0.9, **options) -> TrainStep:
+def make_step(momentum: float = 0.9, kernels: str | None = None, **options) -> TrainStep:
     """A TrainStep of the linear network."""
     network = Linear()
-    optimizer = SGD(network.trainable_params(), momentum=momentum, weight_decay=1e-4)
+    optimizer = SGD(network.trainable_params(), momentum=momentum, weight_decay=1e-4, kernels=kernels)
     return TrainStep(network, CrossEntropy(), optimizer, **options)
 
 

@@ -8,17 +8,21 @@ namespace {
 
 void forward(const FinalNorm& final, const float* x, const Affine& affine, float* y) {
   const int threads = thread_count(), channels = final.channels;
-  const long stride = pixel_stride(channels), area = static_cast<long>(final.extent.height) * final.extent.width;
+  const long stride = pixel_stride(channels), area = final.area(), out_area = final.pool ? 1 : area;
   parallel(threads, [&](int thread) {
     const Range images = share(final.extent.batch, thread, threads);
     for (long image = images.begin; image < images.end; image++) {
       for (int c = 0; c < channels; c += kLanes) {
         const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-        float* out = y + (image * channels + c) * area;
+        const int lanes = std::min(kLanes, channels - c);
+        float* out = y + (image * channels + c) * out_area;
+        Vec sum{};
         for (long p = 0; p < area; p++) {
           const Vec v = relu(load(x + (image * area + p) * stride + c) * scale + offset);
-          for (int lane = 0; lane < std::min(kLanes, channels - c); lane++) out[lane * area + p] = v[lane];
+          sum += v;
+          for (int lane = 0; lane < lanes && !final.pool; lane++) out[lane * area + p] = v[lane];
         }
+        if (final.pool) store_first(out, sum / static_cast<float>(area), lanes);
       }
     }
   });
@@ -42,7 +46,7 @@ void infer(const FinalNorm& final, const float* x, float* y) {
 void backward(const FinalNorm& final, const float* x, const float* stats, const float* d_y, float* d_x, float* d_stats,
               float* d_gamma, float* d_beta) {
   const int threads = thread_count(), channels = final.channels;
-  const long stride = pixel_stride(channels), area = static_cast<long>(final.extent.height) * final.extent.width;
+  const long stride = pixel_stride(channels), area = final.area(), d_area = final.pool ? 1 : area;
   Affine affine(channels);
   affine.set(final.norm, stats, stats + channels, channels);
   std::vector<NormSums> sums(threads, NormSums(padded(channels)));
@@ -53,11 +57,12 @@ void backward(const FinalNorm& final, const float* x, const float* stats, const 
         const int lanes = std::min(kLanes, channels - c);
         const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
         const Vec mean = load_first(stats + c, lanes);
-        const float* d_image = d_y + (image * channels + c) * area;
+        const float* d_image = d_y + (image * channels + c) * d_area;
+        const Vec d_mean = final.pool ? load_first(d_image, lanes) / static_cast<float>(area) : Vec{};
         Vec sum{}, centred{};
         for (long p = 0; p < area; p++) {
-          Vec d{};
-          for (int lane = 0; lane < lanes; lane++) d[lane] = d_image[lane * area + p];
+          Vec d = d_mean;
+          for (int lane = 0; lane < lanes && !final.pool; lane++) d[lane] = d_image[lane * area + p];
           const long i = (image * area + p) * stride + c;
           const Vec value = load(x + i);
           d = where_positive(value * scale + offset, d);

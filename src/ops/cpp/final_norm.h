@@ -1,4 +1,5 @@
-// BN-ReLU behind the last dense block, and the way back to MindSpore's layout (N, C, H, W).
+// BN-ReLU behind the last dense block, and the way back to MindSpore's layout: (N, C, H, W), or with a global average
+// pool (N, C).
 #pragma once
 
 #include "layout.h"
@@ -9,10 +10,13 @@ namespace densenet {
 struct FinalNorm {
   Extent extent;
   int channels;
+  bool pool;
   Norm norm;
+
+  long area() const { return static_cast<long>(extent.height) * extent.width; }
 };
 
-// x: (P, pixel_stride(channels)); stats: (2, channels) of x. y: (N, channels, H, W). Updates the running statistics.
+// x: (P, pixel_stride(channels)); stats: (2, channels) of x. y: (N, channels, H, W) or (N, channels). Updates the running statistics.
 void train_forward(const FinalNorm& final, const float* x, const float* stats, float* y);
 
 // The same with the running statistics.

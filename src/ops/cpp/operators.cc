@@ -1,5 +1,5 @@
-// The operations as functions that MindSpore's ops.Custom(func_type="aot") calls. Everything but the stem's padding
-// follows from the shapes; src/ops/dense_ops.py passes the arguments in the order given here.
+// The operations as functions that MindSpore's ops.Custom(func_type="aot") calls. Everything but the stem's padding and
+// the final pool follows from the shapes; src/ops/dense_ops.py passes the arguments in the order given here.
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -8,6 +8,7 @@
 #include "dense_block.h"
 #include "final_norm.h"
 #include "number.h"
+#include "sgd.h"
 #include "stem.h"
 #include "transition.h"
 
@@ -36,6 +37,11 @@ class Arguments {
     const size_t bytes = sizeof(Value) * size();
     return static_cast<Value*>(mark_start(next<void>(), bytes));
   }
+  size_t size() const {
+    size_t size = 1;
+    for (int axis = 0; axis < ranks_[next_]; axis++) size *= shapes_[next_][axis];
+    return size;
+  }
   Norm next_norm() {  // gamma and beta; the running statistics come later
     Norm norm{};
     norm.gamma = next();
@@ -48,12 +54,6 @@ class Arguments {
   }
 
  private:
-  size_t size() const {
-    size_t size = 1;
-    for (int axis = 0; axis < ranks_[next_]; axis++) size *= shapes_[next_][axis];
-    return size;
-  }
-
   int count_, next_ = 0;
   void** data_;
   const int* ranks_;
@@ -231,8 +231,8 @@ void transition_backward(Arguments& args) {
 }
 
 // x, stats, gamma, beta, mean, variance -> y
-void final_train(Arguments& args) {
-  FinalNorm final{extent_nhwc(args), 0, {}};
+void final_train(Arguments& args, bool pools) {
+  FinalNorm final{extent_nhwc(args), 0, pools, {}};
   const float *x = args.next_made(), *stats = args.next();
   final.channels = args.dim(0);
   final.norm = args.next_norm();
@@ -241,8 +241,8 @@ void final_train(Arguments& args) {
 }
 
 // x, gamma, beta, mean, variance -> y
-void final_infer(Arguments& args) {
-  FinalNorm final{extent_nhwc(args), 0, {}};
+void final_infer(Arguments& args, bool pools) {
+  FinalNorm final{extent_nhwc(args), 0, pools, {}};
   const float* x = args.next_made();
   final.channels = args.dim(0);
   final.norm = args.next_norm();
@@ -251,13 +251,30 @@ void final_infer(Arguments& args) {
 }
 
 // x, stats, d_y, gamma, beta -> d_x, d_stats, d_gamma, d_beta
-void final_backward(Arguments& args) {
-  FinalNorm final{extent_nhwc(args), 0, {}};
+void final_backward(Arguments& args, bool pools) {
+  FinalNorm final{extent_nhwc(args), 0, pools, {}};
   const float *x = args.next_made(), *stats = args.next(), *d_y = args.next();
   final.channels = args.dim(0);
   final.norm = args.next_norm();
   float *d_x = args.next_to_make(), *d_stats = args.next(), *d_gamma = args.next();
   backward(final, x, stats, d_y, d_x, d_stats, d_gamma, args.next());
+}
+
+// momentum, nesterov (0 or 1) and each parameter's weight decay in one tensor, learning rate (), gradients, parameters,
+// velocities -> a value to wait for; changes the parameters and the velocities
+void sgd_update(Arguments& args) {
+  std::vector<Updated> parameters((args.left() - 3) / 3);
+  const float* settings = args.next();
+  const Sgd sgd{*args.next(), settings[0], settings[1] != 0.0f};
+  for (size_t i = 0; i < parameters.size(); i++) {
+    parameters[i].weight_decay = settings[2 + i];
+    parameters[i].size = static_cast<long>(args.size());
+    parameters[i].gradient = args.next();
+  }
+  for (Updated& tensor : parameters) tensor.parameter = args.next();
+  for (Updated& tensor : parameters) tensor.velocity = args.next();
+  update(sgd, parameters);
+  *args.next() = 0.0f;
 }
 
 }  // namespace
@@ -286,6 +303,10 @@ DENSENET_OPERATOR(block_backward_bf16, block_backward<densenet::Bf16>(args))
 DENSENET_OPERATOR(transition_train, transition_train(args))
 DENSENET_OPERATOR(transition_infer, transition_infer(args))
 DENSENET_OPERATOR(transition_backward, transition_backward(args))
-DENSENET_OPERATOR(final_train, final_train(args))
-DENSENET_OPERATOR(final_infer, final_infer(args))
-DENSENET_OPERATOR(final_backward, final_backward(args))
+DENSENET_OPERATOR(final_train, final_train(args, false))
+DENSENET_OPERATOR(final_infer, final_infer(args, false))
+DENSENET_OPERATOR(final_backward, final_backward(args, false))
+DENSENET_OPERATOR(final_pool_train, final_train(args, true))
+DENSENET_OPERATOR(final_pool_infer, final_infer(args, true))
+DENSENET_OPERATOR(final_pool_backward, final_backward(args, true))
+DENSENET_OPERATOR(sgd_update, sgd_update(args))
