@@ -16,7 +16,8 @@ struct FinalNorm {
   long area() const { return static_cast<long>(extent.height) * extent.width; }
 };
 
-// x: (P, pixel_stride(channels)); stats: (2, channels) of x. y: (N, channels, H, W) or (N, channels). Updates the running statistics.
+// x: (P, pixel_stride(channels)); stats: (2, channels) of x. y: (N, channels, H, W), or with a pool
+// (N, channels). Updates the running statistics.
 void train_forward(const FinalNorm& final, const float* x, const float* stats, float* y);
 
 // The same with the running statistics.

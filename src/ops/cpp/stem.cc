@@ -61,30 +61,36 @@ void convolve(const Stem& stem, int threads, const float* images, float* convolv
   const Strips& strips = tiles.strips();
   const long stride = pixel_stride(channels), step = stem.step();
   const int width = stem.conv_extent().width;
+  const std::vector<Buffer<>> lines = buffers(threads, static_cast<size_t>(width) * columns);
   parallel(threads, [&](int thread) {
+    float* line = lines[thread].get();
     const Range mine = share(strips.count(), thread, threads);
     for (long strip = mine.begin; strip < mine.end; strip++) {
       const float* tile = tiles.fill(images, strip, thread);
       float* out = convolved + strips.first_pixel(strip) * stride;
-      for (int y = 0; y < strips.height(strip); y++, out += width * stride) {
-        multiply(tile + y * step * tiles.line(), step * kColours, tiles.line(), width, weights, out, stride);
-        if (moments) (*moments)[thread].add(out, stride, width, 0, columns);
+      for (int y = 0; y < strips.height(strip); y++) {
+        multiply(tile + y * step * tiles.line(), step * kColours, tiles.line(), width, weights, line, columns);
+        if (moments) (*moments)[thread].add(line, columns, width, 0, columns);
+        for (long x = 0; x < width; x++, out += stride) stream_floats(line + x * columns, columns, out);
       }
     }
   });
 }
 
-// The part of a 3x3 window of stride 2 that lies inside the map.
+constexpr int kWindow = 3;  // lines and columns of a window of the pool
+
+// The part of a window that lies inside the map; without a pool it is one pixel.
 struct Window {
   Window(const Stem& stem, int y, int x)
-      : first_line(std::max(2 * y - stem.pool_top, 0)),
-        end_line(std::min(2 * y - stem.pool_top + 3, stem.conv_extent().height)),
+      : first_line(std::max(stem.step() * y - stem.pool_top, 0)),
+        end_line(std::min(2 * y - stem.pool_top + kWindow, stem.conv_extent().height)),
         first_column(std::max(2 * x - stem.pool_left, 0)),
-        end_column(std::min(2 * x - stem.pool_left + 3, stem.conv_extent().width)) {}
+        end_column(std::min(2 * x - stem.pool_left + kWindow, stem.conv_extent().width)) {}
+  // Calls visit(line, column).
   template <class Visit>
-  void for_each(int width, const Visit& visit) const {
+  void for_each(const Visit& visit) const {
     for (long line = first_line; line < end_line; line++) {
-      for (long column = first_column; column < end_column; column++) visit(line * width + column);
+      for (long column = first_column; column < end_column; column++) visit(line, column);
     }
   }
   int first_line, end_line, first_column, end_column;
@@ -107,8 +113,8 @@ void activate(const Stem& stem, int threads, const float* convolved, const Affin
           for (int c = 0; c < columns; c += kLanes) {
             const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
             Vec largest{};  // of values behind a ReLU
-            window.for_each(in.width, [&](long pixel) {
-              const Vec value = relu(load(image + pixel * stride + c) * scale + offset);
+            window.for_each([&](long line_in, long column) {
+              const Vec value = relu(load(image + (line_in * in.width + column) * stride + c) * scale + offset);
               largest = (value <= largest) | (largest != largest) ? largest : value;  // NaN stays NaN
             });
             store(to + x * stride + c, largest);
@@ -123,49 +129,66 @@ void activate(const Stem& stem, int threads, const float* convolved, const Affin
 }
 
 // d_relu = gradient of relu's input at affine(convolved), and its sums of each thread; d_y has been corrected with
-// `correction` of y. With a pool, the first of a window's largest values gets its gradient.
+// `correction` of y. With a pool, the first of a window's largest values gets its gradient: a line is complete when the
+// windows of the next two lines have been visited, so three lines at a time are in the making.
 void backward_activation(const Stem& stem, int threads, const float* convolved, const Affine& affine,
                          const float* mean, const float* y, const float* d_y, const Correction& correction,
                          float* d_relu, std::vector<NormSums>& sums) {
-  const int channels = stem.channels;
-  const long stride = pixel_stride(channels);
+  const int columns = padded(stem.channels);
+  const long stride = pixel_stride(stem.channels);
   const Extent in = stem.conv_extent(), out = stem.out_extent();
-  const long in_area = static_cast<long>(in.height) * in.width, out_area = static_cast<long>(out.height) * out.width;
+  const long in_line = in.width * stride, out_line = out.width * stride;
+  const long line_floats = static_cast<long>(in.width) * columns;
+  const std::vector<Buffer<>> rings = buffers(threads, kWindow * line_floats);
   parallel(threads, [&](int thread) {
-    const Range images = share(in.batch, thread, threads);
-    for (long image = images.begin; image < images.end; image++) {
-      const float* x = convolved + image * in_area * stride;
-      float* d_x = d_relu + image * in_area * stride;
-      std::fill(d_x, d_x + (in_area - 1) * stride + padded(channels), 0.0f);
-      for (long pixel = 0; pixel < out_area; pixel++) {
-        const Window window(stem, static_cast<int>(pixel / out.width), static_cast<int>(pixel % out.width));
-        for (int c = 0; c < padded(channels); c += kLanes) {
-          const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-          const long i = (image * out_area + pixel) * stride + c;
-          const Vec value = load(y + i);
-          Vec d = load(d_y + i) + load(correction.constant.get() + c) + load(correction.slope.get() + c) * value;
-          d = where_positive(value, d);
-          if (!stem.pool) {
-            store(d_x + pixel * stride + c, d);
-            continue;
-          }
-          window.for_each(in.width, [&](long source) {
-            float* target = d_x + source * stride + c;
-            const auto is_largest = load(x + source * stride + c) * scale + offset >= value;
-            store(target, load(target) + (is_largest ? d : Vec{}));
-            d = is_largest ? Vec{} : d;
-          });
-        }
-      }
-      for (int c = 0; c < padded(channels); c += kLanes) {
-        const Vec m = load_first(mean + c, channels - c);
+    float* ring = rings[thread].get();
+    const auto made = [&](long line) { return ring + line % kWindow * line_floats; };
+    const auto spread = [&](const float* x, int line, int column, int c, Vec value, Vec d) {
+      const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+      Window(stem, line, column).for_each([&](long source_line, long source_column) {
+        float* target = made(source_line) + source_column * columns + c;
+        const auto is_largest = load(x + source_line * in_line + source_column * stride + c) * scale + offset >= value;
+        store(target, load(target) + (is_largest ? d : Vec{}));
+        d = is_largest ? Vec{} : d;
+      });
+    };
+    const auto finish_line = [&](const float* x, float* d_made, float* d_out) {
+      for (int c = 0; c < columns; c += kLanes) {
+        const Vec m = load_first(mean + c, stem.channels - c);
         Vec sum{}, centred{};
-        for (long pixel = 0; pixel < in_area; pixel++) {
-          const Vec d = load(d_x + pixel * stride + c);
+        for (long column = 0; column < in.width; column++) {
+          const Vec d = load(d_made + column * columns + c);
           sum += d;
-          centred += d * (load(x + pixel * stride + c) - m);
+          centred += d * (load(x + column * stride + c) - m);
+          stream(d_out + column * stride + c, d);
+          store(d_made + column * columns + c, Vec{});
         }
         sums[thread].add(c, sum, centred);
+      }
+    };
+    std::fill_n(ring, kWindow * line_floats, 0.0f);
+    const Range images = share(in.batch, thread, threads);
+    for (long image = images.begin; image < images.end; image++) {
+      const float* x = convolved + image * in.height * in_line;
+      float* d_x = d_relu + image * in.height * in_line;
+      for (int line = 0, finished = 0; line < out.height; line++) {
+        for (int column = 0; column < out.width; column++) {
+          const long pixel = (image * out.height + line) * out_line + column * stride;
+          for (int c = 0; c < columns; c += kLanes) {
+            const Vec value = load(y + pixel + c);
+            const Vec d = where_positive(value, load(d_y + pixel + c) + load(correction.constant.get() + c) +
+                                                    load(correction.slope.get() + c) * value);
+            if (stem.pool) {
+              spread(x, line, column, c, value, d);
+            } else {
+              store(made(line) + column * columns + c, d);
+            }
+          }
+        }
+        const int complete = line + 1 == out.height ? in.height : Window(stem, line + 1, 0).first_line;
+        for (; finished < complete; finished++) {
+          finish_line(x + finished * in_line, made(finished), d_x + finished * in_line);
+        }
       }
     }
   });
