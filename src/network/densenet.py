@@ -145,9 +145,9 @@ class _FusedBackbone(nn.Cell):
 
     def __init__(self, arch: Architecture, library: str, precision: str, pool: bool) -> None:
         super().__init__()
-        self.stem = Stem(library, arch.stem_pool)
+        self.stem = Stem(library, arch.stem_pool, precision)
         self.block = DenseBlock(library, precision)
-        self.transition = Transition(library)
+        self.transition = Transition(library, precision)
         self.final_norm = FinalNorm(library, pool)
 
     def construct(self, images, stem, blocks, transitions, final_norm):

@@ -65,9 +65,10 @@ class Stem(nn.Cell):
 
     images (N, 3, H, W), parameters (conv, gamma, beta), running (mean, variance) -> y, its statistics; then what the
     backward pass needs. The gradient of the images is not computed: it is NaN. stem_pool: see `Architecture`.
+    precision: fp32 or bf16, the numbers that the convolution multiplies, bf16 where there is AMX.
     """
 
-    def __init__(self, library: str, stem_pool: str) -> None:
+    def __init__(self, library: str, stem_pool: str, precision: str) -> None:
         super().__init__()
 
         def shapes(images, conv, *_):
@@ -84,9 +85,9 @@ class Stem(nn.Cell):
         def gradient_shapes(*inputs):
             return inputs[1], inputs[2], inputs[3], inputs[6]
 
-        self.train_op = operator(library, f"stem_train_{stem_pool}", train_shapes, floats(4))
-        self.infer_op = operator(library, f"stem_infer_{stem_pool}", shapes, floats(2))
-        self.backward_op = operator(library, f"stem_backward_{stem_pool}", gradient_shapes, floats(4))
+        self.train_op = operator(library, f"stem_train_{stem_pool}_{precision}", train_shapes, floats(4))
+        self.infer_op = operator(library, f"stem_infer_{stem_pool}_{precision}", shapes, floats(2))
+        self.backward_op = operator(library, f"stem_backward_{stem_pool}_{precision}", gradient_shapes, floats(4))
 
     def construct(self, images, parameters, running):
         """See the class."""
@@ -164,9 +165,12 @@ class DenseBlock(nn.Cell):
 
 
 class Transition(nn.Cell):
-    """x, its statistics, parameters (gamma, beta, conv), running (mean, variance) -> y, its statistics."""
+    """x, its statistics, parameters (gamma, beta, conv), running (mean, variance) -> y, its statistics.
 
-    def __init__(self, library: str) -> None:
+    precision: fp32 or bf16, the numbers that the convolution multiplies.
+    """
+
+    def __init__(self, library: str, precision: str) -> None:
         super().__init__()
 
         def y_shape(x, conv):
@@ -181,9 +185,9 @@ class Transition(nn.Cell):
         def gradient_shapes(x, stats, *rest):
             return (x, stats, *rest[4:])
 
-        self.train_op = operator(library, "transition_train", train_shapes, floats(2))
-        self.infer_op = operator(library, "transition_infer", infer_shapes, floats(1))
-        self.backward_op = operator(library, "transition_backward", gradient_shapes, floats(5))
+        self.train_op = operator(library, f"transition_train_{precision}", train_shapes, floats(2))
+        self.infer_op = operator(library, f"transition_infer_{precision}", infer_shapes, floats(1))
+        self.backward_op = operator(library, f"transition_backward_{precision}", gradient_shapes, floats(5))
 
     def construct(self, x, stats, parameters, running):
         """See the class."""

@@ -76,9 +76,9 @@ class _Operator:
 
 
 class Stem(_Operator):
-    def __init__(self, library: ctypes.CDLL, pool: str) -> None:
+    def __init__(self, library: ctypes.CDLL, pool: str, precision: str) -> None:
         super().__init__(library)
-        self.name, self.pool = "final_pool" if pool else "final", pool
+        self.kind = f"{pool}_{precision}"
 
     @staticmethod
     def shapes(images, conv):
@@ -93,19 +93,19 @@ class Stem(_Operator):
         channels = len(parameters[0])
         y, convolved = self.shapes(*inputs, parameters[0])
         shapes = [y, (2, channels), convolved, (2, channels)]
-        saved, followed = self.call_train(f"stem_train_{self.pool}", [*inputs, *parameters], running, shapes)
+        saved, followed = self.call_train(f"stem_train_{self.kind}", [*inputs, *parameters], running, shapes)
         return [unpack(saved[0], channels), saved[1]], followed, saved
 
     def infer(self, inputs, parameters, running):
         shapes = self.shapes(*inputs, parameters[0])
-        y, _ = self.call_infer(f"stem_infer_{self.pool}", [*inputs, *parameters], running, shapes)
+        y, _ = self.call_infer(f"stem_infer_{self.kind}", [*inputs, *parameters], running, shapes)
         return unpack(y, len(parameters[0]))
 
     def backward(self, inputs, parameters, saved, cotangents):
         d_y, d_stats = cotangents
         shapes = [*(array.shape for array in parameters), saved[2].shape]
         arguments = [*inputs, *parameters, *saved, pack(d_y), d_stats]
-        return self.call(f"stem_backward_{self.pool}", arguments, shapes)[:-1]
+        return self.call(f"stem_backward_{self.kind}", arguments, shapes)[:-1]
 
 
 class Block(_Operator):
@@ -148,6 +148,10 @@ class Block(_Operator):
 
 
 class Transition(_Operator):
+    def __init__(self, library: ctypes.CDLL, precision: str) -> None:
+        super().__init__(library)
+        self.precision = precision
+
     @staticmethod
     def y_shape(x, conv):
         return (len(x), x.shape[2] // 2, x.shape[3] // 2, pixel_stride(len(conv)))
@@ -156,12 +160,13 @@ class Transition(_Operator):
         x, stats = inputs
         channels = len(parameters[2])
         shapes = [self.y_shape(x, parameters[2]), (2, channels)]
-        saved, followed = self.call_train("transition_train", [pack(x), stats, *parameters], running, shapes)
+        arguments = [pack(x), stats, *parameters]
+        saved, followed = self.call_train(f"transition_train_{self.precision}", arguments, running, shapes)
         return [unpack(saved[0], channels), saved[1]], followed, saved
 
     def infer(self, inputs, parameters, running):
         shapes = [self.y_shape(inputs[0], parameters[2])]
-        (y,) = self.call_infer("transition_infer", [pack(inputs[0]), *parameters], running, shapes)
+        (y,) = self.call_infer(f"transition_infer_{self.precision}", [pack(inputs[0]), *parameters], running, shapes)
         return unpack(y, len(parameters[2]))
 
     def backward(self, inputs, parameters, saved, cotangents):
@@ -169,7 +174,7 @@ class Transition(_Operator):
         d_y, d_stats = cotangents
         shapes = [pack(x).shape, stats.shape, *(array.shape for array in parameters)]
         arguments = [pack(x), stats, *saved, pack(d_y), d_stats, *parameters]
-        d_x, *gradients = self.call("transition_backward", arguments, shapes)
+        d_x, *gradients = self.call(f"transition_backward_{self.precision}", arguments, shapes)
         return [unpack(d_x, x.shape[1]), *gradients]
 
 

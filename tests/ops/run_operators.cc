@@ -15,12 +15,16 @@
 
 using Function = int(int count, void** data, int* ranks, int64_t** shapes, const char** types, void*, void*);
 extern "C" {
-Function stem_train_pad, stem_train_same, stem_infer_pad, stem_infer_same, stem_backward_pad, stem_backward_same;
+Function stem_train_pad_fp32, stem_infer_pad_fp32, stem_backward_pad_fp32;
+Function stem_train_same_fp32, stem_infer_same_fp32, stem_backward_same_fp32;
 Function block_train_fp32, block_infer_fp32, block_backward_fp32;
+Function transition_train_fp32, transition_infer_fp32, transition_backward_fp32;
 #ifdef __AVX512BF16__
+Function stem_train_pad_bf16, stem_infer_pad_bf16, stem_backward_pad_bf16;
+Function stem_train_same_bf16, stem_infer_same_bf16, stem_backward_same_bf16;
 Function block_train_bf16, block_infer_bf16, block_backward_bf16;
+Function transition_train_bf16, transition_infer_bf16, transition_backward_bf16;
 #endif
-Function transition_train, transition_infer, transition_backward;
 Function final_train, final_infer, final_backward, final_pool_train, final_pool_infer, final_pool_backward, sgd_update;
 }
 
@@ -138,7 +142,14 @@ Tensors features(int64_t batch, int64_t height, int64_t width, int64_t channels)
   return {x, stats};
 }
 
-void run_stem(int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t kernel, bool pad) {
+// An operator's functions for one kind of number, and the bytes of that. name: of what is printed.
+struct Operator {
+  std::string name;
+  Function *train, *infer, *backward;
+  size_t bytes;
+};
+
+void run_stem(const Operator& stem, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t kernel) {
   const int64_t step = kernel == 7 ? 2 : 1;
   const int64_t h = (height - 1) / step + 1, w = (width - 1) / step + 1;
   const Shape conv = map_shape(batch, h, w, channels);
@@ -146,12 +157,11 @@ void run_stem(int64_t batch, int64_t height, int64_t width, int64_t channels, in
   const Tensors inputs = joined({{drawn({batch, 3, height, width}), convolution(channels, 3, kernel)}, norm(channels)});
   const Tensors statistics = running(channels);
   Tensors saved = made({y, {2, channels}, conv, {2, channels}}), inferred = made({y, conv});
-  call("stem_train", pad ? stem_train_pad : stem_train_same, joined({inputs, statistics}), saved);
-  call("stem_infer", pad ? stem_infer_pad : stem_infer_same, joined({inputs, statistics}), inferred);
+  call("stem_train", stem.train, joined({inputs, statistics}), saved);
+  call("stem_infer", stem.infer, joined({inputs, statistics}), inferred);
   Tensors gradients = made({inputs[1].shape(), {channels}, {channels}, conv});
-  call("stem_backward", pad ? stem_backward_pad : stem_backward_same,
-       joined({inputs, saved, features(batch, y[1], y[2], channels)}), gradients);
-  const std::string name = "stem" + std::to_string(kernel);
+  call("stem_backward", stem.backward, joined({inputs, saved, features(batch, y[1], y[2], channels)}), gradients);
+  const std::string name = stem.name + std::to_string(kernel);
   print(name + "_train", 0, saved[0], channels);
   print(name + "_train", 1, saved[1]);
   print(name + "_running", 0, statistics[0]);
@@ -160,14 +170,7 @@ void run_stem(int64_t batch, int64_t height, int64_t width, int64_t channels, in
   for (int i = 0; i < 3; i++) print(name + "_backward", i, gradients[i]);
 }
 
-// A dense block's functions for one kind of number, and the bytes of that.
-struct BlockFunctions {
-  std::string name;
-  Function *train, *infer, *backward;
-  size_t bytes;
-};
-
-void run_block(const BlockFunctions& block, int64_t batch, int64_t height, int64_t width, int64_t channels,
+void run_block(const Operator& block, int64_t batch, int64_t height, int64_t width, int64_t channels,
                int64_t growth, int64_t bn_size, int layers) {
   const int64_t bottleneck = bn_size * growth, out = channels + layers * growth, pixels = batch * height * width;
   const Tensors x = features(batch, height, width, channels);
@@ -196,29 +199,36 @@ void run_block(const BlockFunctions& block, int64_t batch, int64_t height, int64
   for (size_t i = 1; i < gradients.size() - 2; i++) print(block.name + "_backward", static_cast<int>(i), gradients[i]);
 }
 
-void run_blocks(const BlockFunctions& block) {
+void run_blocks(const Operator& block) {
   run_block(block, 2, 7, 5, 24, 12, 4, 3);
   run_block(block, 5, 3, 9, 250, 7, 3, 2);
   run_block(block, 1, 45, 45, 64, 48, 1, 1);
   run_block(block, 5, 1, 1, 3, 1, 1, 1);
 }
 
-void run_transition(int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out) {
+void run_transition(const Operator& transition, int64_t batch, int64_t height, int64_t width, int64_t channels,
+                    int64_t out) {
   const Tensors x = features(batch, height, width, channels), statistics = running(channels);
   const Tensors parameters = joined({norm(channels), {convolution(out, channels, 1)}});
   const Shape map = map_shape(batch, height / 2, width / 2, out);
   Tensors saved = made({map, {2, out}}), inferred = made({map});
-  call("transition_train", transition_train, joined({x, parameters, statistics}), saved);
-  call("transition_infer", transition_infer, joined({{x[0]}, parameters, statistics}), inferred);
+  call("transition_train", transition.train, joined({x, parameters, statistics}), saved);
+  call("transition_infer", transition.infer, joined({{x[0]}, parameters, statistics}), inferred);
   Tensors gradients = made({x[0].shape(), x[1].shape(), {channels}, {channels}, parameters[2].shape()});
-  call("transition_backward", transition_backward,
+  call("transition_backward", transition.backward,
        joined({x, saved, features(batch, height / 2, width / 2, out), parameters}), gradients);
-  print("transition_train", 0, saved[0], out);
-  print("transition_train", 1, saved[1]);
-  for (int i = 0; i < 2; i++) print("transition_running", i, statistics[i]);
-  print("transition_infer", 0, inferred[0], out);
-  print("transition_backward", 0, gradients[0], channels);
-  for (int i = 1; i < 5; i++) print("transition_backward", i, gradients[i]);
+  print(transition.name + "_train", 0, saved[0], out);
+  print(transition.name + "_train", 1, saved[1]);
+  for (int i = 0; i < 2; i++) print(transition.name + "_running", i, statistics[i]);
+  print(transition.name + "_infer", 0, inferred[0], out);
+  print(transition.name + "_backward", 0, gradients[0], channels);
+  for (int i = 1; i < 5; i++) print(transition.name + "_backward", i, gradients[i]);
+}
+
+void run_transitions(const Operator& transition) {
+  run_transition(transition, 2, 7, 5, 24, 12);
+  run_transition(transition, 3, 6, 4, 250, 256);
+  run_transition(transition, 5, 2, 3, 3, 1);
 }
 
 void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels, bool pool) {
@@ -253,14 +263,14 @@ void run_sgd(bool nesterov) {
 }  // namespace
 
 int main() {
-  run_stem(2, 7, 5, 24, 3, true);
-  run_stem(2, 45, 37, 24, 7, true);
-  run_stem(3, 12, 10, 70, 7, false);
-  run_stem(5, 1, 1, 3, 7, false);
+  const Operator pad = {"stem", stem_train_pad_fp32, stem_infer_pad_fp32, stem_backward_pad_fp32, 4};
+  const Operator same = {"stem", stem_train_same_fp32, stem_infer_same_fp32, stem_backward_same_fp32, 4};
+  run_stem(pad, 2, 7, 5, 24, 3);
+  run_stem(pad, 2, 45, 37, 24, 7);
+  run_stem(same, 3, 12, 10, 70, 7);
+  run_stem(same, 5, 1, 1, 3, 7);
   run_blocks({"block", block_train_fp32, block_infer_fp32, block_backward_fp32, 4});
-  run_transition(2, 7, 5, 24, 12);
-  run_transition(3, 6, 4, 250, 256);
-  run_transition(5, 2, 3, 3, 1);
+  run_transitions({"transition", transition_train_fp32, transition_infer_fp32, transition_backward_fp32, 4});
   run_final(3, 7, 5, 250, false);
   run_final(3, 7, 5, 250, true);
   run_final(1, 1, 1, 3, false);
@@ -268,6 +278,9 @@ int main() {
   run_sgd(true);
 #ifdef __AVX512BF16__
   // Last: what others draw does not depend on it.
-  run_blocks({"bf16", block_train_bf16, block_infer_bf16, block_backward_bf16, 2});
+  run_blocks({"bf16_block", block_train_bf16, block_infer_bf16, block_backward_bf16, 2});
+  run_transitions({"bf16_transition", transition_train_bf16, transition_infer_bf16, transition_backward_bf16, 2});
+  run_stem({"bf16_stem", stem_train_pad_bf16, stem_infer_pad_bf16, stem_backward_pad_bf16, 2}, 2, 7, 5, 24, 3);
+  run_stem({"bf16_stem", stem_train_same_bf16, stem_infer_same_bf16, stem_backward_same_bf16, 2}, 3, 37, 45, 70, 7);
 #endif
 }

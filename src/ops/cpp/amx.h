@@ -58,6 +58,11 @@ struct RightTiles {
   long row, depth, column, taps, depths;
 };
 
+// Right tiles of `pixels`, whole tile depths of them, of which pairs are interleaved in rows `pair_row` values apart.
+inline RightTiles interleaved(const uint16_t* data, long pair_row, long pixels) {
+  return {data, pair_row, kTile * pair_row, 2 * kTile, 1, pixels / kTileDepth};
+}
+
 // sums[i * sums_row + j] = sum over t < taps, k < depths * kTileDepth of a[t][i][k] * b[t][k][j], in whole tiles:
 // `rows` and `columns` are rounded up to multiples of kTile.
 void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, float* sums, long sums_row);

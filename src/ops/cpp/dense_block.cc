@@ -1,7 +1,7 @@
 #include "dense_block.h"
 
-#include "amx_convolutions.h"
-#include "convolutions.h"
+#include "amx_conv1x1.h"
+#include "amx_conv3x3.h"
 #include "parallel.h"
 
 namespace densenet {
@@ -32,7 +32,7 @@ void train_forward(const DenseBlock& block, const float* x, const float* x_stats
   std::copy(x_stats, x_stats + block.in_channels, mean);
   std::copy(x_stats + block.in_channels, x_stats + 2 * block.in_channels, variance);
 
-  Conv1x1<Number> conv1(block, threads);
+  Conv1x1<Number> conv1(threads, pixels, total_channels, width);
   Conv3x3<Number> conv2(block, threads);
   Affine affine1(total_channels), affine2(width);
   for (int i = 0; i < block.count(); i++) {
@@ -44,7 +44,11 @@ void train_forward(const DenseBlock& block, const float* x, const float* x_stats
     affine1.set(layer.norm1, mean, variance, channels);
     follow(layer.norm1, pixels, channels, mean, variance);
     std::vector<Moments> moments2(threads, Moments(wide));
-    conv1.run(i, out.features, affine1, bottlenecks, &moments2);
+    conv1.run(layer.conv1, channels, width, normalised_pixels(out.features, block.stride(), affine1),
+              [&](int thread, long first, long rows, const float* products) {
+                moments2[thread].add(products, wide, rows, 0, wide);
+                Number::stream_values(products, rows * wide, bottlenecks + first * wide);
+              });
     total(moments2).finish(pixels, 0, width, mean2, variance2);
 
     affine2.set(layer.norm2, mean2, variance2, width);
@@ -57,15 +61,18 @@ void train_forward(const DenseBlock& block, const float* x, const float* x_stats
 
 template <class Number>
 void infer(const DenseBlock& block, const float* x, float* features, typename Number::Value* bottlenecks) {
-  const int threads = thread_count();
+  const int threads = thread_count(), wide = padded(block.width);
   copy_input(block, threads, x, features);
-  Conv1x1<Number> conv1(block, threads);
+  Conv1x1<Number> conv1(threads, block.extent.pixels(), block.out_channels(), block.width);
   Conv3x3<Number> conv2(block, threads);
   Affine affine1(block.out_channels()), affine2(block.width);
   for (int i = 0; i < block.count(); i++) {
     const DenseLayer& layer = block.layers[i];
     affine1.set(layer.norm1, layer.norm1.mean, layer.norm1.variance, block.channels(i));
-    conv1.run(i, features, affine1, bottlenecks, nullptr);
+    conv1.run(layer.conv1, block.channels(i), block.width, normalised_pixels(features, block.stride(), affine1),
+              [&](int, long first, long rows, const float* products) {
+                Number::stream_values(products, rows * wide, bottlenecks + first * wide);
+              });
     affine2.set(layer.norm2, layer.norm2.mean, layer.norm2.variance, block.width);
     conv2.run(i, bottlenecks, affine2, features, nullptr);
   }

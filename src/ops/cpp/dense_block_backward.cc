@@ -1,5 +1,5 @@
-#include "amx_convolutions_backward.h"
-#include "convolutions_backward.h"
+#include "amx_conv1x1.h"
+#include "amx_conv3x3.h"
 #include "dense_block.h"
 #include "parallel.h"
 
@@ -15,7 +15,7 @@ void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const
   MomentGradients d_moments(d_stats, total_channels);
 
   Conv3x3Backward<Number> conv2(block, threads);
-  Conv1x1Backward<Number> conv1(block, threads);
+  Conv1x1Backward<Number> conv1(threads, pixels, total_channels, width);
   Affine affine1(total_channels), affine2(width);
   Correction correction(block.growth), correction2(width);
   for (int i = block.count() - 1; i >= 0; i--) {
@@ -38,8 +38,20 @@ void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const
     affine1.set(layer.norm1, mean, variance, channels);
     correction2.set(d_moments2, mean2, pixels, 0, width);
     std::vector<NormSums> sums1(threads, NormSums(padded(channels)));
-    conv1.run(i, saved.features, affine1, mean, bottlenecks, scratch_bottlenecks, affine2, correction2, d_from, d_to,
-              i == 0 ? pixel_stride(block.in_channels) : block.stride(), sums1, d_layer.conv1);
+    const auto d_bottlenecks = [&](long pixel) {
+      return [&, value = bottlenecks + pixel * wide, d_relu = scratch_bottlenecks + pixel * wide](int k) {
+        return load(affine2.scale.get() + k) * load_values(d_relu + k) +
+               (load(correction2.slope.get() + k) * load_values(value + k) + load(correction2.constant.get() + k));
+      };
+    };
+    const long stride = block.stride(), to_stride = i == 0 ? pixel_stride(block.in_channels) : stride;
+    conv1.run(layer.conv1, channels, width, normalised_pixels(saved.features, stride, affine1), d_bottlenecks,
+              [&](long first, long rows, const float* d_inputs, float* sums, float* centred_sums) {
+                mask_inputs({d_inputs, padded(channels)}, rows, channels, {saved.features + first * stride, stride},
+                            affine1, mean, {d_from + first * stride, stride}, d_to + first * to_stride, to_stride, sums,
+                            centred_sums);
+              },
+              sums1, d_layer.conv1);
     finish(total(sums1), layer.norm1, variance, channels, d_layer.gamma1, d_layer.beta1, d_moments);
   }
   d_moments.copy_to(d_x_stats, block.in_channels);

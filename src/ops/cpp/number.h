@@ -21,6 +21,8 @@ struct Fp32 {
   static Vec load_operand(const float* p) { return load(p); }
   static void store_values(float* p, Vec v, int count) { count >= kLanes ? store(p, v) : store_first(p, v, count); }
   static void stream_values(float* p, Vec v) { stream(p, v); }
+  // `count` of them.
+  static void stream_values(const float* from, long count, float* to) { stream_floats(from, count, to); }
   static void interleave(float* p, Vec first, Vec) { store(p, first); }
 };
 
@@ -53,6 +55,12 @@ struct Bf16 {
   static void store_values(Value* p, Vec first, Vec second) { store(reinterpret_cast<float*>(p), both(first, second)); }
   static void stream_values(Value* p, Vec v) { store_values(p, v, kLanes); }  // half a line
   static void stream_values(Value* p, Vec first, Vec second) { stream(p, both(first, second)); }
+  // `count` of them, a multiple of kLanes.
+  static void stream_values(const float* from, long count, Value* to) {
+    long i = 0;
+    for (; i + 2 * kLanes <= count; i += 2 * kLanes) stream_values(to + i, load(from + i), load(from + i + kLanes));
+    if (i < count) store_values(to + i, load(from + i), kLanes);
+  }
   // The values of two pixels: first's and second's alternate.
   static void interleave(Value* p, Vec first, Vec second) {
     alignas(64) static constexpr Value kOrder[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,

@@ -1,5 +1,7 @@
-// Operands of convolutions, made from feature maps while they are loaded.
+// Operands of convolutions, made from feature maps while they are loaded, and what is made of their gradients.
 #pragma once
+
+#include <type_traits>
 
 #include "number.h"
 #include "statistics.h"
@@ -16,37 +18,78 @@ Vec normalised(const Value* x, const Affine& affine, int c) {
 // too little ahead.
 inline void fetch_ahead(const float* x, long stride) { __builtin_prefetch(x + 4 * stride, 0, 2); }
 
-// Left operand of `multiply`: relu(affine(x)) of `rows` pixels, padded(channels) values each. What lies in x behind the
-// channels does not matter: a depth is read up to a multiple of kDepth, and zero there.
-template <class Number, class Value>
-void normalise_rows(const Value* x, long x_stride, long rows, int channels, const Affine& affine,
-                    typename Number::Value* out, long out_stride) {
-  for (long row = 0; row < rows; row++, x += x_stride, out += out_stride) {
-    for (int c = 0; c < padded(channels); c += kLanes) Number::store_values(out + c, normalised(x, affine, c), kLanes);
-    if (channels % Number::kDepth) out[channels] = Number::from(0.0f);
-  }
+// pixel -> channel -> relu(affine(x)), of pixels `stride` floats apart.
+inline auto normalised_pixels(const float* x, long stride, const Affine& affine) {
+  return [=, &affine](long pixel) {
+    return [=, &affine, at = x + pixel * stride](int c) {
+      fetch_ahead(at + c, stride);
+      return normalised(at, affine, c);
+    };
+  };
 }
 
 // Steps of kDepth pixels for an operand of `accumulate`: calls write(step, channel, values of its first pixel, of its
-// second), with value(pixel, channel) of kLanes channels, and zeros for a pixel that the last step lacks.
-template <class Number, class ValueAt, class Write>
-void in_steps(long pixels, int channels, const ValueAt& value, const Write& write) {
-  using Values = decltype(value(0L, 0));
+// second) for kLanes channels, and zeros for a pixel that the last step lacks. values(pixel)(channel) as in conv1x1.h.
+template <class Number, class Pixel, class Write>
+void in_steps(long first, long pixels, int channels, const Pixel& values, const Write& write) {
   for (long p = 0; p < pixels; p += Number::kDepth) {
-    const bool is_last = Number::kDepth == 1 || p + 1 == pixels;
-    for (int c = 0; c < channels; c += kLanes) {
-      write(p / Number::kDepth, c, value(p, c), is_last ? Values{} : value(p + 1, c));
+    const auto values_of_first = values(first + p);
+    if (Number::kDepth == 1 || p + 1 == pixels) {
+      for (int c = 0; c < channels; c += kLanes) {
+        write(p / Number::kDepth, c, values_of_first(c), decltype(values_of_first(0)){});
+      }
+    } else {
+      const auto values_of_second = values(first + p + 1);
+      for (int c = 0; c < channels; c += kLanes) {
+        write(p / Number::kDepth, c, values_of_first(c), values_of_second(c));
+      }
     }
   }
 }
 
-// Operand of `accumulate`: value(pixel, channel) in steps, their pixels interleaved. out_step: values from one step to
-// the next.
-template <class Number, class ValueAt>
-void interleave_pixels(long pixels, int channels, const ValueAt& value, typename Number::Value* out, long out_step) {
-  in_steps<Number>(pixels, channels, value, [&](long step, int c, Vec first, Vec second) {
-    Number::interleave(out + step * out_step + c * Number::kDepth, first, second);
+// Operand of `accumulate`: the pixels from `first` on in steps, their values interleaved. out_step: values from one
+// step to the next.
+template <class Number, class Pixel>
+void interleave_pixels(long first, long pixels, int channels, const Pixel& values, typename Number::Value* out,
+                       long out_step) {
+  in_steps<Number>(first, pixels, channels, values, [&](long step, int c, Vec one, Vec other) {
+    Number::interleave(out + step * out_step + c * Number::kDepth, one, other);
   });
+}
+
+// Rows of pixels: floats from one to the next.
+struct Rows {
+  const float* data;
+  long stride;
+};
+
+// Of `count` pixels x: d_to = d_from + affine's scale * (d_inputs where the ReLU's input was positive), and what the
+// latter sum up to, also times x - mean.
+inline void mask_inputs(const Rows& d_inputs, long count, int channels, const Rows& x, const Affine& affine,
+                        const float* mean, const Rows& d_from, float* d_to, long to_stride, float* sums,
+                        float* centred_sums) {
+  const auto mask_rows = [&](long first, auto together) {
+    for (int c = 0; c < channels; c += kLanes) {
+      const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
+      const Vec m = load_first(mean + c, channels - c);
+      Vec sum = load(sums + c), centred = load(centred_sums + c);
+      for (long row = first; row < first + together; row++) {
+        const float* from = d_from.data + row * d_from.stride + c;
+        fetch_ahead(from, d_from.stride);
+        const Vec value = load(x.data + row * x.stride + c);
+        const Vec d = where_positive(value * scale + offset, load(d_inputs.data + row * d_inputs.stride + c));
+        sum += d;
+        centred += d * (value - m);
+        store(d_to + row * to_stride + c, load(from) + scale * d);
+      }
+      store(sums + c, sum);
+      store(centred_sums + c, centred);
+    }
+  };
+  constexpr int kTogether = 4;
+  long row = 0;
+  for (; row + kTogether <= count; row += kTogether) mask_rows(row, std::integral_constant<int, kTogether>{});
+  for (; row < count; row++) mask_rows(row, std::integral_constant<int, 1>{});
 }
 
 }  // namespace densenet

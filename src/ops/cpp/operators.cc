@@ -93,34 +93,37 @@ Stem next_stem(Arguments& args, bool pads_both_sides, const float** images) {
 }
 
 // images, conv, gamma, beta, mean, variance -> y, y_stats, convolved, conv_stats
+template <class Number>
 void stem_train(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
   float *y = args.next_to_make(), *y_stats = args.next();
   float *convolved = args.next_to_make(), *conv_stats = args.next();
-  train_forward(stem, images, convolved, conv_stats, y, y_stats);
+  train_forward<Number>(stem, images, convolved, conv_stats, y, y_stats);
 }
 
 // images, conv, gamma, beta, mean, variance -> y, scratch like convolved
+template <class Number>
 void stem_infer(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
   float *y = args.next_to_make(), *convolved = args.next_to_make();
-  infer(stem, images, convolved, y);
+  infer<Number>(stem, images, convolved, y);
 }
 
 // images, conv, gamma, beta, y, y_stats, convolved, conv_stats, d_y, d_y_stats
 //   -> d_conv, d_gamma, d_beta, scratch like convolved
+template <class Number>
 void stem_backward(Arguments& args, bool pads_both_sides) {
   const float* images;
   const Stem stem = next_stem(args, pads_both_sides, &images);
   const float *y = args.next_made(), *y_stats = args.next(), *convolved = args.next_made(), *conv_stats = args.next();
   const float *d_y = args.next_made(), *d_y_stats = args.next();
   float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next();
-  backward(stem, images, convolved, conv_stats, y, y_stats, d_y, d_y_stats, args.next_to_make(), d_conv, d_gamma,
-           d_beta);
+  float* scratch = args.next_to_make();
+  backward<Number>(stem, images, convolved, conv_stats, y, y_stats, d_y, d_y_stats, scratch, d_conv, d_gamma, d_beta);
 }
 
 // The next arguments: of each layer gamma1, beta1, conv1 (width, channels, 1, 1), gamma2, beta2, conv2
@@ -202,32 +205,35 @@ Transition next_transition(Arguments& args, const Extent& extent) {
 }
 
 // x, stats, gamma, beta, conv, mean, variance -> y, y_stats
+template <class Number>
 void transition_train(Arguments& args) {
   const Extent extent = extent_nhwc(args);
   const float *x = args.next_made(), *stats = args.next();
   Transition transition = next_transition(args, extent);
   args.next_running(transition.norm);
   float* y = args.next_to_make();
-  train_forward(transition, x, stats, y, args.next());
+  train_forward<Number>(transition, x, stats, y, args.next());
 }
 
 // x, gamma, beta, conv, mean, variance -> y
+template <class Number>
 void transition_infer(Arguments& args) {
   const Extent extent = extent_nhwc(args);
   const float* x = args.next_made();
   Transition transition = next_transition(args, extent);
   args.next_running(transition.norm);
-  infer(transition, x, args.next_to_make());
+  infer<Number>(transition, x, args.next_to_make());
 }
 
 // x, stats, y, y_stats, d_y, d_y_stats, gamma, beta, conv -> d_x, d_stats, d_gamma, d_beta, d_conv
+template <class Number>
 void transition_backward(Arguments& args) {
   const Extent extent = extent_nhwc(args);
   const float *x = args.next_made(), *stats = args.next(), *y = args.next_made(), *y_stats = args.next();
   const float *d_y = args.next_made(), *d_y_stats = args.next();
   const Transition transition = next_transition(args, extent);
   float *d_x = args.next_to_make(), *d_stats = args.next(), *d_gamma = args.next(), *d_beta = args.next();
-  backward(transition, x, stats, y, y_stats, d_y, d_y_stats, d_x, d_stats, d_gamma, d_beta, args.next());
+  backward<Number>(transition, x, stats, y, y_stats, d_y, d_y_stats, d_x, d_stats, d_gamma, d_beta, args.next());
 }
 
 // x, stats, gamma, beta, mean, variance -> y
@@ -286,23 +292,32 @@ void sgd_update(Arguments& args) {
                          [](densenet::Arguments& args) { densenet::__VA_ARGS__; });                           \
   }
 
-DENSENET_OPERATOR(stem_train_pad, stem_train(args, true))
-DENSENET_OPERATOR(stem_train_same, stem_train(args, false))
-DENSENET_OPERATOR(stem_infer_pad, stem_infer(args, true))
-DENSENET_OPERATOR(stem_infer_same, stem_infer(args, false))
-DENSENET_OPERATOR(stem_backward_pad, stem_backward(args, true))
-DENSENET_OPERATOR(stem_backward_same, stem_backward(args, false))
+DENSENET_OPERATOR(stem_train_pad_fp32, stem_train<densenet::Fp32>(args, true))
+DENSENET_OPERATOR(stem_train_same_fp32, stem_train<densenet::Fp32>(args, false))
+DENSENET_OPERATOR(stem_infer_pad_fp32, stem_infer<densenet::Fp32>(args, true))
+DENSENET_OPERATOR(stem_infer_same_fp32, stem_infer<densenet::Fp32>(args, false))
+DENSENET_OPERATOR(stem_backward_pad_fp32, stem_backward<densenet::Fp32>(args, true))
+DENSENET_OPERATOR(stem_backward_same_fp32, stem_backward<densenet::Fp32>(args, false))
 DENSENET_OPERATOR(block_train_fp32, block_train<densenet::Fp32>(args))
 DENSENET_OPERATOR(block_infer_fp32, block_infer<densenet::Fp32>(args))
 DENSENET_OPERATOR(block_backward_fp32, block_backward<densenet::Fp32>(args))
+DENSENET_OPERATOR(transition_train_fp32, transition_train<densenet::Fp32>(args))
+DENSENET_OPERATOR(transition_infer_fp32, transition_infer<densenet::Fp32>(args))
+DENSENET_OPERATOR(transition_backward_fp32, transition_backward<densenet::Fp32>(args))
 #ifdef __AVX512BF16__
+DENSENET_OPERATOR(stem_train_pad_bf16, stem_train<densenet::Bf16>(args, true))
+DENSENET_OPERATOR(stem_train_same_bf16, stem_train<densenet::Bf16>(args, false))
+DENSENET_OPERATOR(stem_infer_pad_bf16, stem_infer<densenet::Bf16>(args, true))
+DENSENET_OPERATOR(stem_infer_same_bf16, stem_infer<densenet::Bf16>(args, false))
+DENSENET_OPERATOR(stem_backward_pad_bf16, stem_backward<densenet::Bf16>(args, true))
+DENSENET_OPERATOR(stem_backward_same_bf16, stem_backward<densenet::Bf16>(args, false))
 DENSENET_OPERATOR(block_train_bf16, block_train<densenet::Bf16>(args))
 DENSENET_OPERATOR(block_infer_bf16, block_infer<densenet::Bf16>(args))
 DENSENET_OPERATOR(block_backward_bf16, block_backward<densenet::Bf16>(args))
+DENSENET_OPERATOR(transition_train_bf16, transition_train<densenet::Bf16>(args))
+DENSENET_OPERATOR(transition_infer_bf16, transition_infer<densenet::Bf16>(args))
+DENSENET_OPERATOR(transition_backward_bf16, transition_backward<densenet::Bf16>(args))
 #endif
-DENSENET_OPERATOR(transition_train, transition_train(args))
-DENSENET_OPERATOR(transition_infer, transition_infer(args))
-DENSENET_OPERATOR(transition_backward, transition_backward(args))
 DENSENET_OPERATOR(final_train, final_train(args, false))
 DENSENET_OPERATOR(final_infer, final_infer(args, false))
 DENSENET_OPERATOR(final_backward, final_backward(args, false))

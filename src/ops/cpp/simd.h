@@ -49,6 +49,16 @@ inline void store_first(float* p, Vec v, int count) {
 #endif
 }
 
+// The first `count` lanes of v; the others are zero. count: 0 to kLanes.
+inline Vec first_lanes(Vec v, int count) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_mov_ps(static_cast<__mmask16>((1u << count) - 1), v);
+#else
+  for (int lane = count; lane < kLanes; lane++) v[lane] = 0.0f;
+  return v;
+#endif
+}
+
 // Stores what is not soon read again. A whole cache line goes past the caches, which would read it from memory first.
 // `parallel` waits for these stores.
 inline void stream(void* p, Vec v) {

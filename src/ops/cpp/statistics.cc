@@ -88,6 +88,10 @@ void NormSums::add(int first, Vec d_lanes, Vec d_centred_lanes) {
   }
 }
 
+void NormSums::add(const float* d_sums, const float* d_centred_sums, int channels) {
+  for (int c = 0; c < channels; c += kLanes) add(c, load(d_sums + c), load(d_centred_sums + c));
+}
+
 void NormSums::add(const NormSums& other) {
   for (size_t c = 0; c < d.size(); c++) {
     d[c] += other.d[c];

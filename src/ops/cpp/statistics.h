@@ -63,6 +63,7 @@ struct MomentGradients {
 struct NormSums {
   explicit NormSums(int channels) : d(channels), d_centred(channels) {}
   void add(int first, Vec d_lanes, Vec d_centred_lanes);  // to channels first .. first + kLanes - 1
+  void add(const float* d_sums, const float* d_centred_sums, int channels);  // padded to whole vectors
   void add(const NormSums& other);
   std::vector<double> d, d_centred;
 };

@@ -1,79 +1,21 @@
 #include "stem.h"
 
-#include "gemm.h"
+#include "amx_stem_conv.h"
 #include "operands.h"
 #include "parallel.h"
-#include "simd.h"
-#include "tiles.h"
+#include "stem_conv.h"
 
 namespace densenet {
 namespace {
 
-constexpr int kColours = 3;
-
-// Lines of the images around a strip of the convolution's output, channels last, with zeros outside of the image.
-class ImageTiles {
- public:
-  ImageTiles(const Stem& stem, int threads)
-      : stem_(stem),
-        strips_(stem.conv_extent(), stem.channels, threads),
-        line_((stem.images.width + 2L * (stem.kernel / 2)) * kColours),
-        tiles_(buffers(threads, line_ * lines(strips_.max_height))) {}
-
-  const Strips& strips() const { return strips_; }
-  long line() const { return line_; }  // floats
-  const float* fill(const float* images, long strip, int thread) const {
-    const int height = stem_.images.height, width = stem_.images.width, padding = stem_.kernel / 2;
-    const long area = static_cast<long>(height) * width;
-    const float* image = images + strips_.image(strip) * area * kColours;
-    float *tile = tiles_[thread].get(), *out = tile;
-    const int first = strips_.first(strip) * stem_.step() - padding;
-    for (int y = first; y < first + lines(strips_.height(strip)); y++, out += line_) {
-      std::fill(out, out + line_, 0.0f);
-      if (y < 0 || y >= height) continue;
-      for (int colour = 0; colour < kColours; colour++) {
-        const float* source = image + colour * area + static_cast<long>(y) * width;
-        float* target = out + padding * kColours + colour;
-        for (int x = 0; x < width; x++) target[static_cast<long>(x) * kColours] = source[x];
-      }
-    }
-    return tile;
-  }
-
- private:
-  int lines(int height) const { return (height - 1) * stem_.step() + stem_.kernel; }
-
-  const Stem& stem_;
-  Strips strips_;
-  long line_;
-  std::vector<Buffer<>> tiles_;
-};
-
 // convolved = conv(images); its moments are added to those of each thread unless they are null.
+template <class Number>
 void convolve(const Stem& stem, int threads, const float* images, float* convolved, std::vector<Moments>* moments) {
-  const int channels = stem.channels, kernel = stem.kernel, columns = padded(channels);
-  Panels<Fp32> weights(kernel, kernel * kColours, columns);
-  weights.pack(kernel, kernel * kColours, columns, threads, [&](int ky, int kx_colour, int c) {
-    const int kx = kx_colour / kColours, colour = kx_colour % kColours;
-    return c < channels ? stem.conv[((static_cast<long>(c) * kColours + colour) * kernel + ky) * kernel + kx] : 0.0f;
-  });
-  const ImageTiles tiles(stem, threads);
-  const Strips& strips = tiles.strips();
-  const long stride = pixel_stride(channels), step = stem.step();
-  const int width = stem.conv_extent().width;
-  const std::vector<Buffer<>> lines = buffers(threads, static_cast<size_t>(width) * columns);
-  parallel(threads, [&](int thread) {
-    float* line = lines[thread].get();
-    const Range mine = share(strips.count(), thread, threads);
-    for (long strip = mine.begin; strip < mine.end; strip++) {
-      const float* tile = tiles.fill(images, strip, thread);
-      float* out = convolved + strips.first_pixel(strip) * stride;
-      for (int y = 0; y < strips.height(strip); y++) {
-        multiply(tile + y * step * tiles.line(), step * kColours, tiles.line(), width, weights, line, columns);
-        if (moments) (*moments)[thread].add(line, columns, width, 0, columns);
-        for (long x = 0; x < width; x++, out += stride) stream_floats(line + x * columns, columns, out);
-      }
-    }
+  const int width = stem.conv_extent().width, columns = padded(stem.channels);
+  const long stride = pixel_stride(stem.channels);
+  StemConv<Number>(stem, threads).forward(images, [&](int thread, long first, const float* products) {
+    if (moments) (*moments)[thread].add(products, columns, width, 0, columns);
+    for (int x = 0; x < width; x++) stream_floats(products + x * columns, columns, convolved + (first + x) * stride);
   });
 }
 
@@ -121,7 +63,10 @@ void activate(const Stem& stem, int threads, const float* convolved, const Affin
           }
         }
       } else {
-        normalise_rows<Fp32>(convolved + line * in.width * stride, stride, in.width, stem.channels, affine, to, stride);
+        const auto pixels = normalised_pixels(convolved + line * in.width * stride, stride, affine);
+        for (int x = 0; x < in.width; x++) {
+          for (int c = 0; c < columns; c += kLanes) store(to + x * stride + c, pixels(x)(c));
+        }
       }
       if (moments) (*moments)[thread].add(to, stride, out.width, 0, columns);
     }
@@ -196,13 +141,14 @@ void backward_activation(const Stem& stem, int threads, const float* convolved, 
 
 }  // namespace
 
+template <class Number>
 void train_forward(const Stem& stem, const float* images, float* convolved, float* conv_stats, float* y,
                    float* y_stats) {
   const int threads = thread_count(), channels = stem.channels;
   const long pixels = stem.conv_extent().pixels();
   float *mean = conv_stats, *variance = conv_stats + channels;
   std::vector<Moments> moments(threads, Moments(padded(channels))), y_moments = moments;
-  convolve(stem, threads, images, convolved, &moments);
+  convolve<Number>(stem, threads, images, convolved, &moments);
   total(moments).finish(pixels, 0, channels, mean, variance);
   follow(stem.norm, pixels, channels, mean, variance);
   Affine affine(channels);
@@ -211,67 +157,52 @@ void train_forward(const Stem& stem, const float* images, float* convolved, floa
   total(y_moments).finish(stem.out_extent().pixels(), 0, channels, y_stats, y_stats + channels);
 }
 
+template <class Number>
 void infer(const Stem& stem, const float* images, float* convolved, float* y) {
   const int threads = thread_count();
-  convolve(stem, threads, images, convolved, nullptr);
+  convolve<Number>(stem, threads, images, convolved, nullptr);
   Affine affine(stem.channels);
   affine.set(stem.norm, stem.norm.mean, stem.norm.variance, stem.channels);
   activate(stem, threads, convolved, affine, y, nullptr);
 }
 
+template <class Number>
 void backward(const Stem& stem, const float* images, const float* convolved, const float* conv_stats, const float* y,
               const float* y_stats, const float* d_y, const float* d_y_stats, float* scratch, float* d_conv,
               float* d_gamma, float* d_beta) {
-  const int threads = thread_count(), channels = stem.channels, columns = padded(channels), kernel = stem.kernel;
-  const long stride = pixel_stride(channels), step = stem.step();
+  const int threads = thread_count(), channels = stem.channels;
+  const long stride = pixel_stride(channels);
   const float *mean = conv_stats, *variance = conv_stats + channels;
   Affine affine(channels);
   affine.set(stem.norm, mean, variance, channels);
   Correction correction(channels);
   correction.set(MomentGradients(d_y_stats, channels), y_stats, stem.out_extent().pixels(), 0, channels);
-  std::vector<NormSums> sums(threads, NormSums(columns));
+  std::vector<NormSums> sums(threads, NormSums(padded(channels)));
   backward_activation(stem, threads, convolved, affine, mean, y, d_y, correction, scratch, sums);
   MomentGradients d_moments(channels);
   finish(total(sums), stem.norm, variance, channels, d_gamma, d_beta, d_moments);
 
   correction.set(d_moments, mean, stem.conv_extent().pixels(), 0, channels);
-  const ImageTiles tiles(stem, threads);
-  const Strips& strips = tiles.strips();
-  const int width = stem.conv_extent().width;
-  const long depth = static_cast<long>(kernel) * kColours;
-  const std::vector<Buffer<>> d_tiles = buffers(threads, static_cast<size_t>(strips.max_height) * width * columns);
-  const std::vector<Buffer<>> d_weights = buffers(threads, kernel * depth * columns);
-  parallel(threads, [&](int thread) {
-    float* d_tile = d_tiles[thread].get();
-    std::fill(d_weights[thread].get(), d_weights[thread].get() + kernel * depth * columns, 0.0f);
-    const Range mine = share(strips.count(), thread, threads);
-    for (long strip = mine.begin; strip < mine.end; strip++) {
-      const float* tile = tiles.fill(images, strip, thread);
-      const long first = strips.first_pixel(strip), pixels = static_cast<long>(strips.height(strip)) * width;
-      for (long p = 0; p < pixels; p++) {
-        for (int c = 0; c < columns; c += kLanes) {
-          const long i = (first + p) * stride + c;
-          store(d_tile + p * columns + c,
-                load(affine.scale.get() + c) * load(scratch + i) +
-                    (load(correction.slope.get() + c) * load(convolved + i) + load(correction.constant.get() + c)));
-        }
-      }
-      for (int ky = 0; ky < kernel; ky++) {
-        accumulate<Fp32>({tile + ky * tiles.line(), step * kColours, step * tiles.line()}, static_cast<int>(depth),
-                   {d_tile, columns, static_cast<long>(width) * columns}, columns, width, strips.height(strip),
-                   d_weights[thread].get() + ky * depth * columns);
-      }
-    }
-  });
-  reduce(d_weights, kernel * depth * columns);
-  for (int c = 0; c < channels; c++) {
-    for (int colour = 0; colour < kColours; colour++) {
-      for (int tap = 0; tap < kernel * kernel; tap++) {
-        const long row = tap / kernel * depth + tap % kernel * kColours + colour;
-        *d_conv++ = d_weights[0][row * columns + c];
-      }
-    }
-  }
+  const auto d_convolved = [&](long pixel) {
+    return [&, at = pixel * stride](int c) {
+      fetch_ahead(scratch + at + c, stride);
+      fetch_ahead(convolved + at + c, stride);
+      return load(affine.scale.get() + c) * load(scratch + at + c) +
+             (load(correction.slope.get() + c) * load(convolved + at + c) + load(correction.constant.get() + c));
+    };
+  };
+  StemConv<Number>(stem, threads).backward(images, d_convolved, d_conv);
 }
+
+#define DENSENET_INSTANTIATE(Number)                                                                                \
+  template void train_forward<Number>(const Stem&, const float*, float*, float*, float*, float*);                   \
+  template void infer<Number>(const Stem&, const float*, float*, float*);                                           \
+  template void backward<Number>(const Stem&, const float*, const float*, const float*, const float*, const float*, \
+                                 const float*, const float*, float*, float*, float*, float*);
+
+DENSENET_INSTANTIATE(Fp32)
+#ifdef __AVX512BF16__
+DENSENET_INSTANTIATE(Bf16)
+#endif
 
 }  // namespace densenet

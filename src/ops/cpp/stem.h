@@ -25,16 +25,21 @@ struct Stem {
   }
 };
 
+// Number: Fp32 or Bf16, what the convolution multiplies, the latter on AMX only; all else is float32.
+//
 // images: (N, 3, H, W). Out: convolved (P, pixel_stride(channels)), its statistics conv_stats (2, channels), and
 // y (P', pixel_stride(channels)) with y_stats (2, channels). Updates the running statistics.
+template <class Number>
 void train_forward(const Stem& stem, const float* images, float* convolved, float* conv_stats, float* y,
                    float* y_stats);
 
 // The same with the running statistics; convolved is scratch.
+template <class Number>
 void infer(const Stem& stem, const float* images, float* convolved, float* y);
 
 // Gradients of the parameters from those of y and y_stats. scratch: like convolved; it is left with the gradient of
 // the normalised maps behind the ReLU.
+template <class Number>
 void backward(const Stem& stem, const float* images, const float* convolved, const float* conv_stats, const float* y,
               const float* y_stats, const float* d_y, const float* d_y_stats, float* scratch, float* d_conv,
               float* d_gamma, float* d_beta);

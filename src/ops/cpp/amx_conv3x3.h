@@ -1,21 +1,104 @@
-// The backward passes through the convolutions of a dense layer in bfloat16, as products of AMX's tiles.
+// The 3x3 convolution of a dense layer in bfloat16, as products of AMX's tiles.
 //
-// The gradient of the inputs is a product like the forward one. The gradient of the weights sums over pixels: its left
-// tiles are gradients with pixels along their rows, transposed, its right tiles inputs with pairs of pixels
-// interleaved.
+// A tile's product takes so little time that Winograd's transforms would cost more than they save: the convolution is
+// computed as it is defined. The lines of a strip lie one after the other with one zero pixel before each, which pads
+// both the line that it begins and the one that ends there. So the pixels that a tap of the kernel reads, for all
+// outputs of the strip, are rows at one distance from each other, and the three taps of a line are one long row.
 #pragma once
+
+#include "conv3x3.h"
 
 #ifdef __AMX_BF16__
 
-#include "amx_convolutions.h"
-#include "convolutions_backward.h"
+#include <cstring>
+
+#include "amx.h"
 
 namespace densenet {
 
-// Right tiles of `pixels`, whole tile depths of them, of which pairs are interleaved in rows `pair_row` values apart.
-inline RightTiles interleaved(const uint16_t* data, long pair_row, long pixels) {
-  return {data, pair_row, kTile * pair_row, 2 * kTile, 1, pixels / kTileDepth};
-}
+// Lines of a strip with the lines around it, each with a zero pixel before it: (height + 2, pitch, values of a pixel).
+// The last line's padding and the values that whole tiles read behind it follow.
+struct FlatLines {
+  FlatLines(const Strips& strips, int values) : width(strips.extent.width), values(values) {}
+  long pitch() const { return width + 1; }
+  long line() const { return pitch() * values; }  // values
+  // Pixels of `height` lines as they lie, those between the lines too.
+  long pixels(int height) const { return height * pitch(); }
+  // From the first pixel of the tile: all that products of tiles over these lines read.
+  long all_pixels(int height) const {
+    return (in_tile_depths(in_tile_depths(pixels(height)) * kTileDepth + 2 * pitch() + 2) + 1) * kTileDepth;
+  }
+  size_t all_values(int height) const { return static_cast<size_t>(all_pixels(height)) * values; }
+
+  // Fills tile from pixel(y, x, out), y from -1 to height, for the lines inside of the image; the rest becomes zero.
+  template <class Pixel>
+  void fill(const Strips& strips, long strip, uint16_t* tile, const Pixel& pixel) const {
+    const int first = strips.first(strip), height = strips.height(strip);
+    for (int y = -1; y <= height; y++, tile += line()) {
+      const bool is_inside = first + y >= 0 && first + y < strips.extent.height;
+      std::fill_n(tile, is_inside ? values : line(), 0);
+      for (int x = 0; is_inside && x < width; x++) pixel(y, x, tile + (x + 1L) * values);
+    }
+    std::fill_n(tile, (all_pixels(height) - (height + 2) * pitch()) * values, 0);
+  }
+
+  int width, values;
+};
+
+template <>
+class Conv3x3<Bf16> {
+ public:
+  Conv3x3(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        strips_(block.extent, padded(block.width), threads),
+        lines_(strips_, padded(block.width)),
+        weights_(3, 3 * padded(block.width), padded(block.growth)),
+        tiles_(buffers<uint16_t>(threads, lines_.all_values(strips_.max_height))),
+        products_(buffers(threads, lines_.all_pixels(strips_.max_height) * padded(block.growth))) {}
+
+  void run(int layer, const uint16_t* bottlenecks, const Affine& affine, float* features,
+           std::vector<Moments>* moments) {
+    const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
+    const float* weights = block_.layers[layer].conv2;
+    weights_.pack(3, 3 * wide, columns, threads_, [&](int ky, int kx_k, int g) {
+      const int kx = kx_k / wide, k = kx_k % wide;
+      return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + ky) * 3 + kx] : 0.0f;
+    });
+    const long stride = block_.stride(), image_width = block_.extent.width;
+    parallel(threads_, [&](int thread) {
+      const TileRegisters registers;
+      uint16_t* tile = tiles_[thread].get();
+      float* products = products_[thread].get();
+      const Range mine = share(strips_.count(), thread, threads_);
+      for (long strip = mine.begin; strip < mine.end; strip++) {
+        const int height = strips_.height(strip);
+        const long first = strips_.first_pixel(strip), pixels = strips_.pixels(strip);
+        lines_.fill(strips_, strip, tile, [&](int y, int x, uint16_t* out) {
+          const uint16_t* in = bottlenecks + (first + y * image_width + x) * wide;
+          for (int k = 0; k < wide; k += kLanes) Bf16::store_values(out + k, normalised(in, affine, k), kLanes);
+        });
+        multiply({tile, wide, lines_.line()}, lines_.pixels(height), weights_.tiles(), columns, products, columns);
+        for (int y = 1; y < height; y++) {  // leave out what is between the lines
+          std::memmove(products + y * image_width * columns, products + lines_.pixels(y) * columns,
+                       sizeof(float) * image_width * columns);
+        }
+        if (moments) (*moments)[thread].add(products, columns, pixels, 0, columns);
+        float* out = features + first * stride + block_.channels(layer);
+        for (long p = 0; p < pixels; p++) stream_floats(products + p * columns, growth, out + p * stride);
+      }
+    });
+  }
+
+ private:
+  const DenseBlock& block_;
+  int threads_;
+  Strips strips_;
+  FlatLines lines_;
+  TileWeights weights_;
+  std::vector<Buffer<uint16_t>> tiles_;
+  std::vector<Buffer<>> products_;
+};
 
 template <>
 class Conv3x3Backward<Bf16> {
@@ -157,93 +240,6 @@ class Conv3x3Backward<Bf16> {
   TileWeights weights_;
   std::vector<Buffer<uint16_t>> d_tiles_, d_rows_, tiles_;
   std::vector<Buffer<>> d_inputs_, d_weights_;
-};
-
-template <>
-class Conv1x1Backward<Bf16> {
- public:
-  Conv1x1Backward(const DenseBlock& block, int threads)
-      : block_(block),
-        threads_(threads),
-        max_pixels_(largest_of_layers(block, threads, [](int, long pixels) { return pixels; })),
-        weights_(1, padded(block.width), padded(block.out_channels())),
-        d_tiles_(buffers<uint16_t>(threads, max_pixels_ * tile_stride(padded(block.width)))),
-        d_rows_(buffers<uint16_t>(threads, padded(block.width) * tile_stride(max_pixels_))),
-        tiles_(buffers<uint16_t>(threads, largest_of_layers(block, threads, [](int channels, long pixels) {
-          return pixels / 2 * tile_stride(2L * padded(channels));
-        }))),
-        d_inputs_(buffers(threads, static_cast<size_t>(kTileDepth) * padded(block.out_channels()))),
-        sums_(buffers(threads, 2L * padded(block.out_channels()))),
-        d_weights_(buffers(threads, static_cast<size_t>(padded(block.width)) * padded(block.out_channels()))) {
-    request_tiles();
-  }
-
-  void run(int layer, const float* features, const Affine& affine, const float* mean, const uint16_t* bottlenecks,
-           const uint16_t* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
-           float* d_to, long to_stride, std::vector<NormSums>& sums, float* d_conv1) {
-    const int channels = block_.channels(layer), columns = padded(channels), width = block_.width, wide = padded(width);
-    const float* weights = block_.layers[layer].conv1;
-    weights_.pack(1, wide, columns, threads_, [&](int, int k, int c) {
-      return k < width && c < channels ? weights[static_cast<long>(k) * channels + c] : 0.0f;
-    });
-    const Chunks chunks = tile_chunks(block_.extent.pixels(), channels, threads_);
-    const long stride = block_.stride(), pair_row = tile_stride(2L * columns), d_row = tile_stride(wide);
-    const long transposed_row = tile_stride(max_pixels_);
-    parallel(threads_, [&](int thread) {
-      const TileRegisters registers;
-      uint16_t *d_tile = d_tiles_[thread].get(), *d_transposed = d_rows_[thread].get(), *tile = tiles_[thread].get();
-      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_[thread].get();
-      std::fill_n(d_weights, static_cast<long>(wide) * columns, 0.0f);
-      const Range mine = share(chunks.count(), thread, threads_);
-      for (long chunk = mine.begin; chunk < mine.end; chunk++) {
-        const long first = chunks.first(chunk), pixels = chunks.length(chunk);
-        const long all_pixels = in_tile_depths(pixels) * kTileDepth;
-        for (long p = 0; p < all_pixels; p++) {
-          uint16_t* out = d_tile + p * d_row;
-          for (int k = 0; k < wide; k += kLanes) {
-            const long i = (first + p) * wide + k;
-            const Vec d = p < pixels ? load(affine2.scale.get() + k) * load_values(d_relu2 + i) +
-                                           (load(correction2.slope.get() + k) * load_values(bottlenecks + i) +
-                                            load(correction2.constant.get() + k))
-                                     : Vec{};
-            Bf16::store_values(out + k, d, kLanes);
-          }
-          if (wide % kTileDepth) Bf16::store_values(out + wide, Vec{}, kLanes);
-        }
-        transpose(d_tile, d_row, all_pixels, wide, d_transposed, transposed_row);
-        const auto input = [&](long p, int c) {
-          const float* x = features + (first + p) * stride;
-          fetch_ahead(x + c, stride);
-          return p < pixels ? normalised(x, affine, c) : Vec{};
-        };
-        interleave_pixels<Bf16>(all_pixels, columns, input, tile, pair_row);
-        accumulate({d_transposed, transposed_row, 0}, wide, interleaved(tile, pair_row, all_pixels), columns, d_weights,
-                   columns);
-        float *sum = sums_[thread].get(), *centred = sum + columns;
-        std::fill_n(sum, 2 * columns, 0.0f);
-        for (long p = 0; p < pixels; p += kTileDepth) {
-          const long rows = std::min<long>(pixels - p, kTileDepth);
-          multiply({d_tile + p * d_row, d_row, 0}, rows, weights_.tiles(), columns, d_inputs, columns);
-          const long i = (first + p) * stride;
-          mask_inputs({d_inputs, columns}, rows, channels, {features + i, stride}, affine, mean, {d_from + i, stride},
-                      d_to + (first + p) * to_stride, to_stride, sum, centred);
-        }
-        for (int c = 0; c < columns; c += kLanes) sums[thread].add(c, load(sum + c), load(centred + c));
-      }
-    });
-    reduce(d_weights_, static_cast<long>(wide) * columns);
-    for (int k = 0; k < width; k++, d_conv1 += channels) {
-      std::copy_n(d_weights_[0].get() + static_cast<long>(k) * columns, channels, d_conv1);
-    }
-  }
-
- private:
-  const DenseBlock& block_;
-  int threads_;
-  size_t max_pixels_;
-  TileWeights weights_;
-  std::vector<Buffer<uint16_t>> d_tiles_, d_rows_, tiles_;
-  std::vector<Buffer<>> d_inputs_, sums_, d_weights_;
 };
 
 }  // namespace densenet

@@ -1,7 +1,5 @@
-// The backward passes through the convolutions of a dense layer, as products in vector registers.
+// The 3x3 convolution of a dense layer, forward and backward, as products in vector registers of Winograd's transforms.
 #pragma once
-
-#include <type_traits>
 
 #include "dense_block.h"
 #include "gemm.h"
@@ -10,6 +8,99 @@
 #include "winograd.h"
 
 namespace densenet {
+
+// features behind those of the layer's input = conv2(relu(norm2(bottlenecks)))
+template <class Number>
+class Conv3x3 {
+  using Value = typename Number::Value;
+
+ public:
+  Conv3x3(const DenseBlock& block, int threads)
+      : block_(block),
+        threads_(threads),
+        pairs_(pair_count(block.extent.width)),
+        // Of the bottlenecks; transformed they are twice as many. Strips half as high were not faster.
+        strips_(block.extent, padded(block.width), threads),
+        tiles_(buffers<Value>(threads, kProducts * tile_plane())),
+        products_(buffers(threads, kProducts * products_plane())),
+        lines_(buffers(threads, 2 * products_plane())) {
+    for (int i = 0; i < kProducts; i++) weights_.emplace_back(3, padded(block.width), padded(block.growth));
+  }
+
+  void run(int layer, const Value* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
+    const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
+    const float* weights = block_.layers[layer].conv2;
+    for (int i = 0; i < kProducts; i++) {
+      weights_[i].pack(3, wide, columns, threads_, [&](int ky, int k, int g) {
+        const bool is_weight = k < width && g < growth;
+        return is_weight ? transform_weights(weights + ((static_cast<long>(g) * width + k) * 3 + ky) * 3, i) : 0.0f;
+      });
+    }
+    const long stride = block_.stride(), bytes = sizeof(Value) * wide;
+    const int image_width = block_.extent.width;
+    parallel(threads_, [&](int thread) {
+      Value* tile = tiles_[thread].get();
+      float *products = products_[thread].get(), *line = lines_[thread].get();
+      const Range mine = share(strips_.count(), thread, threads_);
+      for (long strip = mine.begin; strip < mine.end; strip++) {
+        fill_tile(bottlenecks, strip, affine, tile);
+        float* out = features + strips_.first_pixel(strip) * stride + block_.channels(layer);
+        Prefetch ahead;
+        if (strip + 1 < mine.end) {
+          ahead.add(bottlenecks + strips_.first_pixel(strip + 1) * wide, 1, strips_.pixels(strip + 1) * bytes, 0);
+          ahead.start(kProducts * strips_.height(strip) * tile_count(pairs_, columns));
+        }
+        for (int y = 0; y < strips_.height(strip); y++) {
+          for (int i = 0; i < kProducts; i++) {
+            multiply(tile + i * tile_plane() + y * tile_line(), wide, tile_line(), pairs_, weights_[i],
+                     products + i * products_plane(), columns, &ahead);
+          }
+          add_up(products, line);
+          if (moments) (*moments)[thread].add(line, columns, image_width, 0, columns);
+          for (int x = 0; x < image_width; x++, out += stride) {
+            stream_floats(line + static_cast<long>(x) * columns, growth, out);
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  long tile_line() const { return static_cast<long>(pairs_) * padded(block_.width); }
+  long tile_plane() const { return (strips_.max_height + 2) * tile_line(); }
+  long products_plane() const { return static_cast<long>(pairs_) * padded(block_.growth); }
+
+  // tile (kProducts, height + 2, pairs, padded(width of the bottlenecks)) = the transform of relu(affine(bottlenecks))
+  // around the lines of a strip; zero outside of the image.
+  void fill_tile(const Value* bottlenecks, long strip, const Affine& affine, Value* tile) const {
+    const int wide = padded(block_.width);
+    const auto emit = [&](Value* line, int pair, int k, const Products& inputs) {
+      Value* out = line + static_cast<long>(pair) * wide + k;
+      for (int i = 0; i < kProducts; i++) Number::store_values(out + i * tile_plane(), inputs.of[i], kLanes);
+    };
+    transform_strip<Number>(bottlenecks, wide, affine, strips_, strip, tile, {tile_line(), tile_plane()}, emit);
+  }
+
+  // products (kProducts, pairs, padded(growth)) into a line of outputs (2 * pairs, padded(growth)).
+  void add_up(const float* products, float* line) const {
+    const int columns = padded(block_.growth);
+    for (int pair = 0; pair < pairs_; pair++, products += columns, line += 2L * columns) {
+      for (int g = 0; g < columns; g += kLanes) {
+        Products m;
+        for (int i = 0; i < kProducts; i++) m.of[i] = load(products + i * products_plane() + g);
+        store(line + g, first_output(m));
+        store(line + columns + g, second_output(m));
+      }
+    }
+  }
+
+  const DenseBlock& block_;
+  int threads_, pairs_;
+  Strips strips_;
+  std::vector<Panels<Number>> weights_;
+  std::vector<Buffer<Value>> tiles_;
+  std::vector<Buffer<>> products_, lines_;
+};
 
 // Backward through conv2(relu(norm2(bottlenecks))).
 template <class Number>
@@ -167,7 +258,8 @@ class Conv3x3Backward {
   void interleave_gradients(int height, const ProductsAt& d_products, Value* d_steps) const {
     for (int y = 0; y < height; y++, d_steps += d_steps_line()) {
       in_steps<Number>(
-          pairs_, block_.growth, [&](long pair, int g) { return d_products(y, static_cast<int>(pair), g); },
+          0, pairs_, block_.growth,
+          [&](long pair) { return [&, pair](int g) { return d_products(y, static_cast<int>(pair), g); }; },
           [&](long step, int g, const Products& first, const Products& second) {
             Value* out = d_steps + step * d_step() + g * kDepth;
             for (int i = 0; i < kProducts; i++) {
@@ -215,135 +307,6 @@ class Conv3x3Backward {
   std::vector<Panels<Number>> weights_;
   std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
   std::vector<Buffer<>> d_inputs_, d_weights_;
-};
-
-// Rows of pixels: floats from one to the next.
-struct Rows {
-  const float* data;
-  long stride;
-};
-
-// Of `count` pixels x: d_to = d_from + affine's scale * (d_inputs where the ReLU's input was positive), and what the
-// latter sum up to, also times x - mean.
-inline void mask_inputs(const Rows& d_inputs, long count, int channels, const Rows& x, const Affine& affine,
-                        const float* mean, const Rows& d_from, float* d_to, long to_stride, float* sums,
-                        float* centred_sums) {
-  const auto mask_rows = [&](long first, auto together) {
-    for (int c = 0; c < channels; c += kLanes) {
-      const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-      const Vec m = load_first(mean + c, channels - c);
-      Vec sum = load(sums + c), centred = load(centred_sums + c);
-      for (long row = first; row < first + together; row++) {
-        const float* from = d_from.data + row * d_from.stride + c;
-        fetch_ahead(from, d_from.stride);
-        const Vec value = load(x.data + row * x.stride + c);
-        const Vec d = where_positive(value * scale + offset, load(d_inputs.data + row * d_inputs.stride + c));
-        sum += d;
-        centred += d * (value - m);
-        store(d_to + row * to_stride + c, load(from) + scale * d);
-      }
-      store(sums + c, sum);
-      store(centred_sums + c, centred);
-    }
-  };
-  constexpr int kTogether = 4;
-  long row = 0;
-  for (; row + kTogether <= count; row += kTogether) mask_rows(row, std::integral_constant<int, kTogether>{});
-  for (; row < count; row++) mask_rows(row, std::integral_constant<int, 1>{});
-}
-
-// Backward through conv1(relu(norm1(features))).
-template <class Number>
-class Conv1x1Backward {
-  using Value = typename Number::Value;
-  static constexpr int kDepth = Number::kDepth;
-  static constexpr long kRows = 2 * kTileRows[2];  // of gradients of inputs at a time
-
- public:
-  Conv1x1Backward(const DenseBlock& block, int threads)
-      : block_(block),
-        threads_(threads),
-        weights_(1, block.width, padded(block.out_channels())),
-        tiles_(buffers<Value>(threads, Chunks::scratch_values(block.out_channels()))),
-        d_tiles_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
-        d_steps_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(block.width))),
-        d_inputs_(buffers(threads, kRows * padded(block.out_channels()))),
-        sums_(buffers(threads, 2L * padded(block.out_channels()))),
-        d_weights_(buffers(threads, static_cast<size_t>(block.out_channels()) * padded(block.width))) {}
-
-  // d_relu2: of norm2's output; its gradient of the bottlenecks is affine2.scale * d_relu2 + correction2 of them.
-  // d_to (P, to_stride) = d_from (P, stride) + the gradient of this layer's input, in the input's channels.
-  void run(int layer, const float* features, const Affine& affine, const float* mean, const Value* bottlenecks,
-           const Value* d_relu2, const Affine& affine2, const Correction& correction2, const float* d_from,
-           float* d_to, long to_stride, std::vector<NormSums>& sums, float* d_conv1) {
-    const int channels = block_.channels(layer), columns = padded(channels), width = block_.width, wide = padded(width);
-    const float* weights = block_.layers[layer].conv1;
-    weights_.pack(1, width, columns, threads_, [&](int, int k, int c) {
-      return c < channels ? weights[static_cast<long>(k) * channels + c] : 0.0f;
-    });
-    const Chunks chunks(block_.extent.pixels(), channels, threads_);
-    const long stride = block_.stride(), tile_step = scratch_stride(channels) * kDepth;
-    const long d_stride = scratch_stride(width);
-    parallel(threads_, [&](int thread) {
-      Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
-      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_[thread].get();
-      std::fill(d_weights, d_weights + static_cast<long>(channels) * wide, 0.0f);
-      const Range mine = share(chunks.count(), thread, threads_);
-      for (long chunk = mine.begin; chunk < mine.end; chunk++) {
-        const long first = chunks.first(chunk), rows = chunks.length(chunk);
-        const auto input = [&](long p, int c) { return normalised(features + (first + p) * stride, affine, c); };
-        interleave_pixels<Number>(rows, padded(channels), input, tile, tile_step);
-        const auto gradient = [&](long p, int k) {
-          const long i = (first + p) * wide + k;
-          return load(affine2.scale.get() + k) * load_values(d_relu2 + i) +
-                 (load(correction2.slope.get() + k) * load_values(bottlenecks + i) +
-                  load(correction2.constant.get() + k));
-        };
-        for (long p = 0; p < rows; p++) {
-          for (int k = 0; k < wide; k += kLanes) {
-            Number::store_values(d_tile + p * d_stride + k, gradient(p, k), kLanes);
-          }
-        }
-        const Value* d_steps = d_tile;
-        if (kDepth > 1) {
-          interleave_pixels<Number>(rows, wide, gradient, d_steps_[thread].get(), d_stride * kDepth);
-          d_steps = d_steps_[thread].get();
-        }
-        accumulate<Number>({tile, tile_step, 0}, channels, {d_steps, d_stride * kDepth, 0}, wide,
-                           steps<Number>(rows), 1, d_weights);
-        Prefetch ahead;
-        if (chunk + 1 < mine.end) {
-          const long next = chunks.first(chunk + 1), count = chunks.length(chunk + 1), bytes = sizeof(Value) * wide;
-          ahead.add(features + next * stride, count, 4L * channels, 4 * stride);
-          ahead.add(d_from + next * stride, count, 4L * channels, 4 * stride);
-          ahead.add(d_relu2 + next * wide, 1, count * bytes, 0);
-          ahead.add(bottlenecks + next * wide, 1, count * bytes, 0);
-          ahead.start(tile_count(rows, padded(channels)));
-        }
-        float *sum = sums_[thread].get(), *centred = sum + columns;
-        std::fill_n(sum, 2 * columns, 0.0f);
-        for (long p = 0; p < rows; p += kRows) {
-          const long count = std::min(rows - p, kRows);
-          multiply(d_tile + p * d_stride, d_stride, 0, static_cast<int>(count), weights_, d_inputs, columns, &ahead);
-          const long i = (first + p) * stride;
-          mask_inputs({d_inputs, columns}, count, channels, {features + i, stride}, affine, mean, {d_from + i, stride},
-                      d_to + (first + p) * to_stride, to_stride, sum, centred);
-        }
-        for (int c = 0; c < columns; c += kLanes) sums[thread].add(c, load(sum + c), load(centred + c));
-      }
-    });
-    reduce(d_weights_, static_cast<long>(channels) * wide);
-    for (int k = 0; k < width; k++) {
-      for (int c = 0; c < channels; c++) *d_conv1++ = d_weights_[0][static_cast<size_t>(c) * wide + k];
-    }
-  }
-
- private:
-  const DenseBlock& block_;
-  int threads_;
-  Panels<Number> weights_;
-  std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
-  std::vector<Buffer<>> d_inputs_, sums_, d_weights_;
 };
 
 }  // namespace densenet
