@@ -18,6 +18,8 @@ from src.deploy.manifest import Manifest
 from src.losses.crossentropy import CrossEntropy
 from src.model_utils.device_adapter import set_up_device
 from src.network.densenet import DenseNet
+from src.ops import times
+from src.ops.build import kernels
 from src.ops.select import select_kernels
 from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep
@@ -31,10 +33,10 @@ def build(job: Job) -> Callable[[], float]:
     """
     set_up_device("CPU", 0, deterministic=False)
     arch, options = job.task.arch, dict(job.variant.options)
-    kernels = select_kernels(
+    selection = select_kernels(
         options["cpu_kernels"], options["cpu_precision"], device="CPU", transition_pool=arch.transition_pool
     )
-    net = DenseNet(arch, kernels=kernels.library, kernel_precision=kernels.precision)
+    net = DenseNet(arch, kernels=selection.library, kernel_precision=selection.precision)
     images, labels = batch_of(job.task)
     if job.task.kind != TRAINING:
         predict = PredictStep(net)
@@ -44,11 +46,17 @@ def build(job: Job) -> Callable[[], float]:
         momentum=0.9,
         weight_decay=1e-4,
         decay_norm_and_bias=True,
-        kernels=kernels.library,
+        kernels=selection.library,
     )
     train = TrainStep(net, CrossEntropy(), optimizer)
     batch = Tensor(images), Tensor(labels), Tensor(0.01, ms.float32), Tensor(True)
     return lambda: float(train(*batch)[0].asnumpy())
+
+
+def seconds_by_part() -> dict[str, float]:
+    """Of the C++ kernels in this process, as far as they are used."""
+    library = kernels().library
+    return times.seconds_by_part(str(library)) if library else {}
 
 
 def export(task: Task, path: Path) -> None:

@@ -40,11 +40,15 @@ class Setting:
 
 @dataclass
 class Measurement:
-    """images/s of each round, and the highest resident memory in MB, of one variant at one task."""
+    """images/s of each round, and the highest resident memory in MB, of one variant at one task.
+
+    parts: of each round, the shares of the time that a variant says its parts take.
+    """
 
     task: Task
     variant: Variant
     rates: list[float] = field(default_factory=list)
+    parts: list[dict[str, float]] = field(default_factory=list)
     peak_mb: float = 0.0
 
 
@@ -71,7 +75,9 @@ class Process:
                 os.killpg(self._process.pid, signal.SIGCONT)
             self._process.stdin.write(f"{self._setting.seconds}\n")
             self._process.stdin.flush()
-            self.measurement.rates.append(self._answer()["images_per_second"])
+            answer = self._answer()
+            self.measurement.rates.append(answer["images_per_second"])
+            self.measurement.parts.append(answer["parts"])
             # All its threads and processes: whatever spins or reads ahead would work in the others' turns.
             os.killpg(self._process.pid, signal.SIGSTOP)
         except (MissingError, FailedError, OSError) as error:

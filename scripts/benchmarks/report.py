@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from scripts.benchmarks.machine import Machine
 from scripts.benchmarks.process import Measurement
-from scripts.benchmarks.tasks import DESCRIPTIONS, PIPELINE, REFERENCE, Task
+from scripts.benchmarks.tasks import DESCRIPTIONS, PIPELINE, REFERENCE, TRAINING, Task
 from src.utils.files import write_atomically, write_text_atomically
 
 CSV_NAME, MARKDOWN_NAME, CHART_NAME = "benchmark.csv", "benchmark.md", "benchmark.png"
 _COLUMNS = (
     *("task", "variant", "images_per_second", "min", "max", "ratio", "peak_share", "peak_memory_mb"),
-    *("gflop_per_image", "rounds"),
+    *("gflop_per_image", "rounds", "parts"),
 )
 _OURS, _OTHERS = "#1f5fa8", {"mindspore": "#a8a29a", "torch": "#c3c9d1", "onnxruntime": "#c9d3c0"}
 
@@ -42,6 +42,13 @@ class Row:
     def rate(self) -> float:
         """See the class."""
         return median(self.measurement.rates)
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The shares of the time that its parts take, the medians of the rounds; empty if they are not known."""
+        rounds = self.measurement.parts
+        found = {part: median(shares[part] for shares in rounds) for part in rounds[0]} if rounds else {}
+        return found if any(found.values()) else {}
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,9 @@ def _csv(results: Sequence[Result]) -> str:
             numbers = (row.rate, min(rates), max(rates), row.ratio, row.peak_share, row.measurement.peak_mb)
             shown = ["" if number is None else f"{number:.6g}" for number in numbers]
             gflop = f"{result.task.flops_per_image / 1e9:.6g}"
-            writer.writerow([result.task.name, row.name, *shown, gflop, " ".join(f"{rate:.6g}" for rate in rates)])
+            parts = ", ".join(f"{part} {share:.4f}" for part, share in row.parts.items())
+            rounds = " ".join(f"{rate:.6g}" for rate in rates)
+            writer.writerow([result.task.name, row.name, *shown, gflop, rounds, parts])
     return text.getvalue()
 
 
@@ -110,9 +119,33 @@ def _markdown(results: Sequence[Result], machine: Machine, command: str) -> str:
         header = ("variant", "", "images/s", "min..max", f"x {_reference(task)}", "of peak", "peak MB")
         cells = [header, ("---", "---", *["---:"] * 5), *map(_cells, result.rows)]
         lines += ["", f"### {task.name}", "", size, "", *("| " + " | ".join(line) + " |" for line in cells)]
+        lines += _parts(result) + _scaling(result)
         if result.missing:
             lines += ["", *(f"- {name} is left out: {reason}" for name, reason in result.missing.items())]
     return "\n".join(lines) + "\n"
+
+
+def _parts(result: Result) -> list[str]:
+    """A table of what the parts of a step take, of the variants that know."""
+    rows = [row for row in result.rows if row.parts]
+    if result.task.kind != TRAINING or not rows:
+        return []
+    cells = [("share of a step", *rows[0].parts, "all else"), ("---", *["---:"] * (len(rows[0].parts) + 1))]
+    for row in rows:
+        shares = (*row.parts.values(), 1 - sum(row.parts.values()))
+        cells.append((row.name, *(f"{share:.1%}" for share in shares)))
+    return ["", *("| " + " | ".join(line) + " |" for line in cells)]
+
+
+def _scaling(result: Result) -> list[str]:
+    """What all cores are worth, of the variants that one core has done, too."""
+    rates = {row.name: row.measurement.rates for row in result.rows}
+    lines = []
+    for name, all_cores in rates.items():
+        if one_core := rates.get(name.replace("ours-", "one-core-")) if name.startswith("ours-") else None:
+            ratio = median(rate / base for rate, base in zip(all_cores, one_core, strict=True))
+            lines.append(f"- {name} is {ratio:.2f} times as fast on all cores as on one.")
+    return ["", *lines] if lines else []
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -50,7 +50,8 @@ class Variant:
     """One way to do a task. module: the file of this package whose `build` makes its step, in a process of its own.
 
     precision: of the computation, fp32 or bf16. options: for `build`. plain_onednn: oneDNN may use all that the CPU
-    has, as it comes, and not only AVX2, as src/__init__.py wants it for MindSpore. environment: of its process.
+    has, as it comes, and not only AVX2, as src/__init__.py wants it for MindSpore. environment: of its process, which
+    has one core if one_core is set.
     """
 
     name: str
@@ -59,11 +60,12 @@ class Variant:
     options: tuple[tuple[str, object], ...] = ()
     plain_onednn: bool = True
     environment: tuple[tuple[str, str], ...] = ()
+    one_core: bool = False
 
     @property
     def is_ours(self) -> bool:
         """Whether it is this project as its users run it."""
-        return self.name.split("-")[0] == "ours"
+        return self.name.split("-")[0] in ("ours", "one")
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ class Job:
     data: Path
 
 
-def _ours(name: str, precision: str, kernels: str) -> Variant:
-    return Variant(name, "ours", precision, (("cpu_kernels", kernels), ("cpu_precision", precision)), False)
+def _ours(name: str, precision: str, kernels: str, one_core: bool = False) -> Variant:
+    options = (("cpu_kernels", kernels), ("cpu_precision", precision))
+    return Variant(name, "ours", precision, options, plain_onednn=False, one_core=one_core)
 
 
 def _torch(name: str, precision: str, channels_last: bool = True, compiled: bool = False) -> Variant:
@@ -99,7 +102,11 @@ _NETWORK_VARIANTS = (
     _torch("torch-compile-bf16", "bf16", compiled=True),
 )
 _VARIANTS = {
-    TRAINING: _NETWORK_VARIANTS,
+    TRAINING: (
+        *_NETWORK_VARIANTS,
+        _ours("one-core-fp32", "fp32", "on", one_core=True),
+        _ours("one-core-bf16", "bf16", "on", one_core=True),
+    ),
     INFERENCE: (*_NETWORK_VARIANTS, Variant("onnxruntime", "onnx_runtime")),
     PIPELINE: (Variant("ours", "ours_pipeline", plain_onednn=False), Variant("torch-dataloader", "torch_pipeline")),
 }
@@ -107,6 +114,8 @@ DESCRIPTIONS = {
     "ours-fp32": "this project, C++ kernels, float32",
     "ours-bf16": "this project, C++ kernels, bfloat16 products, float32 sums and weights",
     "ours-plain": "this project, cpu_kernels off",
+    "one-core-fp32": "ours-fp32 on one core",
+    "one-core-bf16": "ours-bf16 on one core",
     "mindspore": "the same network on MindSpore as it comes: its oneDNN unrestricted",
     REFERENCE: "PyTorch, torchvision's network, eager, float32",
     "torch-channels-last": "the same in channels_last",

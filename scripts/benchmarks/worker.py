@@ -28,6 +28,8 @@ def main(task_name: str, variant_name: str, quick: str, threads: str, data: str)
     channel = _take_stdout()
     task = task_named(task_name, quick == "quick")
     variant = variant_named(task, variant_name)
+    if variant.one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if variant.plain_onednn:
         # `import src` has set it. oneDNN, PyTorch's as well, reads it at the first operator.
         os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
@@ -40,8 +42,13 @@ def main(task_name: str, variant_name: str, quick: str, threads: str, data: str)
         return
     warm_up(step)
     _answer(channel)
+    seconds_by_part = getattr(module, "seconds_by_part", dict)
     for line in sys.stdin:
-        _answer(channel, images_per_second=_turn(step, task.batch, float(line)))
+        step()  # to be awake
+        before = seconds_by_part()
+        rate, elapsed = _turn(step, task.batch, float(line))
+        parts = {part: (total - before[part]) / elapsed for part, total in seconds_by_part().items()}
+        _answer(channel, images_per_second=rate, parts=parts)
 
 
 def warm_up(step: Callable[[], float]) -> None:
@@ -53,9 +60,8 @@ def warm_up(step: Callable[[], float]) -> None:
             return
 
 
-def _turn(step, batch: int, seconds: float) -> float:
-    """Call `step` for at least `seconds` and at least once; images/s. One call more before, to be awake, is free."""
-    step()
+def _turn(step, batch: int, seconds: float) -> tuple[float, float]:
+    """Call `step` for at least `seconds` and at least once; images/s, and the seconds. `main` has called it before."""
     start, steps, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < seconds or not steps:
         value = step()
@@ -63,7 +69,7 @@ def _turn(step, batch: int, seconds: float) -> float:
         elapsed = time.perf_counter() - start
     if not math.isfinite(value):
         raise ArithmeticError(f"a step gave {value}, expected a number")
-    return steps * batch / elapsed
+    return steps * batch / elapsed, elapsed
 
 
 def _take_stdout() -> TextIO:

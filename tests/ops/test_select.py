@@ -1,13 +1,18 @@
 """When the C++ kernels are used, what is said about it, and how many threads they take."""
 
+import ctypes
 import os
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
+from direct import Final
 
 from src.ops.build import ISA_VARIABLE, kernels
 from src.ops.select import PLAIN, Selection, select_kernels
+from src.ops.times import seconds_by_part
 from src.utils.errors import ReportedError, UsageError
 
 NETWORK = {"device": "CPU", "transition_pool": "avg"}
@@ -121,3 +126,15 @@ def test_as_many_threads_as_cores(count):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1.0", str(len(cores) - 1)]
+
+
+def test_operators_say_what_time_they_took():
+    path = str(kernels().library)
+    before = seconds_by_part(path)
+    x, stats = np.ones((2, 3, 4, 5), np.float32), np.ones((2, 3), np.float32)
+    start = time.perf_counter()
+    Final(ctypes.CDLL(path), pool=True).infer([x, stats], list(stats), [stats])
+    elapsed = time.perf_counter() - start
+    taken = {part: seconds - before[part] for part, seconds in seconds_by_part(path).items()}
+    assert 0 < taken.pop("final norm and pool") < elapsed
+    assert set(taken.values()) == {0.0}

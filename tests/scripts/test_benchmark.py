@@ -31,7 +31,7 @@ def process_of(task: str, variant: str, folder) -> Process:
 @pytest.mark.slow
 @pytest.mark.torch
 def test_quick_run_with_what_is_installed(tmp_path, capfd):
-    words = "densenet100-training,densenet121-inference-32,ours,torch-eager,torch-bf16,onnxruntime"
+    words = "densenet100-training,densenet121-inference-32,ours,one-core,torch-eager,torch-bf16,onnxruntime"
     folder = main(["--quick", "--only", words, "--output", str(tmp_path / "a folder")])
 
     assert only(tmp_path / "a folder") == folder
@@ -47,8 +47,11 @@ def test_quick_run_with_what_is_installed(tmp_path, capfd):
     out = capfd.readouterr().out
     text = (folder / "benchmark.md").read_text("utf-8")
     assert out.endswith(f"\n{text}\n")
-    for name in ("ours-fp32", "ours-bf16"):  # measured, or left out with a reason
+    for name in ("one-core-fp32", "one-core-bf16", "ours-fp32", "ours-bf16"):  # measured, or left out with a reason
         assert re.search(rf"^\| \*\*{name}\*\* |^- {name} is left out: .+", text, re.MULTILINE)
+    if ("densenet100-training", "ours-fp32") in measured:
+        assert re.search(r"^\| ours-fp32 \|( +[0-9.]+% \|){6}$", text, re.MULTILINE)  # five parts and what is left
+        assert "- ours-fp32 is " in text
     assert len(list(folder.glob("*.log"))) >= len(rows)
     with Image.open(folder / "benchmark.png") as chart:
         assert chart.format == "PNG"

@@ -17,7 +17,7 @@ MACHINE = Machine(
 
 
 def measured(name: str, *rates: float, peak_mb: float = 100, task=TASK) -> Measurement:
-    return Measurement(task, variant_named(task, name), list(rates), peak_mb)
+    return Measurement(task, variant_named(task, name), list(rates), peak_mb=peak_mb)
 
 
 def test_ratios_are_of_the_same_round():
@@ -38,6 +38,27 @@ def test_share_of_the_peak_of_its_own_precision():
     unmeasured = Machine("a CPU", 2, 25.0, "", problem="not measured: no compiler")
     assert result_of(TASK, [measured("ours-plain", 20)], {}, unmeasured).rows[0].peak_share is None
     assert "not measured: no compiler" in "\n".join(unmeasured.lines())
+
+
+def test_where_the_time_goes_and_what_cores_are_worth(tmp_path):
+    ours, one_core, plain = (
+        measured("ours-fp32", 30, 60, 40),
+        measured("one-core-fp32", 20, 20, 25),
+        measured("ours-plain", 9),
+    )
+    ours.parts = [
+        {"stem": 0.1, "dense blocks": 0.5},
+        {"stem": 0.2, "dense blocks": 0.7},
+        {"stem": 0.1, "dense blocks": 0.6},
+    ]
+    plain.parts = [{"stem": 0.0, "dense blocks": 0.0}]  # it does without the kernels
+    text = write_report(tmp_path, [result_of(TASK, [ours, one_core, plain], {}, MACHINE)], MACHINE, "")
+    lines = text.splitlines()
+    table = lines.index("| share of a step | stem | dense blocks | all else |")
+    assert lines[table + 2 : table + 4] == ["| ours-fp32 | 10.0% | 60.0% | 30.0% |", ""]
+    assert "- ours-fp32 is 1.60 times as fast on all cores as on one." in lines  # of 1.5, 3, 1.6
+    rows = list(csv.DictReader((tmp_path / "benchmark.csv").open()))
+    assert [row["parts"] for row in rows] == ["stem 0.1000, dense blocks 0.6000", "", ""]
 
 
 def test_the_three_files(tmp_path):

@@ -1,8 +1,12 @@
 // The operations as functions that MindSpore's ops.Custom(func_type="aot") calls. Everything but the stem's padding and
 // the final pool follows from the shapes; src/ops/dense_ops.py passes the arguments in the order given here.
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <map>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include "dense_block.h"
@@ -64,11 +68,37 @@ class Arguments {
 Extent extent_nchw(const Arguments& args) { return {args.dim(0), args.dim(2), args.dim(3)}; }
 Extent extent_nhwc(const Arguments& args) { return {args.dim(0), args.dim(1), args.dim(2)}; }
 
+// Seconds that each operator has taken.
+class Times {
+ public:
+  void add(const char* name, double seconds) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    seconds_[name] += seconds;
+  }
+  double total(const std::string& prefix) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    double total = 0;
+    for (const auto& [name, seconds] : seconds_) total += name.rfind(prefix, 0) == 0 ? seconds : 0;
+    return total;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, double> seconds_;
+};
+
+Times& times() {
+  static Times times;
+  return times;
+}
+
 template <class Operation>
 int run(const char* name, int count, void** data, const int* ranks, int64_t** shapes, const Operation& operation) {
   try {
     Arguments args(count, data, ranks, shapes);
+    const auto start = std::chrono::steady_clock::now();
     operation(args);
+    times().add(name, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s failed: %s\n", name, error.what());
@@ -285,6 +315,9 @@ void sgd_update(Arguments& args) {
 
 }  // namespace
 }  // namespace densenet
+
+// Seconds that all calls of the operators whose names begin so have taken.
+extern "C" double operator_seconds(const char* prefix) { return densenet::times().total(prefix); }
 
 #define DENSENET_OPERATOR(name, ...)                                                                          \
   extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char**, void*, void*) {     \
