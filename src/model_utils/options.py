@@ -127,7 +127,7 @@ OPTIONS: tuple[Option, ...] = (
            "on a CPU, compute with this project's C++ kernels, which are compiled on first use: the same results, "
            "faster, in less memory; auto: where they can be used", ("auto", "on", "off"), commands=_GROUP),
     Option("cpu_precision", str, "fp32", "run",
-           "cpu_kernels: numbers that convolutions of dense blocks multiply; bf16: on a CPU with AMX or AVX512_BF16",
+           "cpu_kernels: numbers that convolutions multiply; bf16: on a CPU with AMX or AVX512_BF16",
            ("fp32", "bf16"), commands=_GROUP),
     Option("is_distributed", int, 1, "run", "1: join the launcher's group if a launcher started this process; "
            "0: run alone", (0, 1), commands=_GROUP),

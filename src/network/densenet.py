@@ -242,7 +242,7 @@ class DenseNet(nn.Cell):
     weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes
     the images together in training (`sync_batch_norm.py`), not with recompute. kernels: the library of operators for
     CPUs (`src/ops/build.py`), for average transition_pool, no dropout and norm_ranks 1; kernel_precision: fp32, or bf16
-    for the convolutions of the dense blocks. The size of h and w: `Architecture.feature_size`.
+    for the convolutions. The size of h and w: `Architecture.feature_size`.
     """
 
     def __init__(
