@@ -102,7 +102,8 @@ def test_an_instruction_set_that_does_not_exist_is_an_error_and_no_reason(asked_
 
 
 # Takes the cores first, as a rank does after it has joined its group, and calls the last operator of the network on
-# ones; prints its largest value and how many threads it has started.
+# ones, and again beside a copy of itself, which has none of its threads; prints its largest value and how many
+# threads it has started.
 ON_CORES = """
 import ctypes, os, sys
 import numpy as np
@@ -115,6 +116,11 @@ shapes = (ctypes.POINTER(ctypes.c_int64) * 6)(*[(ctypes.c_int64 * len(shape))(*s
 before = set(os.listdir("/proc/self/task"))
 os.sched_setaffinity(0, map(int, sys.argv[2:]))
 assert library.final_infer(6, data, ranks, shapes, None, None, None) == 0
+child = os.fork()
+assert library.final_infer(6, data, ranks, shapes, None, None, None) == 0
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
 print(arrays[-1].max(), len(set(os.listdir("/proc/self/task")) - before))
 """
 
@@ -124,7 +130,7 @@ def test_as_many_threads_as_cores(count):
     cores = sorted(os.sched_getaffinity(0))[:count]
     command = [sys.executable, "-c", ON_CORES, str(kernels().library), *map(str, cores)]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.split() == ["1.0", str(len(cores) - 1)]
 
 

@@ -6,12 +6,6 @@
 #include "layout.h"
 #include "simd.h"
 
-#ifdef DENSENET_STD_THREADS  // the thread sanitizer does not see OpenMP's barriers
-#include <thread>
-#else
-#include <omp.h>
-#endif
-
 namespace densenet {
 
 // Cores in this process's affinity mask, no more than OMP_NUM_THREADS. Ranks of a job take their cores after they
@@ -27,22 +21,20 @@ inline Range share(long total, int thread, int threads) {
   return {total * thread / threads, total * (thread + 1) / threads};
 }
 
-// Calls work(thread) once for each thread number below `threads`, side by side, and waits. `work` must not throw.
+// Calls call(work, thread) once for each thread number below `threads`, side by side, and waits.
+void run_team(int threads, void (*call)(const void* work, int thread), const void* work);
+
+// Calls work(thread) once for each thread number below `threads`, side by side, and waits. `work` must not throw, nor
+// call `parallel`.
 template <class Work>
 void parallel(int threads, const Work& work) {
-  const auto all_of = [&](int thread) {
-    work(thread);
-    finish_streams();
-  };
-#ifdef DENSENET_STD_THREADS
-  std::vector<std::thread> others;
-  for (int t = 1; t < threads; t++) others.emplace_back([&all_of, t] { all_of(t); });
-  all_of(0);
-  for (auto& other : others) other.join();
-#else
-#pragma omp parallel num_threads(threads)
-  for (int t = omp_get_thread_num(); t < threads; t += omp_get_num_threads()) all_of(t);
-#endif
+  run_team(
+      threads,
+      [](const void* of_all, int thread) {
+        (*static_cast<const Work*>(of_all))(thread);
+        finish_streams();
+      },
+      &work);
 }
 
 // One buffer a thread, allocated where an exception can still be thrown.
