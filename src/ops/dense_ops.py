@@ -71,34 +71,40 @@ class Stem(nn.Cell):
     def __init__(self, library: str, stem_pool: str, precision: str) -> None:
         super().__init__()
 
-        def shapes(images, conv, *_):
+        def shapes(images, conv):
             step = 2 if conv[2] == 7 else 1
             size = [(length - 1) // step + 1 for length in images[2:]]
             pooled = [(length + 1) // 2 for length in size] if conv[2] == 7 else size
-            stride = pixel_stride(conv[0])
-            return [images[0], *pooled, stride], [images[0], *size, stride]
+            return [images[0], *pooled, pixel_stride(conv[0])], [images[0], *size, pixel_stride(conv[0])]
 
-        def train_shapes(*inputs):
-            y, convolved = shapes(*inputs)
-            return y, [2, inputs[1][0]], convolved, [2, inputs[1][0]]
+        def train_shapes(images, conv, *_):
+            y, convolved = shapes(images, conv)
+            chosen = (y, [*y[:3], _padded(conv[0])]) if conv[2] == 7 else ([1], [1])
+            return (y, [2, conv[0]], convolved, [2, conv[0]], *chosen)
+
+        def infer_shapes(images, conv, *_):
+            return shapes(images, conv)[0]
 
         def gradient_shapes(*inputs):
-            return inputs[1], inputs[2], inputs[3], inputs[6]
+            return (*inputs[1:4], inputs[9])
 
-        self.train_op = operator(library, f"stem_train_{stem_pool}_{precision}", train_shapes, floats(4))
-        self.infer_op = operator(library, f"stem_infer_{stem_pool}_{precision}", shapes, floats(2))
+        def train_types(*_):
+            return (ms.float32,) * 5 + (ms.uint8,)
+
+        self.train_op = operator(library, f"stem_train_{stem_pool}_{precision}", train_shapes, train_types)
+        self.infer_op = operator(library, f"stem_infer_{stem_pool}_{precision}", infer_shapes, floats(1))
         self.backward_op = operator(library, f"stem_backward_{stem_pool}_{precision}", gradient_shapes, floats(4))
 
     def construct(self, images, parameters, running):
         """See the class."""
         if self.training:
             return self.train_op(images, *parameters, *running)
-        return self.infer_op(images, *parameters, *running)
+        return self.infer_op(images, *parameters, *running), running[0]  # nobody reads statistics in evaluation
 
     def bprop(self, images, parameters, running, out, dout):
         """Gradients of construct's inputs; only the parameters have one."""
         _check_training(self.training)
-        gradients = self.backward_op(images, *parameters, *out, dout[0], dout[1])
+        gradients = self.backward_op(images, *parameters, *out[1:], dout[0], dout[1])
         return images * float("nan"), gradients[:3], _no_gradient(running)
 
 

@@ -92,19 +92,21 @@ class Stem(_Operator):
     def train(self, inputs, parameters, running):
         channels = len(parameters[0])
         y, convolved = self.shapes(*inputs, parameters[0])
-        shapes = [y, (2, channels), convolved, (2, channels)]
-        saved, followed = self.call_train(f"stem_train_{self.kind}", [*inputs, *parameters], running, shapes)
+        chosen = [y, (*y[:3], (channels + 15) // 16 * 16)] if parameters[0].shape[2] == 7 else [(1,), (1,)]
+        shapes = [y, (2, channels), convolved, (2, channels), *chosen]
+        types = [np.float32] * 5 + [np.uint8]
+        saved, followed = self.call_train(f"stem_train_{self.kind}", [*inputs, *parameters], running, shapes, types)
         return [unpack(saved[0], channels), saved[1]], followed, saved
 
     def infer(self, inputs, parameters, running):
-        shapes = self.shapes(*inputs, parameters[0])
-        y, _ = self.call_infer(f"stem_infer_{self.kind}", [*inputs, *parameters], running, shapes)
+        shapes = [self.shapes(*inputs, parameters[0])[0]]
+        (y,) = self.call_infer(f"stem_infer_{self.kind}", [*inputs, *parameters], running, shapes)
         return unpack(y, len(parameters[0]))
 
     def backward(self, inputs, parameters, saved, cotangents):
         d_y, d_stats = cotangents
-        shapes = [*(array.shape for array in parameters), saved[2].shape]
-        arguments = [*inputs, *parameters, *saved, pack(d_y), d_stats]
+        arguments = [*inputs, *parameters, *saved[1:], pack(d_y), d_stats]
+        shapes = [*(array.shape for array in parameters), saved[0].shape]
         return self.call(f"stem_backward_{self.kind}", arguments, shapes)[:-1]
 
 

@@ -156,11 +156,14 @@ void run_stem(const Operator& stem, int64_t batch, int64_t height, int64_t width
   const Shape y = map_shape(batch, (h - 1) / step + 1, (w - 1) / step + 1, channels);
   const Tensors inputs = joined({{drawn({batch, 3, height, width}), convolution(channels, 3, kernel)}, norm(channels)});
   const Tensors statistics = running(channels);
-  Tensors saved = made({y, {2, channels}, conv, {2, channels}}), inferred = made({y, conv});
+  const bool pool = kernel == 7;
+  Tensors saved = made({y, {2, channels}, conv, {2, channels}, pool ? y : Shape{1}}), inferred = made({y});
+  saved.emplace_back(pool ? Shape{batch, y[1], y[2], padded(channels)} : Shape{1}, 1);
   call("stem_train", stem.train, joined({inputs, statistics}), saved);
   call("stem_infer", stem.infer, joined({inputs, statistics}), inferred);
-  Tensors gradients = made({inputs[1].shape(), {channels}, {channels}, conv});
-  call("stem_backward", stem.backward, joined({inputs, saved, features(batch, y[1], y[2], channels)}), gradients);
+  Tensors gradients = made({inputs[1].shape(), {channels}, {channels}, y});
+  const Tensors needed(saved.begin() + 1, saved.end());
+  call("stem_backward", stem.backward, joined({inputs, needed, features(batch, y[1], y[2], channels)}), gradients);
   const std::string name = stem.name + std::to_string(kernel);
   print(name + "_train", 0, saved[0], channels);
   print(name + "_train", 1, saved[1]);
@@ -276,8 +279,10 @@ int main() {
   run_final(1, 1, 1, 3, false);
   run_sgd(false);
   run_sgd(true);
+  // Last: what others draw does not depend on these.
+  run_stem(same, 1, 26, 45, 24, 7);
+  run_stem(pad, 1, 9, 8, 24, 7);
 #ifdef __AVX512BF16__
-  // Last: what others draw does not depend on it.
   run_blocks({"bf16_block", block_train_bf16, block_infer_bf16, block_backward_bf16, 2});
   run_transitions({"bf16_transition", transition_train_bf16, transition_infer_bf16, transition_backward_bf16, 2});
   run_stem({"bf16_stem", stem_train_pad_bf16, stem_infer_pad_bf16, stem_backward_pad_bf16, 2}, 2, 7, 5, 24, 3);

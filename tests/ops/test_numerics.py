@@ -294,6 +294,21 @@ def test_inputs_far_from_zero(library, float64, case):
     assert gradients < 2e-4
 
 
+@against_float64
+@pytest.mark.parametrize("pool", ["pad", "same"])
+def test_one_of_equals_gets_the_gradient_of_the_pool(library, float64, monkeypatch, pool):
+    """Where an image has one colour, all values of a window are the largest, and what they were made of is the same."""
+    monkeypatch.setattr(float64, "CLEARANCE", -1.0)
+    case = Case("stem", 2, 44, 40, 24, (7, pool))
+    random = np.random.default_rng(0)
+    inputs, *rest = draw(random, case)
+    inputs[0][:, :, 4:-4, 4:-4] = random.standard_normal((2, 3, 1, 1))
+    step = float64.step(reference(float64, case), inputs, *rest, random)
+    *of_values, of_gradients = differences(case, run(library, case, step), step)
+    assert max(of_values) < VALUES
+    assert of_gradients < GRADIENTS
+
+
 @pytest.mark.parametrize("case", SMALL[:4], ids=str)
 def test_statistics_of_outputs_far_from_zero(library, case):
     """Means of hundreds of deviations: what an operator says of its outputs is true of the numbers it returns."""
@@ -344,7 +359,16 @@ FEW_PIXELS = [
 
 
 @against_float64
-@pytest.mark.parametrize("case", [*SMALL, *FEW_PIXELS, Case("block", 2, 45, 45, 24, (12, 4, 4))], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *SMALL,
+        *FEW_PIXELS,
+        Case("block", 2, 45, 45, 24, (12, 4, 4)),
+        *(Case("stem", batch, 45, 44, 24, (7, pool)) for batch in (1, 3) for pool in ("pad", "same")),
+    ],
+    ids=str,
+)
 def test_threads(library, expected, case):
     """The same number of threads gives the same bits; another one the same but for rounding."""
     step = expected(case)

@@ -19,7 +19,7 @@
 namespace densenet {
 namespace {
 
-// The arguments of one call: inputs, then outputs, contiguous; float32 but for what is said to be a Number.
+// The arguments of one call: inputs, then outputs, contiguous; float32 but for what is said to be a Number, and places.
 class Arguments {
  public:
   Arguments(int count, void** data, const int* ranks, int64_t** shapes)
@@ -122,38 +122,37 @@ Stem next_stem(Arguments& args, bool pads_both_sides, const float** images) {
   return stem;
 }
 
-// images, conv, gamma, beta, mean, variance -> y, y_stats, convolved, conv_stats
+// images, conv, gamma, beta, mean, variance -> y, y_stats, convolved, conv_stats, extremes, places
 template <class Number>
 void stem_train(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
-  float *y = args.next_to_make(), *y_stats = args.next();
-  float *convolved = args.next_to_make(), *conv_stats = args.next();
-  train_forward<Number>(stem, images, convolved, conv_stats, y, y_stats);
+  float *y = args.next_to_make(), *y_stats = args.next(), *convolved = args.next_to_make(), *conv_stats = args.next();
+  float* extremes = args.next_to_make();
+  train_forward<Number>(stem, images, {convolved, conv_stats, extremes, args.next<uint8_t>()}, y, y_stats);
 }
 
-// images, conv, gamma, beta, mean, variance -> y, scratch like convolved
+// images, conv, gamma, beta, mean, variance -> y
 template <class Number>
 void stem_infer(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
-  float *y = args.next_to_make(), *convolved = args.next_to_make();
-  infer<Number>(stem, images, convolved, y);
+  infer<Number>(stem, images, args.next_to_make());
 }
 
-// images, conv, gamma, beta, y, y_stats, convolved, conv_stats, d_y, d_y_stats
-//   -> d_conv, d_gamma, d_beta, scratch like convolved
+// images, conv, gamma, beta, y_stats, convolved, conv_stats, extremes, places, d_y, d_y_stats
+//   -> d_conv, d_gamma, d_beta, scratch like y
 template <class Number>
 void stem_backward(Arguments& args, bool pads_both_sides) {
   const float* images;
   const Stem stem = next_stem(args, pads_both_sides, &images);
-  const float *y = args.next_made(), *y_stats = args.next(), *convolved = args.next_made(), *conv_stats = args.next();
+  float *y_stats = args.next(), *convolved = args.next_made(), *conv_stats = args.next(), *extremes = args.next_made();
+  const StemActivations saved{convolved, conv_stats, extremes, args.next<uint8_t>()};
   const float *d_y = args.next_made(), *d_y_stats = args.next();
-  float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next();
-  float* scratch = args.next_to_make();
-  backward<Number>(stem, images, convolved, conv_stats, y, y_stats, d_y, d_y_stats, scratch, d_conv, d_gamma, d_beta);
+  float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next(), *scratch = args.next_to_make();
+  backward<Number>(stem, images, saved, y_stats, d_y, d_y_stats, scratch, d_conv, d_gamma, d_beta);
 }
 
 // The next arguments: of each layer gamma1, beta1, conv1 (width, channels, 1, 1), gamma2, beta2, conv2

@@ -8,197 +8,167 @@
 namespace densenet {
 namespace {
 
-// convolved = conv(images); its moments are added to those of each thread unless they are null.
-template <class Number>
-void convolve(const Stem& stem, int threads, const float* images, float* convolved, std::vector<Moments>* moments) {
-  const int width = stem.conv_extent().width, columns = padded(stem.channels);
-  const long stride = pixel_stride(stem.channels);
-  StemConv<Number>(stem, threads).forward(images, [&](int thread, long first, const float* products) {
-    if (moments) (*moments)[thread].add(products, columns, width, 0, columns);
-    for (int x = 0; x < width; x++) stream_floats(products + x * columns, columns, convolved + (first + x) * stride);
+// Calls take(thread, first pixel, products) with products (width, padded(channels)) for each line of conv(images), and
+// gives the lines to the pool if there is one.
+template <class Number, class Take>
+void convolve(const Stem& stem, int threads, const float* images, const Chosen& chosen, const Take& take) {
+  const int width = stem.conv_extent().width;
+  StemConv<Number> conv(stem, threads);
+  if (!stem.pool) return conv.forward(images, take);
+  MaxPool pool(stem.windows(), stem.norm.gamma, stem.channels, chosen, threads);
+  conv.forward(images, [&](int thread, long first, const float* products) {
+    take(thread, first, products);
+    pool.add(thread, first / width, products);
   });
+  pool.finish();
 }
 
-constexpr int kWindow = 3;  // lines and columns of a window of the pool
-
-// The part of a window that lies inside the map; without a pool it is one pixel.
-struct Window {
-  Window(const Stem& stem, int y, int x)
-      : first_line(std::max(stem.step() * y - stem.pool_top, 0)),
-        end_line(std::min(2 * y - stem.pool_top + kWindow, stem.conv_extent().height)),
-        first_column(std::max(2 * x - stem.pool_left, 0)),
-        end_column(std::min(2 * x - stem.pool_left + kWindow, stem.conv_extent().width)) {}
-  // Calls visit(line, column).
-  template <class Visit>
-  void for_each(const Visit& visit) const {
-    for (long line = first_line; line < end_line; line++) {
-      for (long column = first_column; column < end_column; column++) visit(line, column);
-    }
-  }
-  int first_line, end_line, first_column, end_column;
-};
-
-// y = pool(relu(affine(convolved))), pooled if the stem does that.
-void activate(const Stem& stem, int threads, const float* convolved, const Affine& affine, float* y,
+// y = relu(affine(x)), pixel by pixel; y may be x. Its moments are added to those of each thread unless they are null.
+void activate(const Stem& stem, int threads, const float* x, const Affine& affine, float* y,
               std::vector<Moments>* moments) {
-  const int columns = padded(stem.channels);
+  const int columns = padded(stem.channels), width = stem.out_extent().width;
   const long stride = pixel_stride(stem.channels);
-  const Extent in = stem.conv_extent(), out = stem.out_extent();
   parallel(threads, [&](int thread) {
-    const Range lines = share(static_cast<long>(out.batch) * out.height, thread, threads);
+    const Range lines = share(stem.out_extent().pixels() / width, thread, threads);
     for (long line = lines.begin; line < lines.end; line++) {
-      float* to = y + line * out.width * stride;
-      if (stem.pool) {
-        const float* image = convolved + line / out.height * in.height * in.width * stride;
-        for (int x = 0; x < out.width; x++) {
-          const Window window(stem, static_cast<int>(line % out.height), x);
-          for (int c = 0; c < columns; c += kLanes) {
-            const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-            Vec largest{};  // of values behind a ReLU
-            window.for_each([&](long line_in, long column) {
-              const Vec value = relu(load(image + (line_in * in.width + column) * stride + c) * scale + offset);
-              largest = (value <= largest) | (largest != largest) ? largest : value;  // NaN stays NaN
-            });
-            store(to + x * stride + c, largest);
-          }
-        }
-      } else {
-        const auto pixels = normalised_pixels(convolved + line * in.width * stride, stride, affine);
-        for (int x = 0; x < in.width; x++) {
-          for (int c = 0; c < columns; c += kLanes) store(to + x * stride + c, pixels(x)(c));
-        }
+      const auto pixels = normalised_pixels(x + line * width * stride, stride, affine);
+      float* to = y + line * width * stride;
+      for (int pixel = 0; pixel < width; pixel++) {
+        for (int c = 0; c < columns; c += kLanes) store(to + pixel * stride + c, pixels(pixel)(c));
       }
-      if (moments) (*moments)[thread].add(to, stride, out.width, 0, columns);
+      if (moments) (*moments)[thread].add(to, stride, width, 0, columns);
     }
   });
 }
 
-// d_relu = gradient of relu's input at affine(convolved), and its sums of each thread; d_y has been corrected with
-// `correction` of y. With a pool, the first of a window's largest values gets its gradient: a line is complete when the
-// windows of the next two lines have been visited, so three lines at a time are in the making.
-void backward_activation(const Stem& stem, int threads, const float* convolved, const Affine& affine,
-                         const float* mean, const float* y, const float* d_y, const Correction& correction,
-                         float* d_relu, std::vector<NormSums>& sums) {
-  const int columns = padded(stem.channels);
+// d_relu = gradient of the ReLU's input at affine(x), of pixels of y; d_y is corrected with `correction` of y. Returns
+// what it sums up to.
+NormSums backward_activation(const Stem& stem, int threads, const float* x, const Affine& affine, const float* mean,
+                             const float* d_y, const Correction& correction, float* d_relu) {
+  const int columns = padded(stem.channels), width = stem.out_extent().width;
   const long stride = pixel_stride(stem.channels);
-  const Extent in = stem.conv_extent(), out = stem.out_extent();
-  const long in_line = in.width * stride, out_line = out.width * stride;
-  const long line_floats = static_cast<long>(in.width) * columns;
-  const std::vector<Buffer<>> rings = buffers(threads, kWindow * line_floats);
+  std::vector<NormSums> sums(threads, NormSums(columns));
   parallel(threads, [&](int thread) {
-    float* ring = rings[thread].get();
-    const auto made = [&](long line) { return ring + line % kWindow * line_floats; };
-    const auto spread = [&](const float* x, int line, int column, int c, Vec value, Vec d) {
-      const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-      Window(stem, line, column).for_each([&](long source_line, long source_column) {
-        float* target = made(source_line) + source_column * columns + c;
-        const auto is_largest = load(x + source_line * in_line + source_column * stride + c) * scale + offset >= value;
-        store(target, load(target) + (is_largest ? d : Vec{}));
-        d = is_largest ? Vec{} : d;
-      });
-    };
-    const auto finish_line = [&](const float* x, float* d_made, float* d_out) {
+    const Range lines = share(stem.out_extent().pixels() / width, thread, threads);
+    for (long line = lines.begin; line < lines.end; line++) {
       for (int c = 0; c < columns; c += kLanes) {
+        const Vec slope = load(correction.slope.get() + c), constant = load(correction.constant.get() + c);
         const Vec m = load_first(mean + c, stem.channels - c);
         Vec sum{}, centred{};
-        for (long column = 0; column < in.width; column++) {
-          const Vec d = load(d_made + column * columns + c);
+        for (long at = line * width * stride + c; at < (line + 1) * width * stride; at += stride) {
+          const Vec y = normalised(x + at - c, affine, c), d = where_positive(y, load(d_y + at) + constant + slope * y);
           sum += d;
-          centred += d * (load(x + column * stride + c) - m);
-          stream(d_out + column * stride + c, d);
-          store(d_made + column * columns + c, Vec{});
+          centred += d * (load(x + at) - m);
+          stream(d_relu + at, d);
         }
         sums[thread].add(c, sum, centred);
       }
-    };
-    std::fill_n(ring, kWindow * line_floats, 0.0f);
-    const Range images = share(in.batch, thread, threads);
-    for (long image = images.begin; image < images.end; image++) {
-      const float* x = convolved + image * in.height * in_line;
-      float* d_x = d_relu + image * in.height * in_line;
-      for (int line = 0, finished = 0; line < out.height; line++) {
-        for (int column = 0; column < out.width; column++) {
-          const long pixel = (image * out.height + line) * out_line + column * stride;
-          for (int c = 0; c < columns; c += kLanes) {
-            const Vec value = load(y + pixel + c);
-            const Vec d = where_positive(value, load(d_y + pixel + c) + load(correction.constant.get() + c) +
-                                                    load(correction.slope.get() + c) * value);
-            if (stem.pool) {
-              spread(x, line, column, c, value, d);
-            } else {
-              store(made(line) + column * columns + c, d);
-            }
-          }
-        }
-        const int complete = line + 1 == out.height ? in.height : Window(stem, line + 1, 0).first_line;
-        for (; finished < complete; finished++) {
-          finish_line(x + finished * in_line, made(finished), d_x + finished * in_line);
-        }
-      }
     }
   });
+  return total(sums);
+}
+
+// pixel of the convolution -> channel -> what the windows of y that chose it there give it of `d`.
+auto pool_gradients(const Stem& stem, const uint8_t* places, const float* d) {
+  const Extent in = stem.conv_extent(), out = stem.out_extent();
+  const Windows2d windows = stem.windows();
+  return [=, columns = padded(stem.channels), stride = pixel_stride(stem.channels)](long pixel) {
+    const int line = static_cast<int>(pixel / in.width % in.height), column = static_cast<int>(pixel % in.width);
+    const long image = pixel / in.width / in.height;
+    return [=](int c) {
+      Vec sum{};
+      for (int y = windows.lines.first(line); y <= windows.lines.last(line); y++) {
+        for (int x = windows.columns.first(column); x <= windows.columns.last(column); x++) {
+          const long window = (image * out.height + y) * out.width + x;
+          const int place = Windows::kSize * (line - windows.lines.start(y)) + column - windows.columns.start(x);
+          fetch_ahead(d + window * stride + c, stride);
+          sum += load_places(places + window * columns + c) == place ? load(d + window * stride + c) : Vec{};
+        }
+      }
+      return sum;
+    };
+  };
 }
 
 }  // namespace
 
 template <class Number>
-void train_forward(const Stem& stem, const float* images, float* convolved, float* conv_stats, float* y,
-                   float* y_stats) {
-  const int threads = thread_count(), channels = stem.channels;
-  const long pixels = stem.conv_extent().pixels();
-  float *mean = conv_stats, *variance = conv_stats + channels;
-  std::vector<Moments> moments(threads, Moments(padded(channels))), y_moments = moments;
-  convolve<Number>(stem, threads, images, convolved, &moments);
+void train_forward(const Stem& stem, const float* images, const StemActivations& saved, float* y, float* y_stats) {
+  const int threads = thread_count(), channels = stem.channels, columns = padded(channels);
+  const int width = stem.conv_extent().width;
+  const long stride = pixel_stride(channels), pixels = stem.conv_extent().pixels();
+  float *mean = saved.conv_stats, *variance = saved.conv_stats + channels;
+  std::vector<Moments> moments(threads, Moments(columns)), y_moments = moments;
+  const Chosen chosen{saved.extremes, saved.places, stride, columns};
+  convolve<Number>(stem, threads, images, chosen, [&](int thread, long first, const float* products) {
+    moments[thread].add(products, columns, width, 0, columns);
+    float* to = saved.convolved + first * stride;
+    for (int x = 0; x < width; x++) stream_floats(products + x * columns, columns, to + x * stride);
+  });
   total(moments).finish(pixels, 0, channels, mean, variance);
   follow(stem.norm, pixels, channels, mean, variance);
   Affine affine(channels);
   affine.set(stem.norm, mean, variance, channels);
-  activate(stem, threads, convolved, affine, y, &y_moments);
+  activate(stem, threads, saved.pooled(stem), affine, y, &y_moments);
   total(y_moments).finish(stem.out_extent().pixels(), 0, channels, y_stats, y_stats + channels);
 }
 
 template <class Number>
-void infer(const Stem& stem, const float* images, float* convolved, float* y) {
-  const int threads = thread_count();
-  convolve<Number>(stem, threads, images, convolved, nullptr);
+void infer(const Stem& stem, const float* images, float* y) {
+  const int threads = thread_count(), columns = padded(stem.channels), width = stem.conv_extent().width;
+  const long stride = pixel_stride(stem.channels);
   Affine affine(stem.channels);
   affine.set(stem.norm, stem.norm.mean, stem.norm.variance, stem.channels);
-  activate(stem, threads, convolved, affine, y, nullptr);
+  convolve<Number>(stem, threads, images, {y, nullptr, stride, columns}, [&](int, long first, const float* products) {
+    if (stem.pool) return;
+    const auto pixels = normalised_pixels(products, columns, affine);
+    for (int x = 0; x < width; x++) {
+      for (int c = 0; c < columns; c += kLanes) stream(y + (first + x) * stride + c, pixels(x)(c));
+    }
+  });
+  if (stem.pool) activate(stem, threads, y, affine, y, nullptr);
 }
 
 template <class Number>
-void backward(const Stem& stem, const float* images, const float* convolved, const float* conv_stats, const float* y,
-              const float* y_stats, const float* d_y, const float* d_y_stats, float* scratch, float* d_conv,
-              float* d_gamma, float* d_beta) {
+void backward(const Stem& stem, const float* images, const StemActivations& saved, const float* y_stats,
+              const float* d_y, const float* d_y_stats, float* scratch, float* d_conv, float* d_gamma,
+              float* d_beta) {
   const int threads = thread_count(), channels = stem.channels;
   const long stride = pixel_stride(channels);
-  const float *mean = conv_stats, *variance = conv_stats + channels;
+  const float *convolved = saved.convolved, *mean = saved.conv_stats, *variance = saved.conv_stats + channels;
   Affine affine(channels);
   affine.set(stem.norm, mean, variance, channels);
-  Correction correction(channels);
-  correction.set(MomentGradients(d_y_stats, channels), y_stats, stem.out_extent().pixels(), 0, channels);
-  std::vector<NormSums> sums(threads, NormSums(padded(channels)));
-  backward_activation(stem, threads, convolved, affine, mean, y, d_y, correction, scratch, sums);
+  Correction of_y(channels), of_conv(channels);
+  of_y.set(MomentGradients(d_y_stats, channels), y_stats, stem.out_extent().pixels(), 0, channels);
+  const NormSums sums = backward_activation(stem, threads, saved.pooled(stem), affine, mean, d_y, of_y, scratch);
   MomentGradients d_moments(channels);
-  finish(total(sums), stem.norm, variance, channels, d_gamma, d_beta, d_moments);
+  finish(sums, stem.norm, variance, channels, d_gamma, d_beta, d_moments);
 
-  correction.set(d_moments, mean, stem.conv_extent().pixels(), 0, channels);
-  const auto d_convolved = [&](long pixel) {
-    return [&, at = pixel * stride](int c) {
-      fetch_ahead(scratch + at + c, stride);
-      fetch_ahead(convolved + at + c, stride);
-      return load(affine.scale.get() + c) * load(scratch + at + c) +
-             (load(correction.slope.get() + c) * load(convolved + at + c) + load(correction.constant.get() + c));
+  of_conv.set(d_moments, mean, stem.conv_extent().pixels(), 0, channels);
+  const auto backward_conv = [&](const auto& d_relu) {
+    const auto d_convolved = [&](long pixel) {
+      return [&, at = pixel * stride, d = d_relu(pixel)](int c) {
+        fetch_ahead(convolved + at + c, stride);
+        return load(affine.scale.get() + c) * d(c) +
+               (load(of_conv.slope.get() + c) * load(convolved + at + c) + load(of_conv.constant.get() + c));
+      };
     };
+    StemConv<Number>(stem, threads).backward(images, d_convolved, d_conv);
   };
-  StemConv<Number>(stem, threads).backward(images, d_convolved, d_conv);
+  if (stem.pool) return backward_conv(pool_gradients(stem, saved.places, scratch));
+  backward_conv([&](long pixel) {
+    return [=](int c) {
+      fetch_ahead(scratch + pixel * stride + c, stride);
+      return load(scratch + pixel * stride + c);
+    };
+  });
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                                                \
-  template void train_forward<Number>(const Stem&, const float*, float*, float*, float*, float*);                   \
-  template void infer<Number>(const Stem&, const float*, float*, float*);                                           \
-  template void backward<Number>(const Stem&, const float*, const float*, const float*, const float*, const float*, \
-                                 const float*, const float*, float*, float*, float*, float*);
+#define DENSENET_INSTANTIATE(Number)                                                                           \
+  template void train_forward<Number>(const Stem&, const float*, const StemActivations&, float*, float*);      \
+  template void infer<Number>(const Stem&, const float*, float*);                                              \
+  template void backward<Number>(const Stem&, const float*, const StemActivations&, const float*, const float*, \
+                                 const float*, float*, float*, float*, float*);
 
 DENSENET_INSTANTIATE(Fp32)
 #ifdef __AVX512BF16__

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "layout.h"
+#include "max_pool.h"
 #include "statistics.h"
 
 namespace densenet {
@@ -23,25 +24,36 @@ struct Stem {
     const Extent conv = conv_extent();
     return pool ? Extent{conv.batch, (conv.height + 1) / 2, (conv.width + 1) / 2} : conv;
   }
+  Windows2d windows() const {  // of the pool
+    const Extent in = conv_extent(), out = out_extent();
+    return {{in.height, out.height, pool_top}, {in.width, out.width, pool_left}};
+  }
+};
+
+// What the backward pass needs.
+struct StemActivations {
+  float* convolved;   // (P, pixel_stride(channels))
+  float* conv_stats;  // (2, channels)
+  float* extremes;    // (P', pixel_stride(channels)), what the pool chose of `convolved`; unused without a pool
+  uint8_t* places;    // (P', padded(channels)), where in its window
+  const float* pooled(const Stem& stem) const { return stem.pool ? extremes : convolved; }
 };
 
 // Number: Fp32 or Bf16, what the convolution multiplies, the latter on AMX only; all else is float32.
 //
-// images: (N, 3, H, W). Out: convolved (P, pixel_stride(channels)), its statistics conv_stats (2, channels), and
-// y (P', pixel_stride(channels)) with y_stats (2, channels). Updates the running statistics.
+// images: (N, 3, H, W). Out: what is saved, and y (P', pixel_stride(channels)) with y_stats (2, channels). Updates the
+// running statistics.
 template <class Number>
-void train_forward(const Stem& stem, const float* images, float* convolved, float* conv_stats, float* y,
-                   float* y_stats);
+void train_forward(const Stem& stem, const float* images, const StemActivations& saved, float* y, float* y_stats);
 
-// The same with the running statistics; convolved is scratch.
+// The same with the running statistics.
 template <class Number>
-void infer(const Stem& stem, const float* images, float* convolved, float* y);
+void infer(const Stem& stem, const float* images, float* y);
 
-// Gradients of the parameters from those of y and y_stats. scratch: like convolved; it is left with the gradient of
-// the normalised maps behind the ReLU.
+// Gradients of the parameters from those of y and y_stats. scratch: like y.
 template <class Number>
-void backward(const Stem& stem, const float* images, const float* convolved, const float* conv_stats, const float* y,
-              const float* y_stats, const float* d_y, const float* d_y_stats, float* scratch, float* d_conv,
-              float* d_gamma, float* d_beta);
+void backward(const Stem& stem, const float* images, const StemActivations& saved, const float* y_stats,
+              const float* d_y, const float* d_y_stats, float* scratch, float* d_conv, float* d_gamma,
+              float* d_beta);
 
 }  // namespace densenet
