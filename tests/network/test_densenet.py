@@ -139,3 +139,14 @@ def test_dropout_changes_training_only_and_is_absent_at_rate_zero():
     assert len({values(dropped)[name][0] for name in states}) == 5
     np.testing.assert_array_equal(plain.set_train(False)(x).asnumpy(), dropped.set_train(False)(x).asnumpy())
     assert not np.array_equal(dropped.set_train()(x).asnumpy(), dropped(x).asnumpy())
+
+
+def test_a_call_does_not_touch_each_cell():
+    """As MindSpore would: with hundreds of cells that takes as long as a good part of the work."""
+    net = DenseNet(architecture("densenet100", 3, **TINY))
+    net(images(1, 3, 8, 8))
+    assert net.compile_phase
+    assert not any(cell.compile_phase for _, cell in net.cells_and_names() if cell is not net)
+    trained = nn.SequentialCell(net)
+    trained(images(1, 3, 8, 8))
+    assert trained.compile_phase == net.compile_phase
