@@ -110,39 +110,6 @@ __m512i pairs_of(const uint16_t* first, const uint16_t* second) {
   return (__m512i)(words(first) | words(second) << 16);
 }
 
-// Halves of two vectors. Masked by ones, which costs nothing: GCC warns of what its plain intrinsics leave undefined.
-__m512i low_words(__m512i a, __m512i b) { return _mm512_maskz_unpacklo_epi32(0xffff, a, b); }
-__m512i high_words(__m512i a, __m512i b) { return _mm512_maskz_unpackhi_epi32(0xffff, a, b); }
-__m512i low_pairs(__m512i a, __m512i b) { return _mm512_maskz_unpacklo_epi64(0xff, a, b); }
-__m512i high_pairs(__m512i a, __m512i b) { return _mm512_maskz_unpackhi_epi64(0xff, a, b); }
-__m512i even_quarters(__m512i a, __m512i b) { return _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0x88); }
-__m512i odd_quarters(__m512i a, __m512i b) { return _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0xdd); }
-
-// Rows of 16 words each; afterwards rows[j] holds the j-th word of each.
-void transpose_words(__m512i rows[kTile]) {
-  __m512i other[kTile];
-  for (int i = 0; i < kTile; i += 2) {
-    other[i] = low_words(rows[i], rows[i + 1]);
-    other[i + 1] = high_words(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < kTile; i += 4) {  // a quarter: the same word of four rows
-    for (int half = 0; half < 2; half++) {
-      rows[i + 2 * half] = low_pairs(other[i + half], other[i + half + 2]);
-      rows[i + 2 * half + 1] = high_pairs(other[i + half], other[i + half + 2]);
-    }
-  }
-  for (int i = 0; i < 4; i++) {
-    const __m512i even = even_quarters(rows[i], rows[i + 4]), odd = odd_quarters(rows[i], rows[i + 4]);
-    const __m512i even_below = even_quarters(rows[i + 8], rows[i + 12]);
-    const __m512i odd_below = odd_quarters(rows[i + 8], rows[i + 12]);
-    other[i] = even_quarters(even, even_below);
-    other[i + 4] = even_quarters(odd, odd_below);
-    other[i + 8] = odd_quarters(even, even_below);
-    other[i + 12] = odd_quarters(odd, odd_below);
-  }
-  std::copy(other, other + kTile, rows);
-}
-
 }  // namespace
 
 void request_tiles() {
@@ -177,13 +144,13 @@ void accumulate(const LeftTiles& a, long rows, const RightTiles& b, long columns
 void transpose(const uint16_t* in, long in_row, long pixels, int channels, uint16_t* out, long out_row) {
   for (int c = 0; c < channels; c += kTile) {
     for (long p = 0; p < pixels; p += kTileDepth) {
-      __m512i words[kTile];
+      Vec words[kTile];
       for (int i = 0; i < kTile; i++) {
         const uint16_t* pair = in + (p + 2 * i) * in_row + c;
-        words[i] = pairs_of(pair, pair + in_row);
+        words[i] = (Vec)pairs_of(pair, pair + in_row);
       }
-      transpose_words(words);
-      for (int i = 0; i < kTile; i++) _mm512_storeu_si512(out + (c + i) * out_row + p, words[i]);
+      transpose(words);
+      for (int i = 0; i < kTile; i++) std::memcpy(out + (c + i) * out_row + p, &words[i], sizeof words[i]);
     }
   }
 }

@@ -10,6 +10,7 @@
 
 #include "layout.h"
 #include "number.h"
+#include "pack.h"
 #include "parallel.h"
 
 namespace densenet {
@@ -78,9 +79,9 @@ class TileWeights {
   TileWeights(int taps, int depth, int columns)
       : data_(static_cast<size_t>(taps) * in_tile_depths(depth) * (columns / kTile) * kTileValues) {}
 
-  // Fills it from value(tap, k, column), by `threads` threads.
-  template <class Value>
-  void pack(int taps, int depth, int columns, int threads, const Value& value) {
+  // Fills it from a source of pack.h, by `threads` threads.
+  template <class Source>
+  void pack(int taps, int depth, int columns, int threads, const Source& source) {
     taps_ = taps, depths_ = in_tile_depths(depth);
     parallel(threads, [&](int thread) {
       const Range mine = share(columns / kTile * taps * depths_, thread, threads);
@@ -89,13 +90,8 @@ class TileWeights {
         const int tap = static_cast<int>(tile / depths_ % taps);
         const int first_k = static_cast<int>(tile % depths_) * kTileDepth;
         const int first_column = static_cast<int>(tile / depths_ / taps) * kTile;
-        for (int k = first_k; k < first_k + kTileDepth; k += 2) {
-          for (int j = first_column; j < first_column + kTile; j++) {
-            for (int i = k; i < k + 2; i++) {
-              *out++ = Bf16::from(i < depth ? value(tap, i, j) : 0.0f);
-            }
-          }
-        }
+        source.template square<Bf16>(tap, first_k, first_column, depth, kTile, out, 2 * kTile);
+        out += kTileValues;
       }
     });
   }

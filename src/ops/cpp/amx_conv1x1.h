@@ -57,9 +57,7 @@ class Conv1x1<Bf16> {
   template <class Input, class Take>
   void run(const float* weights, int in_channels, int out_channels, const Input& input, const Take& take) {
     const int columns = padded(out_channels);
-    weights_.pack(1, in_channels, columns, threads_, [&](int, int c, int k) {
-      return k < out_channels ? weights[static_cast<long>(k) * in_channels + c] : 0.0f;
-    });
+    weights_.pack(1, in_channels, columns, threads_, ByColumns{weights_1x1(weights, in_channels, out_channels)});
     const Chunks chunks = tile_chunks(pixels_, in_channels, threads_);
     const long stride = tile_stride(in_channels);
     const int whole = in_channels / kTileDepth * kTileDepth;
@@ -115,9 +113,7 @@ class Conv1x1Backward<Bf16> {
   void run(const float* weights, int in_channels, int out_channels, const Input& input, const DOutput& d_output,
            const Take& take, std::vector<NormSums>& norm_sums, float* d_weights_out) {
     const int columns = padded(in_channels), wide = padded(out_channels);
-    weights_.pack(1, wide, columns, threads_, [&](int, int k, int c) {
-      return k < out_channels && c < in_channels ? weights[static_cast<long>(k) * in_channels + c] : 0.0f;
-    });
+    weights_.pack(1, wide, columns, threads_, ByRows{weights_1x1(weights, in_channels, out_channels)});
     const Chunks chunks = tile_chunks(pixels_, in_channels, threads_);
     const long pair_row = tile_stride(2L * columns), d_row = tile_stride(wide), transposed_row = tile_stride(max_size_);
     parallel(threads_, [&](int thread) {

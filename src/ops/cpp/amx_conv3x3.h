@@ -61,10 +61,11 @@ class Conv3x3<Bf16> {
            std::vector<Moments>* moments) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
     const float* weights = block_.layers[layer].conv2;
-    weights_.pack(3, 3 * wide, columns, threads_, [&](int ky, int kx_k, int g) {
+    const auto weight = [=](int ky, int kx_k, int g) {
       const int kx = kx_k / wide, k = kx_k % wide;
       return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + ky) * 3 + kx] : 0.0f;
-    });
+    };
+    weights_.pack(3, 3 * wide, columns, threads_, by_values(weight));
     const long stride = block_.stride(), image_width = block_.extent.width;
     parallel(threads_, [&](int thread) {
       const TileRegisters registers;
@@ -121,10 +122,11 @@ class Conv3x3Backward<Bf16> {
     const int growth = block_.growth, width = block_.width, wide = padded(width), rows = padded(growth);
     const long stride = block_.stride(), image_width = block_.extent.width;
     const float* weights = block_.layers[layer].conv2;
-    weights_.pack(3, 3 * rows, wide, threads_, [&](int line, int kx_g, int k) {  // the kernel turned by 180 degrees
+    const auto weight = [=](int line, int kx_g, int k) {  // the kernel turned by 180 degrees
       const int kx = 2 - kx_g / rows, g = kx_g % rows;
       return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + 2 - line) * 3 + kx] : 0.0f;
-    });
+    };
+    weights_.pack(3, 3 * rows, wide, threads_, by_values(weight));
     parallel(threads_, [&](int thread) {
       const TileRegisters registers;
       uint16_t *d_tile = d_tiles_[thread].get(), *d_transposed = d_rows_[thread].get(), *tile = tiles_[thread].get();

@@ -29,7 +29,7 @@ class StemConv<Bf16> {
   void forward(const float* images, const Take& take) {
     TileWeights weights(shape_.kernel, shape_.depth, shape_.columns);
     weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_,
-                 [&](int ky, int kx_colour, int c) { return stem_weight(stem_, ky, kx_colour, c); });
+                 stem_weights(stem_));
     const std::vector<Buffer<>> products = buffers(threads_, static_cast<size_t>(all_pixels()) * shape_.columns);
     parallel(threads_, [&](int thread) {
       const TileRegisters registers;

@@ -34,9 +34,7 @@ class Conv1x1 {
   template <class Input, class Take>
   void run(const float* weights, int in_channels, int out_channels, const Input& input, const Take& take) {
     const int columns = padded(out_channels);
-    weights_.pack(1, in_channels, columns, threads_, [&](int, int c, int k) {
-      return k < out_channels ? weights[static_cast<long>(k) * in_channels + c] : 0.0f;
-    });
+    weights_.pack(1, in_channels, columns, threads_, ByColumns{weights_1x1(weights, in_channels, out_channels)});
     const Chunks chunks(pixels_, in_channels, threads_);
     const long stride = scratch_stride(in_channels);
     parallel(threads_, [&](int thread) {
@@ -92,9 +90,7 @@ class Conv1x1Backward {
   void run(const float* weights, int in_channels, int out_channels, const Input& input, const DOutput& d_output,
            const Take& take, std::vector<NormSums>& norm_sums, float* d_weights_out) {
     const int columns = padded(in_channels), wide = padded(out_channels);
-    weights_.pack(1, out_channels, columns, threads_, [&](int, int k, int c) {
-      return c < in_channels ? weights[static_cast<long>(k) * in_channels + c] : 0.0f;
-    });
+    weights_.pack(1, out_channels, columns, threads_, ByRows{weights_1x1(weights, in_channels, out_channels)});
     const Chunks chunks(pixels_, in_channels, threads_);
     const long tile_step = scratch_stride(in_channels) * kDepth, d_stride = scratch_stride(out_channels);
     parallel(threads_, [&](int thread) {
@@ -129,9 +125,7 @@ class Conv1x1Backward {
       }
     });
     reduce(d_weights_, static_cast<long>(in_channels) * wide);
-    for (int k = 0; k < out_channels; k++) {
-      for (int c = 0; c < in_channels; c++) *d_weights_out++ = d_weights_[0][static_cast<size_t>(c) * wide + k];
-    }
+    transpose(d_weights_[0].get(), in_channels, out_channels, wide, threads_, d_weights_out);
   }
 
  private:

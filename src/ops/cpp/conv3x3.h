@@ -19,6 +19,7 @@ class Conv3x3 {
       : block_(block),
         threads_(threads),
         pairs_(pair_count(block.extent.width)),
+        transformed_(block.growth, block.width),
         // Of the bottlenecks; transformed they are twice as many. Strips half as high were not faster.
         strips_(block.extent, padded(block.width), threads),
         tiles_(buffers<Value>(threads, kProducts * tile_plane())),
@@ -28,13 +29,11 @@ class Conv3x3 {
   }
 
   void run(int layer, const Value* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
-    const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
-    const float* weights = block_.layers[layer].conv2;
+    const int growth = block_.growth, wide = padded(block_.width), columns = padded(growth);
+    transformed_.fill(block_.layers[layer].conv2, threads_);
     for (int i = 0; i < kProducts; i++) {
-      weights_[i].pack(3, wide, columns, threads_, [&](int ky, int k, int g) {
-        const bool is_weight = k < width && g < growth;
-        return is_weight ? transform_weights(weights + ((static_cast<long>(g) * width + k) * 3 + ky) * 3, i) : 0.0f;
-      });
+      weights_[i].pack(3, wide, columns, threads_,
+                       ByColumns{[&, i](int ky, int g, int k) { return transformed_.load(i, ky, g, k); }});
     }
     const long stride = block_.stride(), bytes = sizeof(Value) * wide;
     const int image_width = block_.extent.width;
@@ -96,6 +95,7 @@ class Conv3x3 {
 
   const DenseBlock& block_;
   int threads_, pairs_;
+  TransformedWeights transformed_;
   Strips strips_;
   std::vector<Panels<Number>> weights_;
   std::vector<Buffer<Value>> tiles_;
@@ -113,6 +113,7 @@ class Conv3x3Backward {
       : block_(block),
         threads_(threads),
         pairs_(pair_count(block.extent.width)),
+        transformed_(block.growth, block.width),
         // Of the bottlenecks and the gradients; transformed they are twice as many, as in the forward pass.
         strips_(block.extent, padded(block.width) + block.growth, threads),
         tiles_(buffers<Value>(threads, kProducts * tile_plane())),
@@ -129,12 +130,10 @@ class Conv3x3Backward {
            const Value* bottlenecks, const Affine& affine, const float* mean, Value* d_relu,
            std::vector<NormSums>& sums, float* d_conv2) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), image_width = block_.extent.width;
-    const float* weights = block_.layers[layer].conv2;
+    transformed_.fill(block_.layers[layer].conv2, threads_);
     for (int i = 0; i < kProducts; i++) {  // the lines of the kernel from the last to the first
-      weights_[i].pack(3, growth, wide, threads_, [&](int line, int g, int k) {
-        const long tap = ((static_cast<long>(g) * width + k) * 3 + 2 - line) * 3;
-        return k < width ? transform_weights(weights + tap, i) : 0.0f;
-      });
+      weights_[i].pack(3, growth, wide, threads_,
+                       ByRows{[&, i](int line, int g, int k) { return transformed_.load(i, 2 - line, g, k); }});
     }
     parallel(threads_, [&](int thread) {
       Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
@@ -188,15 +187,19 @@ class Conv3x3Backward {
       }
     });
     reduce(d_weights_, weight_floats());
-    for (int g = 0; g < growth; g++) {
-      for (int k = 0; k < width; k++) {
-        for (int ky = 0; ky < 3; ky++, d_conv2 += 3) {
-          float d[kProducts];
-          for (int i = 0; i < kProducts; i++) d[i] = d_weights_[0][((3L * i + ky) * growth + g) * wide + k];
-          transform_weights_back(d, d_conv2);
+    parallel(threads_, [&](int thread) {
+      const Range outputs = share(growth, thread, threads_);
+      float* d_g = d_conv2 + outputs.begin * width * 9;
+      for (long g = outputs.begin; g < outputs.end; g++) {
+        for (int k = 0; k < width; k++) {
+          for (int ky = 0; ky < 3; ky++, d_g += 3) {
+            float d[kProducts];
+            for (int i = 0; i < kProducts; i++) d[i] = d_weights_[0][((3L * i + ky) * growth + g) * wide + k];
+            transform_weights_back(d, d_g);
+          }
         }
       }
-    }
+    });
   }
 
  private:
@@ -303,6 +306,7 @@ class Conv3x3Backward {
 
   const DenseBlock& block_;
   int threads_, pairs_;
+  TransformedWeights transformed_;
   Strips strips_;
   std::vector<Panels<Number>> weights_;
   std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;

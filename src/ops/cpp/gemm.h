@@ -3,6 +3,7 @@
 
 #include "layout.h"
 #include "number.h"
+#include "pack.h"
 #include "parallel.h"
 
 namespace densenet {
@@ -51,9 +52,9 @@ class Panels {
   Panels(int taps, int depth, int columns)
       : data_(static_cast<size_t>(taps) * densenet::steps<Number>(depth) * kDepth * columns) {}
 
-  // Fills it from value(tap, k, column), by `threads` threads.
-  template <class Value>
-  void pack(int taps, int depth, int columns, int threads, const Value& value);
+  // Fills it from a source of pack.h, by `threads` threads.
+  template <class Source>
+  void pack(int taps, int depth, int columns, int threads, const Source& source);
 
   int taps() const { return taps_; }
   int steps() const { return steps_; }  // of kDepth
@@ -103,19 +104,19 @@ template <class Number>
 void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int steps, int lines, float* sums);
 
 template <class Number>
-template <class Value>
-void Panels<Number>::pack(int taps, int depth, int columns, int threads, const Value& value) {
+template <class Source>
+void Panels<Number>::pack(int taps, int depth, int columns, int threads, const Source& source) {
   taps_ = taps, steps_ = densenet::steps<Number>(depth), vectors_ = columns / kLanes;
+  const int squares = (steps_ + kLanes - 1) / kLanes;  // along the depth
   parallel(threads, [&](int thread) {
-    for (int panel = 0; panel < count(); panel++) {
-      const int first = first_column(panel), width = vectors(panel) * kLanes;
-      const Range mine = share(static_cast<long>(taps) * steps_, thread, threads);
-      typename Number::Value* out = data(panel) + mine.begin * width * kDepth;
-      for (long step = mine.begin; step < mine.end; step++) {
-        const int tap = static_cast<int>(step / steps_), k = static_cast<int>(step % steps_) * kDepth;
-        for (int j = 0; j < width; j++) {
-          for (int d = 0; d < kDepth; d++) *out++ = Number::from(k + d < depth ? value(tap, k + d, first + j) : 0.0f);
-        }
+    const Range mine = share(static_cast<long>(count()) * taps * squares, thread, threads);
+    for (long i = mine.begin; i < mine.end; i++) {
+      const int panel = static_cast<int>(i / squares / taps), tap = static_cast<int>(i / squares % taps);
+      const int step = static_cast<int>(i % squares) * kLanes, width = vectors(panel) * kLanes;
+      auto* out = data(panel) + (static_cast<long>(tap) * steps_ + step) * width * kDepth;
+      for (int j = 0; j < width; j += kLanes) {
+        source.template square<Number>(tap, step * kDepth, first_column(panel) + j, depth,
+                                       std::min(kLanes, steps_ - step), out + j * kDepth, width * kDepth);
       }
     }
   });

@@ -24,6 +24,8 @@ struct Fp32 {
   // `count` of them.
   static void stream_values(const float* from, long count, float* to) { stream_floats(from, count, to); }
   static void interleave(float* p, Vec first, Vec) { store(p, first); }
+  // kLanes words, each of kDepth values: all of `first`, then all of `second`.
+  static Vec side_by_side(Vec first, Vec) { return first; }
 };
 
 #if defined(__AVX512BF16__)
@@ -51,10 +53,12 @@ struct Bf16 {
     count = std::clamp(count, 0, kLanes);
     _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << count) - 1), (__m256i)_mm512_cvtneps_pbh(v));
   }
-  // All of `first`, then all of `second`.
-  static void store_values(Value* p, Vec first, Vec second) { store(reinterpret_cast<float*>(p), both(first, second)); }
+  static Vec side_by_side(Vec first, Vec second) { return (Vec)_mm512_cvtne2ps_pbh(second, first); }
+  static void store_values(Value* p, Vec first, Vec second) {
+    store(reinterpret_cast<float*>(p), side_by_side(first, second));
+  }
   static void stream_values(Value* p, Vec v) { store_values(p, v, kLanes); }  // half a line
-  static void stream_values(Value* p, Vec first, Vec second) { stream(p, both(first, second)); }
+  static void stream_values(Value* p, Vec first, Vec second) { stream(p, side_by_side(first, second)); }
   // `count` of them, a multiple of kLanes.
   static void stream_values(const float* from, long count, Value* to) {
     long i = 0;
@@ -65,12 +69,9 @@ struct Bf16 {
   static void interleave(Value* p, Vec first, Vec second) {
     alignas(64) static constexpr Value kOrder[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                    8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    const __m512i pairs = _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), (__m512i)both(first, second));
+    const __m512i pairs = _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), (__m512i)side_by_side(first, second));
     std::memcpy(p, &pairs, sizeof pairs);
   }
-
- private:
-  static Vec both(Vec first, Vec second) { return (Vec)_mm512_cvtne2ps_pbh(second, first); }
 };
 #endif
 

@@ -34,6 +34,7 @@ inline Vec load_first(const float* p, int count) {
 #if defined(__AVX512F__)
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
 #else
+  if (count == kLanes) return load(p);
   Vec v{};
   std::memcpy(&v, p, 4 * static_cast<size_t>(count));
   return v;
@@ -73,6 +74,47 @@ inline void stream_floats(const float* from, long count, float* to) {
   long i = 0;
   for (; i + kLanes <= count; i += kLanes) stream(to + i, load(from + i));
   std::memcpy(to + i, from + i, sizeof(float) * (count - i));
+}
+
+// rows[i][j] becomes rows[j][i], bit by bit.
+inline void transpose(Vec (&rows)[kLanes]) {
+#if defined(__AVX512F__)
+  // Halves of two vectors. Masked by ones, which costs nothing: GCC warns of what its plain intrinsics leave undefined.
+  typedef __m512i Words;
+  const auto low_words = [](Words a, Words b) { return _mm512_maskz_unpacklo_epi32(0xffff, a, b); };
+  const auto high_words = [](Words a, Words b) { return _mm512_maskz_unpackhi_epi32(0xffff, a, b); };
+  const auto low_pairs = [](Words a, Words b) { return _mm512_maskz_unpacklo_epi64(0xff, a, b); };
+  const auto high_pairs = [](Words a, Words b) { return _mm512_maskz_unpackhi_epi64(0xff, a, b); };
+  const auto even_quarters = [](Words a, Words b) { return _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0x88); };
+  const auto odd_quarters = [](Words a, Words b) { return _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0xdd); };
+  Words quarters[kLanes], other[kLanes];
+  for (int i = 0; i < kLanes; i += 2) {
+    other[i] = low_words((Words)rows[i], (Words)rows[i + 1]);
+    other[i + 1] = high_words((Words)rows[i], (Words)rows[i + 1]);
+  }
+  for (int i = 0; i < kLanes; i += 4) {  // a quarter: the same word of four rows
+    for (int half = 0; half < 2; half++) {
+      quarters[i + 2 * half] = low_pairs(other[i + half], other[i + half + 2]);
+      quarters[i + 2 * half + 1] = high_pairs(other[i + half], other[i + half + 2]);
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    const Words even = even_quarters(quarters[i], quarters[i + 4]), odd = odd_quarters(quarters[i], quarters[i + 4]);
+    const Words even_below = even_quarters(quarters[i + 8], quarters[i + 12]);
+    const Words odd_below = odd_quarters(quarters[i + 8], quarters[i + 12]);
+    rows[i] = (Vec)even_quarters(even, even_below);
+    rows[i + 4] = (Vec)even_quarters(odd, odd_below);
+    rows[i + 8] = (Vec)odd_quarters(even, even_below);
+    rows[i + 12] = (Vec)odd_quarters(odd, odd_below);
+  }
+#else
+  float from[kLanes][kLanes], to[kLanes][kLanes];
+  std::memcpy(from, rows, sizeof from);
+  for (int i = 0; i < kLanes; i++) {
+    for (int j = 0; j < kLanes; j++) to[i][j] = from[j][i];
+  }
+  std::memcpy(rows, to, sizeof to);
+#endif
 }
 
 inline void finish_streams() {

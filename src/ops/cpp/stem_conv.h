@@ -61,11 +61,13 @@ inline void copy_gradient(const Stem& stem, const float* sums, long rows, float*
   }
 }
 
-// The weight of a line of the kernel, a column of it and a colour, and an output channel; zero beyond these.
-inline float stem_weight(const Stem& stem, int ky, int kx_colour, int c) {
-  if (c >= stem.channels) return 0.0f;
-  const int kx = kx_colour / kColours, colour = kx_colour % kColours;
-  return stem.conv[((static_cast<long>(c) * kColours + colour) * stem.kernel + ky) * stem.kernel + kx];
+// The right operand: taps are lines of the kernel, summed are its columns and the colours.
+inline auto stem_weights(const Stem& stem) {
+  return by_values([&stem](int ky, int kx_colour, int c) {
+    if (c >= stem.channels) return 0.0f;
+    const int kx = kx_colour / kColours, colour = kx_colour % kColours;
+    return stem.conv[((static_cast<long>(c) * kColours + colour) * stem.kernel + ky) * stem.kernel + kx];
+  });
 }
 
 // Bf16 computes as Fp32 does where there is no AMX: the operands are too narrow to be worth more.
@@ -78,12 +80,13 @@ class StemConv {
         shape_(stem, threads),
         tiles_(buffers(threads, shape_.line * shape_.image_lines(shape_.strips.max_height))) {}
 
-  // Calls take(thread, first pixel, products) with products (width, columns) for each line of the output.
+  // Calls take(thread, first pixel, products) with products (width, columns) for each line of the output; a thread's
+  // lines come in their order.
   template <class Take>
   void forward(const float* images, const Take& take) {
     Panels<Fp32> weights(shape_.kernel, shape_.depth, shape_.columns);
     weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_,
-                 [&](int ky, int kx_colour, int c) { return stem_weight(stem_, ky, kx_colour, c); });
+                 stem_weights(stem_));
     const std::vector<Buffer<>> lines = buffers(threads_, static_cast<size_t>(shape_.width()) * shape_.columns);
     parallel(threads_, [&](int thread) {
       float* line = lines[thread].get();

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "operands.h"
+#include "parallel.h"
 #include "tiles.h"
 
 namespace densenet {
@@ -79,6 +80,42 @@ inline float transform_weights(const float* g, int product) {
   if (product == 0 || product == 3) return g[product == 0 ? 0 : 2];
   return (g[0] + g[2] + (product == 1 ? g[1] : -g[1])) / 2;
 }
+
+// U of all weights of a convolution (growth, width, 3, 3): (kProducts, 3, growth, padded(width)), zero from `width` on.
+class TransformedWeights {
+ public:
+  TransformedWeights(int growth, int width)
+      : growth_(growth), width_(width), data_(3L * kProducts * growth * padded(width)) {}
+
+  void fill(const float* weights, int threads) {
+    parallel(threads, [&](int thread) {
+      const Range outputs = share(growth_, thread, threads);
+      for (int g = static_cast<int>(outputs.begin); g < outputs.end; g++) {
+        for (int k = 0; k < padded(width_); k++) {
+          const float* taps = weights + (static_cast<long>(g) * width_ + k) * 9;
+          for (int ky = 0; ky < 3; ky++) {
+            for (int i = 0; i < kProducts; i++) {
+              data_[at(i, ky, g, k)] = k < width_ ? transform_weights(taps + 3 * ky, i) : 0.0f;
+            }
+          }
+        }
+      }
+    });
+  }
+
+  // kLanes inputs from k on of a product, a line of the kernel and an output; zero if there is no such output.
+  Vec load(int product, int ky, int g, int k) const {
+    return g < growth_ && k < padded(width_) ? densenet::load(data_.get() + at(product, ky, g, k)) : Vec{};
+  }
+
+ private:
+  long at(int product, int ky, int g, int k) const {
+    return ((3L * product + ky) * growth_ + g) * padded(width_) + k;
+  }
+
+  int growth_, width_;
+  Buffer<> data_;
+};
 
 // The gradients of the taps from those of U.
 inline void transform_weights_back(const float* d, float* d_g) {
