@@ -79,8 +79,8 @@ class Stem(nn.Cell):
 
         def train_shapes(images, conv, *_):
             y, convolved = shapes(images, conv)
-            chosen = (y, [*y[:3], _padded(conv[0])]) if conv[2] == 7 else ([1], [1])
-            return (y, [2, conv[0]], convolved, [2, conv[0]], *chosen)
+            pooled = (y, [*y[:3], _padded(conv[0])]) if conv[2] == 7 else ([1], [1])
+            return (y, [2, conv[0]], convolved, [2, conv[0]], *pooled)
 
         def infer_shapes(images, conv, *_):
             return shapes(images, conv)[0]
@@ -99,7 +99,9 @@ class Stem(nn.Cell):
         """See the class."""
         if self.training:
             return self.train_op(images, *parameters, *running)
-        return self.infer_op(images, *parameters, *running), running[0]  # nobody reads statistics in evaluation
+        return self.infer_op(images, *parameters, *running), running[
+            0
+        ]  # in place of statistics, which nobody reads then
 
     def bprop(self, images, parameters, running, out, dout):
         """Gradients of construct's inputs; only the parameters have one."""

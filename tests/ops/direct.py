@@ -92,8 +92,8 @@ class Stem(_Operator):
     def train(self, inputs, parameters, running):
         channels = len(parameters[0])
         y, convolved = self.shapes(*inputs, parameters[0])
-        chosen = [y, (*y[:3], (channels + 15) // 16 * 16)] if parameters[0].shape[2] == 7 else [(1,), (1,)]
-        shapes = [y, (2, channels), convolved, (2, channels), *chosen]
+        pooled = [y, (*y[:3], (channels + 15) // 16 * 16)] if parameters[0].shape[2] == 7 else [(1,), (1,)]
+        shapes = [y, (2, channels), convolved, (2, channels), *pooled]
         types = [np.float32] * 5 + [np.uint8]
         saved, followed = self.call_train(f"stem_train_{self.kind}", [*inputs, *parameters], running, shapes, types)
         return [unpack(saved[0], channels), saved[1]], followed, saved

@@ -149,7 +149,7 @@ void transpose(const uint16_t* in, long in_row, long pixels, int channels, uint1
         const uint16_t* pair = in + (p + 2 * i) * in_row + c;
         words[i] = (Vec)pairs_of(pair, pair + in_row);
       }
-      transpose(words);
+      transpose_square(words);
       for (int i = 0; i < kTile; i++) std::memcpy(out + (c + i) * out_row + p, &words[i], sizeof words[i]);
     }
   }

@@ -166,11 +166,15 @@ class Conv3x3Backward<Bf16> {
       }
     });
     reduce(d_weights_, weight_floats());
-    for (int g = 0; g < growth; g++) {
-      for (int k = 0; k < width; k++) {
-        for (int tap = 0; tap < 9; tap++) *d_conv2++ = d_weights_[0][(static_cast<size_t>(tap) * rows + g) * wide + k];
+    parallel(threads_, [&](int thread) {
+      const Range outputs = share(growth, thread, threads_);
+      float* d_g = d_conv2 + outputs.begin * width * 9;
+      for (long g = outputs.begin; g < outputs.end; g++) {
+        for (int k = 0; k < width; k++) {
+          for (long tap = 0; tap < 9; tap++) *d_g++ = d_weights_[0][(tap * rows + g) * wide + k];
+        }
       }
-    }
+    });
   }
 
  private:

@@ -28,8 +28,7 @@ class StemConv<Bf16> {
   template <class Take>
   void forward(const float* images, const Take& take) {
     TileWeights weights(shape_.kernel, shape_.depth, shape_.columns);
-    weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_,
-                 stem_weights(stem_));
+    weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_, stem_weights(stem_));
     const std::vector<Buffer<>> products = buffers(threads_, static_cast<size_t>(all_pixels()) * shape_.columns);
     parallel(threads_, [&](int thread) {
       const TileRegisters registers;

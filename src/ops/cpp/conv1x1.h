@@ -47,7 +47,7 @@ class Conv1x1 {
           Value* out = tile + row * stride;
           const auto values = input(first + row);
           for (int c = 0; c < padded(in_channels); c += kLanes) Number::store_values(out + c, values(c), kLanes);
-          if (in_channels % Number::kDepth) out[in_channels] = Number::from(0.0f);
+          if (in_channels % Number::kDepth) out[in_channels] = Value{};
         }
         multiply(tile, stride, 0, static_cast<int>(rows), weights_, products, columns);
         take(thread, first, rows, products);
@@ -105,7 +105,7 @@ class Conv1x1Backward {
           const auto values = d_output(first + row);
           Value* out = d_tile + row * d_stride;
           for (int k = 0; k < wide; k += kLanes) Number::store_values(out + k, values(k), kLanes);
-          if (out_channels % kDepth) out[out_channels] = Number::from(0.0f);
+          if (out_channels % kDepth) out[out_channels] = Value{};
         }
         const Value* d_steps = d_tile;
         if (kDepth > 1) {
@@ -125,7 +125,7 @@ class Conv1x1Backward {
       }
     });
     reduce(d_weights_, static_cast<long>(in_channels) * wide);
-    transpose(d_weights_[0].get(), in_channels, out_channels, wide, threads_, d_weights_out);
+    transpose_weights(d_weights_[0].get(), wide, in_channels, out_channels, threads_, d_weights_out);
   }
 
  private:

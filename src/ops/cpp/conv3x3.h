@@ -242,7 +242,7 @@ class Conv3x3Backward {
   template <class ProductsAt>
   void fill_gradient_tile(long strip, const ProductsAt& d_products, Value* d_tile) const {
     const int growth = block_.growth, first = strips_.first(strip);
-    std::fill_n(d_tile + kProducts * d_plane(), kDepth, Number::from(0.0f));
+    std::fill_n(d_tile + kProducts * d_plane(), kDepth, Value{});
     for (int y = -1; y <= strips_.height(strip); y++, d_tile += d_line()) {
       const bool is_inside = first + y >= 0 && first + y < block_.extent.height;
       for (int pair = 0; pair < pairs_; pair++) {

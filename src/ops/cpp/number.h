@@ -15,7 +15,6 @@ struct Fp32 {
   using Value = float;
   static constexpr int kDepth = 1;
 
-  static Value from(float x) { return x; }
   // sums + a * b for the value at `a` and the kLanes values at `b`.
   static Vec product(Vec sums, const float* a, Vec b) { return sums + *a * b; }
   static Vec load_operand(const float* p) { return load(p); }
@@ -40,9 +39,6 @@ struct Bf16 {
   using Value = uint16_t;
   static constexpr int kDepth = 2;
 
-  static Value from(float x) {
-    return static_cast<Value>(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(x)), 0));
-  }
   static Vec product(Vec sums, const Value* a, Vec b) {
     int32_t pair;
     std::memcpy(&pair, a, sizeof pair);

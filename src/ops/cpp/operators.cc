@@ -19,7 +19,7 @@
 namespace densenet {
 namespace {
 
-// The arguments of one call: inputs, then outputs, contiguous; float32 but for what is said to be a Number, and places.
+// The arguments of one call: inputs, then outputs, contiguous; float32 but for Numbers and indices.
 class Arguments {
  public:
   Arguments(int count, void** data, const int* ranks, int64_t** shapes)
@@ -122,7 +122,7 @@ Stem next_stem(Arguments& args, bool pads_both_sides, const float** images) {
   return stem;
 }
 
-// images, conv, gamma, beta, mean, variance -> y, y_stats, convolved, conv_stats, extremes, places
+// images, conv, gamma, beta, mean, variance -> y, y_stats, convolved, conv_stats, extremes, indices
 template <class Number>
 void stem_train(Arguments& args, bool pads_both_sides) {
   const float* images;
@@ -142,7 +142,7 @@ void stem_infer(Arguments& args, bool pads_both_sides) {
   infer<Number>(stem, images, args.next_to_make());
 }
 
-// images, conv, gamma, beta, y_stats, convolved, conv_stats, extremes, places, d_y, d_y_stats
+// images, conv, gamma, beta, y_stats, convolved, conv_stats, extremes, indices, d_y, d_y_stats
 //   -> d_conv, d_gamma, d_beta, scratch like y
 template <class Number>
 void stem_backward(Arguments& args, bool pads_both_sides) {

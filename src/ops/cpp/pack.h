@@ -1,7 +1,8 @@
 // Weights put into the order in which the products' tiles read them, and their gradients put back.
 //
-// It goes by squares of kLanes columns and as many steps of kDepth values of the summed dimension. A source is what
-// fills one; there are two, for what lies side by side in memory: ByRows columns, ByColumns values that are summed.
+// It goes by squares of kLanes columns and as many steps of kDepth values of the summed dimension. A source fills one:
+// ByRows loads kLanes neighbouring columns at one k, ByColumns loads kLanes neighbouring k of one column and transposes
+// in registers. by_values is ByRows for weights that lie anywhere, number by number.
 #pragma once
 
 #include "number.h"
@@ -35,7 +36,7 @@ struct ByColumns {
       const Vec more = Number::kDepth > 1 ? load(tap, column + i, k + kLanes) : Vec{};
       rows[i] = Number::side_by_side(load(tap, column + i, k), more);
     }
-    transpose(rows);
+    transpose_square(rows);
     for (int step = 0; step < steps; step++) std::memcpy(out + step * out_step, &rows[step], sizeof rows[step]);
   }
   Load load;
@@ -57,13 +58,14 @@ auto by_values(const Value& value) {
 inline auto weights_1x1(const float* weights, int in_channels, int out_channels) {
   return [=](int, int k, int c) {
     const float* row = weights + static_cast<long>(k) * in_channels + c;
-    __builtin_prefetch(row + 64, 0, 2);  // rows lie apart, and the weights are in no cache
+    __builtin_prefetch(row + 64, 0, 2);  // four lines ahead: rows lie apart, and the weights are in no cache
     return k < out_channels ? load_first(row, in_channels - c) : Vec{};
   };
 }
 
-// to (columns, rows) = from (rows, padded columns `from_row` floats apart)^T, by `threads` threads.
-inline void transpose(const float* from, int rows, int columns, long from_row, int threads, float* to) {
+// to (columns, rows) = the transpose of from (rows, columns), whose rows lie `from_row` floats apart and are padded to
+// whole vectors; by `threads` threads.
+inline void transpose_weights(const float* from, long from_row, int rows, int columns, int threads, float* to) {
   parallel(threads, [&](int thread) {
     const Range mine = share((rows + kLanes - 1) / kLanes, thread, threads);
     for (long row = mine.begin * kLanes; row < std::min<long>(mine.end * kLanes, rows); row += kLanes) {
@@ -72,7 +74,7 @@ inline void transpose(const float* from, int rows, int columns, long from_row, i
         for (int i = 0; i < std::min<long>(kLanes, rows - row); i++) {
           square[i] = load(from + (row + i) * from_row + column);
         }
-        transpose(square);
+        transpose_square(square);
         for (int i = 0; i < std::min(kLanes, columns - column); i++) {
           store_first(to + static_cast<long>(column + i) * rows + row, square[i], static_cast<int>(rows - row));
         }

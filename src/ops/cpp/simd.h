@@ -77,7 +77,7 @@ inline void stream_floats(const float* from, long count, float* to) {
 }
 
 // rows[i][j] becomes rows[j][i], bit by bit.
-inline void transpose(Vec (&rows)[kLanes]) {
+inline void transpose_square(Vec (&rows)[kLanes]) {
 #if defined(__AVX512F__)
   // Halves of two vectors. Masked by ones, which costs nothing: GCC warns of what its plain intrinsics leave undefined.
   typedef __m512i Words;

@@ -11,11 +11,11 @@ namespace {
 // Calls take(thread, first pixel, products) with products (width, padded(channels)) for each line of conv(images), and
 // gives the lines to the pool if there is one.
 template <class Number, class Take>
-void convolve(const Stem& stem, int threads, const float* images, const Chosen& chosen, const Take& take) {
+void convolve(const Stem& stem, int threads, const float* images, const PoolOutput& pooled, const Take& take) {
   const int width = stem.conv_extent().width;
   StemConv<Number> conv(stem, threads);
   if (!stem.pool) return conv.forward(images, take);
-  MaxPool pool(stem.windows(), stem.norm.gamma, stem.channels, chosen, threads);
+  MaxPool pool(stem.windows(), stem.norm.gamma, stem.channels, pooled, threads);
   conv.forward(images, [&](int thread, long first, const float* products) {
     take(thread, first, products);
     pool.add(thread, first / width, products);
@@ -68,8 +68,9 @@ NormSums backward_activation(const Stem& stem, int threads, const float* x, cons
   return total(sums);
 }
 
-// pixel of the convolution -> channel -> what the windows of y that chose it there give it of `d`.
-auto pool_gradients(const Stem& stem, const uint8_t* places, const float* d) {
+// The pool's backward pass as an operand: pixel of the convolution -> channel -> the sum of `d` over the windows that
+// chose it.
+auto pool_gradients(const Stem& stem, const uint8_t* indices, const float* d) {
   const Extent in = stem.conv_extent(), out = stem.out_extent();
   const Windows2d windows = stem.windows();
   return [=, columns = padded(stem.channels), stride = pixel_stride(stem.channels)](long pixel) {
@@ -80,9 +81,9 @@ auto pool_gradients(const Stem& stem, const uint8_t* places, const float* d) {
       for (int y = windows.lines.first(line); y <= windows.lines.last(line); y++) {
         for (int x = windows.columns.first(column); x <= windows.columns.last(column); x++) {
           const long window = (image * out.height + y) * out.width + x;
-          const int place = Windows::kSize * (line - windows.lines.start(y)) + column - windows.columns.start(x);
+          const int index = Windows::kSize * (line - windows.lines.start(y)) + column - windows.columns.start(x);
           fetch_ahead(d + window * stride + c, stride);
-          sum += load_places(places + window * columns + c) == place ? load(d + window * stride + c) : Vec{};
+          sum += load_indices(indices + window * columns + c) == index ? load(d + window * stride + c) : Vec{};
         }
       }
       return sum;
@@ -99,8 +100,8 @@ void train_forward(const Stem& stem, const float* images, const StemActivations&
   const long stride = pixel_stride(channels), pixels = stem.conv_extent().pixels();
   float *mean = saved.conv_stats, *variance = saved.conv_stats + channels;
   std::vector<Moments> moments(threads, Moments(columns)), y_moments = moments;
-  const Chosen chosen{saved.extremes, saved.places, stride, columns};
-  convolve<Number>(stem, threads, images, chosen, [&](int thread, long first, const float* products) {
+  const PoolOutput pooled{saved.extremes, saved.indices, stride, columns};
+  convolve<Number>(stem, threads, images, pooled, [&](int thread, long first, const float* products) {
     moments[thread].add(products, columns, width, 0, columns);
     float* to = saved.convolved + first * stride;
     for (int x = 0; x < width; x++) stream_floats(products + x * columns, columns, to + x * stride);
@@ -109,7 +110,7 @@ void train_forward(const Stem& stem, const float* images, const StemActivations&
   follow(stem.norm, pixels, channels, mean, variance);
   Affine affine(channels);
   affine.set(stem.norm, mean, variance, channels);
-  activate(stem, threads, saved.pooled(stem), affine, y, &y_moments);
+  activate(stem, threads, saved.before_norm(stem), affine, y, &y_moments);
   total(y_moments).finish(stem.out_extent().pixels(), 0, channels, y_stats, y_stats + channels);
 }
 
@@ -140,7 +141,7 @@ void backward(const Stem& stem, const float* images, const StemActivations& save
   affine.set(stem.norm, mean, variance, channels);
   Correction of_y(channels), of_conv(channels);
   of_y.set(MomentGradients(d_y_stats, channels), y_stats, stem.out_extent().pixels(), 0, channels);
-  const NormSums sums = backward_activation(stem, threads, saved.pooled(stem), affine, mean, d_y, of_y, scratch);
+  const NormSums sums = backward_activation(stem, threads, saved.before_norm(stem), affine, mean, d_y, of_y, scratch);
   MomentGradients d_moments(channels);
   finish(sums, stem.norm, variance, channels, d_gamma, d_beta, d_moments);
 
@@ -155,7 +156,7 @@ void backward(const Stem& stem, const float* images, const StemActivations& save
     };
     StemConv<Number>(stem, threads).backward(images, d_convolved, d_conv);
   };
-  if (stem.pool) return backward_conv(pool_gradients(stem, saved.places, scratch));
+  if (stem.pool) return backward_conv(pool_gradients(stem, saved.indices, scratch));
   backward_conv([&](long pixel) {
     return [=](int c) {
       fetch_ahead(scratch + pixel * stride + c, stride);

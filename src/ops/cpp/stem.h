@@ -35,8 +35,9 @@ struct StemActivations {
   float* convolved;   // (P, pixel_stride(channels))
   float* conv_stats;  // (2, channels)
   float* extremes;    // (P', pixel_stride(channels)), what the pool chose of `convolved`; unused without a pool
-  uint8_t* places;    // (P', padded(channels)), where in its window
-  const float* pooled(const Stem& stem) const { return stem.pool ? extremes : convolved; }
+  uint8_t* indices;   // (P', padded(channels)), where in its window
+  // What y is made of, pixel by pixel.
+  const float* before_norm(const Stem& stem) const { return stem.pool ? extremes : convolved; }
 };
 
 // Number: Fp32 or Bf16, what the convolution multiplies, the latter on AMX only; all else is float32.

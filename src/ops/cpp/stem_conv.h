@@ -85,8 +85,7 @@ class StemConv {
   template <class Take>
   void forward(const float* images, const Take& take) {
     Panels<Fp32> weights(shape_.kernel, shape_.depth, shape_.columns);
-    weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_,
-                 stem_weights(stem_));
+    weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_, stem_weights(stem_));
     const std::vector<Buffer<>> lines = buffers(threads_, static_cast<size_t>(shape_.width()) * shape_.columns);
     parallel(threads_, [&](int thread) {
       float* line = lines[thread].get();

@@ -56,7 +56,7 @@ void transform_strip(const typename Number::Value* maps, int wide, const Affine&
       transform_inputs(x + static_cast<long>(y) * width * wide, width, wide, affine,
                        [&](int pair, int k, const Products& inputs) { emit(tile, pair, k, inputs); });
     } else {
-      for (int i = 0; i < kProducts; i++) std::fill_n(tile + i * shape.plane, shape.line, Number::from(0.0f));
+      for (int i = 0; i < kProducts; i++) std::fill_n(tile + i * shape.plane, shape.line, typename Number::Value{});
     }
   }
 }
@@ -75,10 +75,17 @@ inline Products gradients_of_products(Vec d_first, Vec d_second) {
   return {{d_first, d_first + d_second, d_first - d_second, -d_second}};
 }
 
-// U[product] of the taps g[0..2].
-inline float transform_weights(const float* g, int product) {
+// U[product] of the taps g[0..2], each of kLanes inputs.
+inline Vec transform_weights(const Vec* g, int product) {
   if (product == 0 || product == 3) return g[product == 0 ? 0 : 2];
   return (g[0] + g[2] + (product == 1 ? g[1] : -g[1])) / 2;
+}
+
+// The gradients of the taps from those of U.
+inline void transform_weights_back(const float* d, float* d_g) {
+  d_g[0] = d[0] + (d[1] + d[2]) / 2;
+  d_g[1] = (d[1] - d[2]) / 2;
+  d_g[2] = d[3] + (d[1] + d[2]) / 2;
 }
 
 // U of all weights of a convolution (growth, width, 3, 3): (kProducts, 3, growth, padded(width)), zero from `width` on.
@@ -91,19 +98,21 @@ class TransformedWeights {
     parallel(threads, [&](int thread) {
       const Range outputs = share(growth_, thread, threads);
       for (int g = static_cast<int>(outputs.begin); g < outputs.end; g++) {
-        for (int k = 0; k < padded(width_); k++) {
-          const float* taps = weights + (static_cast<long>(g) * width_ + k) * 9;
+        for (int k = 0; k < padded(width_); k += kLanes) {
           for (int ky = 0; ky < 3; ky++) {
-            for (int i = 0; i < kProducts; i++) {
-              data_[at(i, ky, g, k)] = k < width_ ? transform_weights(taps + 3 * ky, i) : 0.0f;
+            Vec taps[kLanes] = {};  // taps[i]: the three of input i; transposed, taps[j]: tap j of kLanes inputs
+            for (int i = 0; i < std::min(kLanes, width_ - k); i++) {
+              taps[i] = load_first(weights + ((static_cast<long>(g) * width_ + k + i) * 3 + ky) * 3, 3);
             }
+            transpose_square(taps);
+            for (int i = 0; i < kProducts; i++) store(data_.get() + at(i, ky, g, k), transform_weights(taps, i));
           }
         }
       }
     });
   }
 
-  // kLanes inputs from k on of a product, a line of the kernel and an output; zero if there is no such output.
+  // kLanes inputs from k on of a product, a line of the kernel and an output; zero where there are none.
   Vec load(int product, int ky, int g, int k) const {
     return g < growth_ && k < padded(width_) ? densenet::load(data_.get() + at(product, ky, g, k)) : Vec{};
   }
@@ -116,12 +125,5 @@ class TransformedWeights {
   int growth_, width_;
   Buffer<> data_;
 };
-
-// The gradients of the taps from those of U.
-inline void transform_weights_back(const float* d, float* d_g) {
-  d_g[0] = d[0] + (d[1] + d[2]) / 2;
-  d_g[1] = (d[1] - d[2]) / 2;
-  d_g[2] = d[3] + (d[1] + d[2]) / 2;
-}
 
 }  // namespace densenet
