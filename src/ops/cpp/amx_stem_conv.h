@@ -61,8 +61,8 @@ class StemConv<Bf16> {
         const int height = shape_.strips.height(strip);
         for (int y = 0; y < height; y++) {
           const long pairs = steps<Bf16>(width);
-          interleave_pixels<Bf16>(shape_.strips.first_pixel(strip) + y * width, width, shape_.columns, d_output,
-                                  d_tile + y * d_line, pair_row);
+          const auto d_outputs = d_output(thread, shape_.strips.first_pixel(strip) + y * width);
+          interleave_pixels<Bf16>(0, width, shape_.columns, d_outputs, d_tile + y * d_line, pair_row);
           std::fill_n(d_tile + y * d_line + pairs * pair_row, d_line - pairs * pair_row, 0);
         }
         RightTiles gradients = interleaved(d_tile, pair_row, all_pixels());

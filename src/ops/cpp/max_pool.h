@@ -161,4 +161,40 @@ class MaxPool {
   std::vector<ThreadState> states_;
 };
 
+// Gradients of what the windows have chosen, and the indices of that.
+struct PoolGradients {
+  const float* d;          // `stride` floats a pixel
+  const uint8_t* indices;  // `columns` bytes a pixel
+  long stride, columns;
+};
+
+// d_x (length of a line, columns) = of each value of line `line` of the batch, the sum of the gradients of the windows
+// that chose it.
+inline void backward_line(const Windows2d& windows, const PoolGradients& pooled, long line, float* d_x) {
+  const Windows &lines = windows.lines, &across = windows.columns;
+  const long before = line / lines.length * lines.count, columns = pooled.columns;
+  const int at = static_cast<int>(line % lines.length), first = lines.first(at), last = lines.last(at);
+  for (int window = 0; window < across.count; window++) {
+    const int start = across.start(window);  // its first value is the last one of the window before
+    for (long c = 0; c < columns; c += kLanes) {
+      const long out = start * columns + c;
+      Vec d_first = window > 0 ? load(d_x + out) : Vec{}, d_second{}, d_third{};
+      for (int y = first; y <= last; y++) {
+        const long pixel = (before + y) * across.count + window;
+        const float* d_pixel = pooled.d + pixel * pooled.stride + c;
+        fetch_ahead(d_pixel, pooled.stride);
+        const Vec d = load(d_pixel);
+        const Indices chosen = load_indices(pooled.indices + pixel * columns + c);
+        const Indices in_line = chosen - Windows::kSize * (at - lines.start(y));
+        d_first += in_line == 0 ? d : Vec{};
+        d_second += in_line == 1 ? d : Vec{};
+        d_third += in_line == 2 ? d : Vec{};
+      }
+      if (start >= 0) store(d_x + out, d_first);
+      if (start + 1 < across.length) store(d_x + out + columns, d_second);
+      if (start + 2 < across.length) store(d_x + out + 2 * columns, d_third);
+    }
+  }
+}
+
 }  // namespace densenet

@@ -14,10 +14,6 @@ Vec normalised(const Value* x, const Affine& affine, int c) {
   return relu(load_values(x + c) * load(affine.scale.get() + c) + load(affine.offset.get() + c));
 }
 
-// Asks for the cache line of the pixel that comes four later: of short rows that lie apart the processor itself fetches
-// too little ahead.
-inline void fetch_ahead(const float* x, long stride) { __builtin_prefetch(x + 4 * stride, 0, 2); }
-
 // pixel -> channel -> relu(affine(x)), of pixels `stride` floats apart.
 inline auto normalised_pixels(const float* x, long stride, const Affine& affine) {
   return [=, &affine](long pixel) {

@@ -28,6 +28,10 @@ typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), m
 inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 
+// Asks for the cache line of the pixel that comes four later, or `pixels`: of short rows that lie apart the processor
+// itself fetches too little ahead.
+inline void fetch_ahead(const float* x, long stride, long pixels = 4) { __builtin_prefetch(x + pixels * stride, 0, 2); }
+
 // The first `count` floats; the other lanes are zero. A count above kLanes is all of them, below zero none.
 inline Vec load_first(const float* p, int count) {
   count = std::clamp(count, 0, kLanes);

@@ -68,29 +68,6 @@ NormSums backward_activation(const Stem& stem, int threads, const float* x, cons
   return total(sums);
 }
 
-// The pool's backward pass as an operand: pixel of the convolution -> channel -> the sum of `d` over the windows that
-// chose it.
-auto pool_gradients(const Stem& stem, const uint8_t* indices, const float* d) {
-  const Extent in = stem.conv_extent(), out = stem.out_extent();
-  const Windows2d windows = stem.windows();
-  return [=, columns = padded(stem.channels), stride = pixel_stride(stem.channels)](long pixel) {
-    const int line = static_cast<int>(pixel / in.width % in.height), column = static_cast<int>(pixel % in.width);
-    const long image = pixel / in.width / in.height;
-    return [=](int c) {
-      Vec sum{};
-      for (int y = windows.lines.first(line); y <= windows.lines.last(line); y++) {
-        for (int x = windows.columns.first(column); x <= windows.columns.last(column); x++) {
-          const long window = (image * out.height + y) * out.width + x;
-          const int index = Windows::kSize * (line - windows.lines.start(y)) + column - windows.columns.start(x);
-          fetch_ahead(d + window * stride + c, stride);
-          sum += load_indices(indices + window * columns + c) == index ? load(d + window * stride + c) : Vec{};
-        }
-      }
-      return sum;
-    };
-  };
-}
-
 }  // namespace
 
 template <class Number>
@@ -146,23 +123,24 @@ void backward(const Stem& stem, const float* images, const StemActivations& save
   finish(sums, stem.norm, variance, channels, d_gamma, d_beta, d_moments);
 
   of_conv.set(d_moments, mean, stem.conv_extent().pixels(), 0, channels);
-  const auto backward_conv = [&](const auto& d_relu) {
-    const auto d_convolved = [&](long pixel) {
-      return [&, at = pixel * stride, d = d_relu(pixel)](int c) {
-        fetch_ahead(convolved + at + c, stride);
-        return load(affine.scale.get() + c) * d(c) +
-               (load(of_conv.slope.get() + c) * load(convolved + at + c) + load(of_conv.constant.get() + c));
+  const int width = stem.conv_extent().width, columns = padded(channels);
+  const std::vector<Buffer<>> lines = buffers(threads, stem.pool ? static_cast<size_t>(width) * columns : 0);
+  const PoolGradients pooled{scratch, saved.indices, stride, columns};
+  StemConv<Number>(stem, threads).backward(images, [&](int thread, long first) {
+    Rows d_relu{scratch + first * stride, stride};
+    if (stem.pool) {
+      backward_line(stem.windows(), pooled, first / width, lines[thread].get());
+      d_relu = {lines[thread].get(), columns};
+    }
+    return [&, d_relu, x = convolved + first * stride](long pixel) {
+      return [&, d = d_relu.data + pixel * d_relu.stride, d_stride = d_relu.stride, x = x + pixel * stride](int c) {
+        fetch_ahead(d + c, d_stride);
+        fetch_ahead(x + c, stride, 12);
+        return load(affine.scale.get() + c) * load(d + c) +
+               (load(of_conv.slope.get() + c) * load(x + c) + load(of_conv.constant.get() + c));
       };
     };
-    StemConv<Number>(stem, threads).backward(images, d_convolved, d_conv);
-  };
-  if (stem.pool) return backward_conv(pool_gradients(stem, saved.indices, scratch));
-  backward_conv([&](long pixel) {
-    return [=](int c) {
-      fetch_ahead(scratch + pixel * stride + c, stride);
-      return load(scratch + pixel * stride + c);
-    };
-  });
+  }, d_conv);
 }
 
 #define DENSENET_INSTANTIATE(Number)                                                                           \

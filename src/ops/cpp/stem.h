@@ -40,7 +40,7 @@ struct StemActivations {
   const float* before_norm(const Stem& stem) const { return stem.pool ? extremes : convolved; }
 };
 
-// Number: Fp32 or Bf16, what the convolution multiplies, the latter on AMX only; all else is float32.
+// Number: Fp32 or Bf16, what the convolution multiplies; all else is float32.
 //
 // images: (N, 3, H, W). Out: what is saved, and y (P', pixel_stride(channels)) with y_stats (2, channels). Updates the
 // running statistics.

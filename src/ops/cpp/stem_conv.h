@@ -70,56 +70,69 @@ inline auto stem_weights(const Stem& stem) {
   });
 }
 
-// Bf16 computes as Fp32 does where there is no AMX: the operands are too narrow to be worth more.
 template <class Number>
 class StemConv {
+  using Value = typename Number::Value;
+  static constexpr int kDepth = Number::kDepth;
+
  public:
   StemConv(const Stem& stem, int threads)
       : stem_(stem),
         threads_(threads),
         shape_(stem, threads),
-        tiles_(buffers(threads, shape_.line * shape_.image_lines(shape_.strips.max_height))) {}
+        apart_(shape_.step * kColours),
+        floats_(padded(static_cast<int>(shape_.line + apart_))),
+        lines_(buffers(threads, floats_ + apart_)),
+        tiles_(buffers<Value>(threads, kDepth * floats_ * shape_.image_lines(shape_.strips.max_height))) {}
 
   // Calls take(thread, first pixel, products) with products (width, columns) for each line of the output; a thread's
   // lines come in their order.
   template <class Take>
   void forward(const float* images, const Take& take) {
-    Panels<Fp32> weights(shape_.kernel, shape_.depth, shape_.columns);
+    Panels<Number> weights(shape_.kernel, shape_.depth, shape_.columns);
     weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_, stem_weights(stem_));
     const std::vector<Buffer<>> lines = buffers(threads_, static_cast<size_t>(shape_.width()) * shape_.columns);
     parallel(threads_, [&](int thread) {
       float* line = lines[thread].get();
       const Range mine = share(shape_.strips.count(), thread, threads_);
       for (long strip = mine.begin; strip < mine.end; strip++) {
-        const float* tile = fill_tile(images, strip, thread);
+        const Value* tile = fill_tile(images, strip, thread, floats_, [](const float* from, long i, Value* to) {
+          Number::store_values(to + i, load(from + i), kLanes);
+        });
         for (int y = 0; y < shape_.strips.height(strip); y++) {
-          multiply(tile + y * shape_.step * shape_.line, shape_.step * kColours, shape_.line, shape_.width(), weights,
-                   line, shape_.columns);
+          multiply(tile + y * shape_.step * floats_, apart_, floats_, shape_.width(), weights, line, shape_.columns);
           take(thread, shape_.strips.first_pixel(strip) + static_cast<long>(y) * shape_.width(), line);
         }
       }
     });
   }
 
-  // d_output(pixel)(channel): what it gives from `channels` on does not matter.
+  // d_output(thread, first pixel) is the gradient of a line of the output: pixel in the line -> channel -> values. What
+  // it gives from `channels` on does not matter.
   template <class DOutput>
   void backward(const float* images, const DOutput& d_output, float* d_conv) {
     const long columns = shape_.columns, width = shape_.width(), floats = shape_.kernel * shape_.depth * columns;
-    const std::vector<Buffer<>> d_tiles = buffers(threads_, shape_.strips.max_height * width * columns);
+    const int steps = densenet::steps<Number>(width);
+    const long tile_line = kDepth * floats_, d_step = kDepth * columns, d_line = steps * d_step;
+    const std::vector<Buffer<Value>> d_tiles = buffers<Value>(threads_, shape_.strips.max_height * d_line);
     const std::vector<Buffer<>> sums = buffers(threads_, floats);
     parallel(threads_, [&](int thread) {
-      float* d_tile = d_tiles[thread].get();
+      Value* d_tile = d_tiles[thread].get();
       std::fill_n(sums[thread].get(), floats, 0.0f);
       const Range mine = share(shape_.strips.count(), thread, threads_);
       for (long strip = mine.begin; strip < mine.end; strip++) {
-        const float* tile = fill_tile(images, strip, thread);
+        const Value* tile = fill_tile(images, strip, thread, tile_line, [this](const float* from, long i, Value* to) {
+          Number::interleave(to + kDepth * i, load(from + i), load(from + i + apart_));
+        });
         const int height = shape_.strips.height(strip);
-        interleave_pixels<Fp32>(shape_.strips.first_pixel(strip), height * width, shape_.columns, d_output, d_tile,
-                                columns);
+        for (int y = 0; y < height; y++) {
+          const auto d_outputs = d_output(thread, shape_.strips.first_pixel(strip) + y * width);
+          interleave_pixels<Number>(0, width, shape_.columns, d_outputs, d_tile + y * d_line, d_step);
+        }
         for (int ky = 0; ky < shape_.kernel; ky++) {
-          accumulate<Fp32>({tile + ky * shape_.line, shape_.step * kColours, shape_.step * shape_.line}, shape_.depth,
-                           {d_tile, columns, width * columns}, shape_.columns, shape_.width(), height,
-                           sums[thread].get() + ky * shape_.depth * columns);
+          accumulate<Number>({tile + ky * tile_line, kDepth * kDepth * apart_, shape_.step * tile_line}, shape_.depth,
+                             {d_tile, d_step, d_line}, shape_.columns, steps, height,
+                             sums[thread].get() + ky * shape_.depth * columns);
         }
       }
     });
@@ -128,19 +141,26 @@ class StemConv {
   }
 
  private:
-  // The lines of the images around a strip of the output.
-  const float* fill_tile(const float* images, long strip, int thread) const {
-    float* tile = tiles_[thread].get();
+  // The lines of the images around a strip of the output, `stride` values apart, as write(line, i, out) writes kLanes
+  // floats of each from i on.
+  template <class Write>
+  const Value* fill_tile(const float* images, long strip, int thread, long stride, const Write& write) const {
+    float* line = lines_[thread].get();
+    std::fill(line + shape_.line, line + floats_ + apart_, 0.0f);
     for (int y = 0; y < shape_.image_lines(shape_.strips.height(strip)); y++) {
-      fill_line(stem_, shape_.image(images, stem_, strip), shape_.first_line(strip) + y, tile + y * shape_.line);
+      fill_line(stem_, shape_.image(images, stem_, strip), shape_.first_line(strip) + y, line);
+      for (long i = 0; i < floats_; i += kLanes) write(line, i, tiles_[thread].get() + y * stride);
     }
-    return tile;
+    return tiles_[thread].get();
   }
 
   const Stem& stem_;
   int threads_;
   StemShape shape_;
-  std::vector<Buffer<>> tiles_;
+  long apart_;   // between what a pixel of the output sees first of a line and what the next one does
+  long floats_;  // of a line and of what its last pixel and a partner that it lacks see behind it
+  std::vector<Buffer<>> lines_;
+  std::vector<Buffer<Value>> tiles_;
 };
 
 }  // namespace densenet
