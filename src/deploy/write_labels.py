@@ -12,7 +12,7 @@ from pathlib import Path
 from src.deploy.labels import labels_of_folders
 from src.utils.arguments import Parser
 from src.utils.errors import run
-from src.utils.files import require_new, write_text_atomically
+from src.utils.files import require_new, write_new_text
 
 
 def main(argv: Sequence[str]) -> None:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> None:
     asked = parser.parse_args(argv)
     require_new(asked.label_file)
     found = labels_of_folders(asked.data_dir)
-    write_text_atomically(asked.label_file, "".join(f"{name}:{label}\n" for name, _, label in found))
+    write_new_text(asked.label_file, "".join(f"{name}:{label}\n" for name, _, label in found))
     print(f"{asked.label_file}: {len(found)} pictures of {len({label for *_, label in found})} classes")
 
 

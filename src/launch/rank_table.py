@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from src.utils.errors import UsageError
-from src.utils.files import is_file, no_file, require_new, write_text_atomically
+from src.utils.files import is_file, no_file, require_new, write_new_text
 
 VERSION, COMPLETED = "1.0", "completed"
 MAX_BYTES = 2**22  # 1024 devices take about 150 kB
@@ -120,7 +120,7 @@ def merge(tables: Sequence[RankTable]) -> RankTable:
 def write_rank_table(table: RankTable, path: Path) -> None:
     """Write the new file `path`. Raises UsageError when it exists, ReportedError when the disk refuses."""
     require_new(path)
-    write_text_atomically(path, json.dumps(table.to_dict(), indent=2) + "\n")
+    write_new_text(path, json.dumps(table.to_dict(), indent=2) + "\n")
 
 
 def read_rank_table(path: Path) -> RankTable:

@@ -1,13 +1,16 @@
 """Writing files so that a reader, or a crash, never finds half of one."""
 
+import errno
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from src.utils.errors import ReportedError, UsageError
 
 TEMPORARY_PREFIX = ".tmp-"
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}  # of FAT, of some network disks
 
 
 def is_file(path: Path) -> bool:
@@ -26,7 +29,7 @@ def no_file(path: Path) -> str:
 
 
 def require_new(path: Path) -> None:
-    """Raise UsageError, before the work, when the new file `path` could not be written after it."""
+    """Raise UsageError, before the work, when `write_new` could not write the file `path` after it."""
     if not is_folder(path.parent):
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; create it first")
     if os.path.lexists(path):
@@ -40,13 +43,43 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     `path` and starts with `.tmp-`. Raises ReportedError when the disk refuses (full, read-only, a missing folder);
     `path` is then as it was.
     """
+    with written_beside(path, write) as temporary:
+        temporary.replace(path)
+
+
+def write_new(path: Path, write: Callable[[Path], None]) -> None:
+    """`write_atomically` for a result that must not take another's place.
+
+    What appeared at `path` since `require_new` stays as it is, and ReportedError says so; of several processes that
+    write to one path, one succeeds.
+    """
+    with written_beside(path, write) as temporary:
+        move_new(temporary, path)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """`write_atomically` for a UTF-8 text."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_new_text(path: Path, text: str) -> None:
+    """`write_new` for a UTF-8 text."""
+    write_new(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def written_beside(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
+    """A temporary file beside `path` that `write` has filled and the disk has: the `with` moves it, or it is deleted.
+
+    Raises ReportedError for an OSError in `write` and in the `with`.
+    """
     stem = TEMPORARY_PREFIX + uuid.uuid4().hex
     temporary = path.with_name(stem + path.suffix)
     try:
         write(temporary)
         temporary.chmod(0o644)
         _flush(temporary)
-        temporary.replace(path)
+        yield temporary
         _flush(path.parent)
     except OSError as error:
         raise ReportedError(
@@ -57,9 +90,32 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """`write_atomically` for a UTF-8 text."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def move_new(temporary: Path, path: Path) -> None:
+    """Give the file `temporary` the name `path` beside it, if nothing has it. Raises ReportedError when something has.
+
+    A link is the one move of POSIX that replaces nothing. Where the file system has none, an empty file takes the name
+    first: killed right then, it is what remains.
+    """
+    try:
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            try:
+                temporary.replace(path)
+            except OSError:
+                path.unlink()
+                raise
+            return
+    except FileExistsError:
+        # A network disk that asks a second time, because the first answer got lost, finds its own link.
+        if not (path.exists() and path.samefile(temporary)):
+            raise ReportedError(
+                f"{path} appeared while this command worked and is not overwritten; choose another name or move it away"
+            ) from None
+    temporary.unlink()
 
 
 def _flush(path: Path) -> None:
