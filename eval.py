@@ -21,11 +21,13 @@ from src.datasets.preprocessing import default_preprocessing
 from src.datasets.source import Source
 from src.datasets.usable import open_usable
 from src.model_utils.config import Config, architecture_overrides, parse
-from src.model_utils.device_adapter import Group, join_group, set_up_device
+from src.model_utils.device_adapter import set_up_device
+from src.model_utils.group import Group, join_group
 from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
-from src.network.densenet import Architecture, DenseNet, architecture
-from src.ops.select import select_kernels
+from src.network.architecture import Architecture, architecture
+from src.network.build import build_network
+from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
 from src.training.recipe import Recipe, class_names_of, recipe_as_asked
@@ -111,14 +113,13 @@ class Evaluator:
         )
 
     def _network(self, arch: Architecture) -> DenseNet:
-        kernels = select_kernels(
-            self.config.cpu_kernels,
-            self.config.cpu_precision,
+        return build_network(
+            arch,
             device=self.device,
-            transition_pool=arch.transition_pool,
+            cpu_kernels=self.config.cpu_kernels,
+            cpu_precision=self.config.cpu_precision,
             is_master=self.group.is_master,
         )
-        return DenseNet(arch, kernels=kernels.library, kernel_precision=kernels.precision)
 
     def _recipe(self, checkpoint: Checkpoint) -> Recipe:
         config = self.config

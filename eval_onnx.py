@@ -20,7 +20,7 @@ from src.datasets.pictures import open_pictures
 from src.datasets.usable import open_usable
 from src.deploy.onnx_session import OnnxModel
 from src.model_utils.config import Config, parse
-from src.model_utils.device_adapter import ALONE
+from src.model_utils.group import ALONE
 from src.training.evaluation import predict
 from src.training.evaluation_report import best_classes, check_predictions, evaluate_and_report
 from src.training.run_folder import log_name, open_run_folder

@@ -24,19 +24,22 @@ from src.datasets.usable import open_usable
 from src.losses.crossentropy import CrossEntropy
 from src.lr_scheduler.lr_scheduler import build_schedule
 from src.model_utils.config import Config, architecture_overrides, parse, save_config
-from src.model_utils.device_adapter import Group, join_group, set_up_device
+from src.model_utils.device_adapter import set_up_device
+from src.model_utils.group import Group, join_group
 from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
-from src.network.densenet import DenseNet, architecture
-from src.ops.select import select_kernels
+from src.network.architecture import architecture
+from src.network.build import build_network
+from src.network.mixed_precision import resolve_amp_level
 from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep, evaluate
-from src.training.mixed_precision import apply_amp_level, resolve_amp_level, resolve_loss_scaling
+from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.recorder import Recorder
 from src.training.run_folder import log_name, open_run_folder, share_checkpoint
-from src.training.step import TrainStep
-from src.training.trainer import Plan, Saver, Trainer
+from src.training.saver import Saver
+from src.training.step import TrainStep, resolve_loss_scaling
+from src.training.trainer import Trainer
 from src.utils.checkpoint import Checkpoint, load_checkpoint, load_training_state, load_weights
 from src.utils.errors import run
 from src.utils.files import write_atomically, write_text_atomically
@@ -83,26 +86,28 @@ def train(
 
     arch = architecture(config.net, len(class_names), **architecture_overrides(config))
     arch.feature_size(preprocessing.image_size)  # raises when the image is too small for the network
-    norm_ranks = group.world_size if config.sync_batch_norm else 1
     amp_level = resolve_amp_level(config.amp_level, device)
-    kernels = select_kernels(
-        config.cpu_kernels, config.cpu_precision, device=device, transition_pool=arch.transition_pool,
-        amp_level=amp_level, norm_ranks=norm_ranks, drop_rate=arch.drop_rate, is_master=group.is_master,
-    )  # fmt: skip
-    network = DenseNet(
-        arch, recompute=config.recompute, seed=seed, norm_ranks=norm_ranks,
-        kernels=kernels.library, kernel_precision=kernels.precision,
-    )  # fmt: skip
+    network = build_network(
+        arch,
+        device=device,
+        cpu_kernels=config.cpu_kernels,
+        cpu_precision=config.cpu_precision,
+        amp_level=amp_level,
+        recompute=config.recompute,
+        seed=seed,
+        norm_ranks=group.world_size if config.sync_batch_norm else 1,
+        trains=True,
+        is_master=group.is_master,
+    )
     if config.train_pretrained and group.is_master:
         load_weights(network, load_checkpoint(config.train_pretrained), reset_head=config.reset_head)
-    apply_amp_level(network, amp_level)
     optimizer = SGD(
         network.trainable_params(),
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
         decay_norm_and_bias=config.decay_norm_and_bias,
-        kernels=kernels.library,
+        kernels=network.kernels,
     )
     train_step = TrainStep(
         network,

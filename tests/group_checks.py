@@ -6,7 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.model_utils.device_adapter import Group, join_group, set_up_device
+from src.model_utils.device_adapter import set_up_device
+from src.model_utils.group import Group, join_group
 from src.network.densenet import DenseNet, architecture
 from src.network.sync_batch_norm import SyncBatchNorm
 from src.utils.errors import ReportedError, UsageError

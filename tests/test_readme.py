@@ -15,9 +15,9 @@ import pytest
 from commands import ROOT
 
 from src.model_utils.config import parse
-from src.model_utils.options import BY_NAME, COMMANDS
 from src.network.densenet import DenseNet, architecture
 from src.ops import build
+from src.schema.options import BY_NAME, COMMANDS
 from src.utils.checkpoint import save_checkpoint
 from src.utils.errors import ReportedError
 

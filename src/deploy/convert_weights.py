@@ -32,9 +32,9 @@ from src.datasets.image_files import printable
 from src.datasets.preprocessing import default_preprocessing
 from src.deploy.torch_names import infer_architecture, present_style, torch_name
 from src.deploy.weight_files import FLOATS, PICKLED, SAFE, read_torch_weights, write_torch_weights
-from src.model_utils.options import NETWORKS, usual_dataset
 from src.network.architecture import Architecture
 from src.network.densenet import DenseNet
+from src.schema.options import NETWORKS, usual_dataset
 from src.training.recipe import recipe_of
 from src.utils.arguments import Parser
 from src.utils.checkpoint import load_checkpoint, misfits, save_checkpoint

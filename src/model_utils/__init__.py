@@ -1,1 +1,1 @@
-"""What the user asked for: the options, the YAML files and flags they come from, and the devices they run on."""
+"""What surrounds a command: its configuration, the device and the group it runs on, ModelArts."""

@@ -7,11 +7,11 @@ The last of these that gives a key wins: the schema's default, the network's own
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.model_utils.combinations import COMBINATIONS, folder_of_bundled_data, missing_data
-from src.model_utils.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_yaml, usual_dataset
-from src.model_utils.usage import help_text
-from src.model_utils.values import expected, nearest, parse_value, show
-from src.model_utils.yaml_file import read_yaml, write_yaml
+from src.schema.combinations import COMBINATIONS, folder_of_bundled_data, missing_data
+from src.schema.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_yaml, usual_dataset
+from src.schema.usage import help_text
+from src.schema.values import expected, nearest, parse_value, show
+from src.schema.yaml_file import read_yaml, write_yaml
 from src.utils.errors import ReportedError, UsageError
 
 CONFIG_NAME = "config.yaml"

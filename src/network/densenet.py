@@ -16,9 +16,9 @@ from mindspore import nn, ops
 
 from src.network.architecture import NETWORKS, Architecture, architecture
 from src.network.dropout import CountedDropout
+from src.network.fused import FusedBackbone
 from src.network.recompute import RecomputedBottleneck, concatenate
 from src.network.sync_batch_norm import SyncBatchNorm
-from src.ops.dense_ops import DenseBlock, FinalNorm, Stem, Transition
 from src.utils.var_init import initialise
 
 __all__ = ["NETWORKS", "Architecture", "DenseNet", "architecture"]
@@ -137,30 +137,6 @@ def _running(norm):
     return norm.moving_mean, norm.moving_variance
 
 
-class _FusedBackbone(nn.Cell):
-    """The layers of `_Backbone.features`, whose parameters it is given, as a few operators of our own (`src/ops`).
-
-    pool: the means of the features follow, (N, out_channels), which is less to write than the features.
-    """
-
-    def __init__(self, arch: Architecture, library: str, precision: str, pool: bool) -> None:
-        super().__init__()
-        self.stem = Stem(library, arch.stem_pool, precision)
-        self.block = DenseBlock(library, precision)
-        self.transition = Transition(library, precision)
-        self.final_norm = FinalNorm(library, pool)
-
-    def construct(self, images, stem, blocks, transitions, final_norm):
-        out = self.stem(images, *stem)
-        x, stats = out[0], out[1]
-        for number, parameters in enumerate(blocks):
-            out = self.block(x, stats, *parameters)
-            x, stats = out[0], out[1]
-            if number < len(transitions):
-                x, stats = self.transition(x, stats, *transitions[number])
-        return self.final_norm(x, stats, *final_norm)
-
-
 class _Backbone(nn.Cell):
     """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says.
 
@@ -203,7 +179,7 @@ class _Backbone(nn.Cell):
         self.out_channels = channels
         names = list(features)
         self.blocks_at = tuple(i for i, name in enumerate(names) if name.startswith("denseblock"))
-        self.fused = _FusedBackbone(arch, kernels, kernel_precision, include_top) if kernels else None
+        self.fused = FusedBackbone(arch, kernels, kernel_precision, include_top) if kernels else None
 
     def construct(self, images):
         if self.fused is None:
@@ -256,7 +232,7 @@ class DenseNet(nn.Cell):
         kernel_precision: str = "fp32",
     ) -> None:
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.kernels = architecture, kernels
         batch_norm = partial(_batch_norm, ranks=norm_ranks)
         self.backbone = _Backbone(architecture, batch_norm, recompute, seed, kernels, kernel_precision, include_top)
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()

@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from src.model_utils.device_adapter import ALONE, Group
+from src.model_utils.group import ALONE, Group
 from src.utils.accuracy import Accuracy
 
 Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32

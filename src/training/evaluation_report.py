@@ -11,7 +11,7 @@ from tqdm import tqdm
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
-from src.model_utils.device_adapter import ALONE, Group
+from src.model_utils.group import ALONE, Group
 from src.training.evaluation import Logits, evaluate
 from src.utils.accuracy import Accuracy, check_finite
 from src.utils.errors import UsageError

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from src.model_utils.config import CONFIG_NAME
-from src.model_utils.device_adapter import Group
+from src.model_utils.group import Group
 from src.utils.checkpoint import Checkpoint, load_checkpoint, remove_leftovers
 from src.utils.checkpoint_names import list_checkpoints
 from src.utils.errors import ReportedError

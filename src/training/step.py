@@ -52,6 +52,13 @@ class LossScaling:
 NO_SCALING = LossScaling()
 
 
+def resolve_loss_scaling(kind: str, value: float, amp_level: str) -> LossScaling:
+    """`auto` is none for O0, whose float32 gradients do not underflow, and dynamic for the float16 levels."""
+    if kind == "auto":
+        kind = "none" if amp_level == "O0" else "dynamic"
+    return LossScaling(kind, value)
+
+
 class TrainStep(nn.Cell):
     """Trains on one micro-batch; after `accumulation_steps` of them the weights are updated once.
 

@@ -7,103 +7,26 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 from tqdm import tqdm
 
-from src.datasets.sampler import steps_per_epoch
-from src.model_utils.device_adapter import ALONE, Group
+from src.model_utils.group import ALONE, Group
+from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.recorder import Recorder
+from src.training.saver import ADVICE, Saver
 from src.training.step import TrainStep
 from src.utils.accuracy import TOP5_MIN_CLASSES, Accuracy
-from src.utils.checkpoint import BEST_NAME, save_checkpoint
-from src.utils.checkpoint_names import checkpoint_name, list_checkpoints
 from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
 from src.utils.signals import StopRequest
 
 MAX_SKIPS_IN_A_ROW = 50  # a dynamic scale of 2**15 reaches 1 after 15; beyond, nothing is learnt any more
-ADVICE = "lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The numbers of a run. A step is one update of the weights: `accumulation_steps` batches on each rank.
-
-    sync_bn_stats: see `Trainer._share_statistics`.
-    """
-
-    max_epoch: int
-    num_images: int
-    batch_size: int
-    world_size: int = 1
-    accumulation_steps: int = 1
-    log_interval: int = 100
-    eval_interval: int = 1
-    ckpt_interval: int = 0
-    sync_bn_stats: bool = False
-
-    @property
-    def images_per_batch(self) -> int:
-        """Of all ranks together."""
-        return self.batch_size * self.world_size
-
-    @property
-    def images_per_step(self) -> int:
-        """Of all ranks together."""
-        return self.images_per_batch * self.accumulation_steps
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """As many as num_images allow. Raises ReportedError if there is not a single one."""
-        return steps_per_epoch(self.num_images, self.batch_size * self.accumulation_steps, self.world_size)
-
-    def steps_done(self, progress: Progress) -> int:
-        """Steps from the start of training to `progress`; one that was begun with another global batch counts not."""
-        return progress.epoch * self.steps_per_epoch + progress.images // self.images_per_step
-
-
-class Saver:
-    """Writes this rank's checkpoints into `folder` and keeps the newest `keep` of them, plus the best."""
-
-    def __init__(
-        self, folder: Path, train_step: TrainStep, metadata: dict, *, rank: int, keep: int, active: bool
-    ) -> None:
-        self.folder, self.train_step, self.metadata = folder, train_step, metadata
-        self.rank, self.keep, self.active = rank, keep, active
-
-    def save(self, progress: Progress, step: int) -> None:
-        """Write `RANK-EPOCH_STEP.ckpt`. Raises ReportedError when a weight is not finite or the disk refuses."""
-        self._write(checkpoint_name(self.rank, progress.epoch + 1, step), progress)
-        for path in list_checkpoints(self.folder, self.rank)[self.keep :] if self.active else ():
-            path.unlink(missing_ok=True)
-
-    def save_best(self, progress: Progress) -> None:
-        """Write `best.ckpt` with the same content."""
-        self._write(BEST_NAME, progress)
-
-    def newest(self) -> str:
-        """The name of the newest checkpoint, for messages."""
-        found = list_checkpoints(self.folder, self.rank)
-        return str(found[0]) if found else "none yet"
-
-    def _write(self, name: str, progress: Progress) -> None:
-        if not self.active:
-            return
-        parameters = self.train_step.saved_parameters()
-        for parameter in parameters:
-            if parameter.dtype == ms.float32 and not np.isfinite(parameter.asnumpy()).all():
-                raise ReportedError(
-                    f"{parameter.name} is not finite any more, so no checkpoint is written; the last good one is "
-                    f"{self.newest()}; {ADVICE}"
-                )
-        save_checkpoint(self.folder / name, parameters, {**self.metadata, "progress": progress.to_dict()})
 
 
 class Trainer:

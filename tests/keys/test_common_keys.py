@@ -7,8 +7,8 @@ from keys.runs import BASE
 import eval as evaluation
 import train
 from src.model_utils import device_adapter
-from src.model_utils.options import COMMANDS
 from src.ops.build import kernels
+from src.schema.options import COMMANDS
 from src.utils.errors import ReportedError, UsageError, run
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from keys.key_tables import EXPORT, TRAIN, ZOO
 
-from src.model_utils.options import COMMANDS, OPTIONS
+from src.schema.options import COMMANDS, OPTIONS
 
 # What the tests in the files beside this one cover, apart from the tables.
 OTHERS = {

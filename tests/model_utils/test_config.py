@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from src.model_utils.config import ROOT, parse
-from src.model_utils.options import BY_NAME, COMMANDS, INT_MAX, INTS, NETWORKS, OPTIONS
+from src.schema.options import BY_NAME, COMMANDS, INT_MAX, INTS, NETWORKS, OPTIONS
 from src.utils.errors import UsageError
 
 DIGITS = ["--dataset", "digits"]

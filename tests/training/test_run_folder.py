@@ -10,7 +10,7 @@ import pytest
 from commands import ROOT
 from mindspore import Parameter, Tensor
 
-from src.model_utils.device_adapter import ALONE
+from src.model_utils.group import ALONE
 from src.training.run_folder import (
     create_run_folder,
     find_checkpoint,

@@ -11,7 +11,7 @@ from toy import FEATURES, make_data, values
 
 from src.ops import build
 from src.training import step as step_module
-from src.training.step import LossScaling
+from src.training.step import LossScaling, resolve_loss_scaling
 
 RATE = 0.5
 
@@ -147,3 +147,11 @@ def test_without_scaling_a_loss_that_is_not_finite_is_handed_out(make_step):
     loss, finite = train(step, images * np.float32(np.nan), labels)
     assert np.isnan(loss)
     assert finite
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "resolved"),
+    [("auto", "O0", "none"), ("auto", "O2", "dynamic"), ("auto", "O3", "dynamic"), ("fixed", "O0", "fixed")],
+)
+def test_auto_scaling_depends_on_the_level(kind, level, resolved):
+    assert resolve_loss_scaling(kind, 64.0, level) == LossScaling(resolved, 64.0)

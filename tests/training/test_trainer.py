@@ -14,10 +14,12 @@ from toy import make_data, make_step
 
 from src.training import trainer as trainer_module
 from src.training.evaluation import PredictStep, evaluate
+from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.recorder import Recorder
+from src.training.saver import Saver
 from src.training.step import LossScaling
-from src.training.trainer import Plan, Saver, Trainer
+from src.training.trainer import Trainer
 from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import list_checkpoints, load_checkpoint, load_training_state
 from src.utils.errors import ReportedError, StopError
@@ -274,7 +276,7 @@ def test_of_a_full_disk_the_first_error_is_told(tmp_path, monkeypatch):
 
         return refuse
 
-    monkeypatch.setattr(trainer_module, "save_checkpoint", full("the checkpoint"))
+    monkeypatch.setattr("src.training.saver.save_checkpoint", full("the checkpoint"))
     monkeypatch.setattr(Recorder, "close", full("the picture"))
     with pytest.raises(ReportedError, match="cannot write the checkpoint"):
         make_trainer(tmp_path).run()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from src.model_utils.combinations import COMBINATIONS
 from src.model_utils.config import parse
+from src.schema.combinations import COMBINATIONS
 from src.utils.errors import UsageError
 
 CLOUD = "--enable_modelarts=True --train_url=obs://b/r"

@@ -6,7 +6,7 @@ import re
 import reprlib
 from collections.abc import Iterable, Sequence
 
-from src.model_utils.options import INT_MAX, INTS, Option, Value
+from src.schema.options import INT_MAX, INTS, Option, Value
 from src.utils.errors import UsageError
 
 # Narrower than Python's int() and float(), which also take 1_000, ٣, nan and infinity.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.model_utils.options import OPTIONS
-from src.model_utils.yaml_file import MAX_BYTES, read_yaml, write_yaml
+from src.schema.options import OPTIONS
+from src.schema.yaml_file import MAX_BYTES, read_yaml, write_yaml
 from src.utils.errors import ReportedError, UsageError
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True))

@@ -4,7 +4,7 @@ import shutil
 import textwrap
 from collections.abc import Mapping
 
-from src.model_utils.options import INTS, OPTIONS, Option, Value
+from src.schema.options import INTS, OPTIONS, Option, Value
 
 _METAVAR = {str: "TEXT", int: "INT", float: "NUMBER", bool: "[true|false]", INTS: "INT,INT,..."}
 _INDENT = "  "

@@ -1,24 +1,34 @@
 """Values that are fine alone and impossible together: one function for each, listed for the commands they concern.
 
-A function takes the configuration and returns the sentence that says what is wrong, or None.
+A function takes the values and returns the sentence that says what is wrong, or None.
 """
-
-from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from src.model_utils.values import show
-
-if TYPE_CHECKING:
-    from src.model_utils.config import Config
+from src.schema.options import Value
+from src.schema.values import show
 
 BUNDLED = ("", "bundled")
 RESULTS = {"train": ("save_ckpt_path",), "eval": ("save_ckpt_path", "predictions"), "export": ("file_name",)}
 
 
-def resume_and_pretrained(config: Config) -> str | None:
+class Asked(Protocol):
+    """What was asked for, `src.model_utils.config.Config`: each key's value as an attribute, and who chose it."""
+
+    command: str
+
+    def source(self, key: str) -> str:
+        """'flag', 'yaml' or 'default'."""
+
+    def given(self, key: str) -> Value | None:
+        """The value if a flag or --config_path gave it, else None."""
+
+    def __getattr__(self, key: str) -> Any: ...
+
+
+def resume_and_pretrained(config: Asked) -> str | None:
     """A resumed run has its weights already."""
     if config.resume and config.train_pretrained:
         return (
@@ -28,21 +38,21 @@ def resume_and_pretrained(config: Config) -> str | None:
     return None
 
 
-def head_of_nothing(config: Config) -> str | None:
+def head_of_nothing(config: Asked) -> str | None:
     """Without pretrained weights the classifier is new anyway."""
     if config.reset_head and not config.train_pretrained:
         return "found reset_head true without train_pretrained, whose classifier it replaces; give --train_pretrained"
     return None
 
 
-def smoothing_by_nothing(config: Config) -> str | None:
+def smoothing_by_nothing(config: Asked) -> str | None:
     """Label smoothing by 0 is no label smoothing."""
     if config.label_smooth and config.label_smooth_factor == 0:
         return "found label_smooth true with label_smooth_factor 0, expected more than 0; give a factor such as 0.1"
     return None
 
 
-def warmup_longer_than_training(config: Config) -> str | None:
+def warmup_longer_than_training(config: Asked) -> str | None:
     """Then the learning rate would never be reached."""
     if config.warmup_epochs > config.max_epoch:
         return (
@@ -52,7 +62,7 @@ def warmup_longer_than_training(config: Config) -> str | None:
     return None
 
 
-def milestones_out_of_order(config: Config) -> str | None:
+def milestones_out_of_order(config: Asked) -> str | None:
     """Each milestone is a later epoch than the one before."""
     if any(a >= b for a, b in zip(config.lr_epochs, config.lr_epochs[1:], strict=False)):
         given = ",".join(map(str, config.lr_epochs))
@@ -60,21 +70,21 @@ def milestones_out_of_order(config: Config) -> str | None:
     return None
 
 
-def floor_above_start(config: Config) -> str | None:
+def floor_above_start(config: Asked) -> str | None:
     """The learning rate falls from lr to eta_min."""
     if config.eta_min > config.lr:
         return f"found eta_min {config.eta_min:g} with lr {config.lr:g}, expected no more than lr; lower eta_min"
     return None
 
 
-def recompute_and_sync(config: Config) -> str | None:
+def recompute_and_sync(config: Asked) -> str | None:
     """The recomputed layers have their own form of batch normalisation."""
     if config.recompute and config.sync_batch_norm:
         return "found both recompute and sync_batch_norm true, expected one of them; leave one of them out"
     return None
 
 
-def kernels_needed_and_off(config: Config) -> str | None:
+def kernels_needed_and_off(config: Asked) -> str | None:
     """MindSpore's own operators have no bfloat16 on a CPU."""
     if config.cpu_kernels == "off" and config.cpu_precision != "fp32":
         return (
@@ -84,14 +94,14 @@ def kernels_needed_and_off(config: Config) -> str | None:
     return None
 
 
-def kernels_off_the_cpu(config: Config) -> str | None:
+def kernels_off_the_cpu(config: Asked) -> str | None:
     """They are compiled for CPUs."""
     if (asked := _kernels_asked_for(config)) and config.device_target in ("Ascend", "GPU"):
         return f"found {asked} with device_target {config.device_target}, expected CPU; leave one of them out"
     return None
 
 
-def kernels_and_what_they_lack(config: Config) -> str | None:
+def kernels_and_what_they_lack(config: Asked) -> str | None:
     """With `auto` the plain network is trained instead."""
     lacking = {
         "sync_batch_norm true": config.sync_batch_norm,
@@ -104,13 +114,13 @@ def kernels_and_what_they_lack(config: Config) -> str | None:
     return None
 
 
-def _kernels_asked_for(config: Config) -> str:
+def _kernels_asked_for(config: Asked) -> str:
     if config.cpu_precision != "fp32":
         return f"cpu_precision {config.cpu_precision}"
     return "cpu_kernels on" if config.cpu_kernels == "on" else ""
 
 
-def rank_outside_group(config: Config) -> str | None:
+def rank_outside_group(config: Asked) -> str | None:
     """Ranks count from 0."""
     if config.rank >= config.group_size:
         return (
@@ -120,45 +130,45 @@ def rank_outside_group(config: Config) -> str | None:
     return None
 
 
-def no_training_data(config: Config) -> str | None:
+def no_training_data(config: Asked) -> str | None:
     """Only the digits come with the code; a run that goes on has its data set in its checkpoint."""
     if config.resume:
         return None
     return missing_data("train_data_dir", config.train_data_dir, config.dataset)
 
 
-def no_evaluation_data(config: Config) -> str | None:
+def no_evaluation_data(config: Asked) -> str | None:
     """Asked only about a data set that the user named: otherwise the checkpoint knows it, and it may be digits."""
     if config.source("dataset") == "default":
         return None
     return missing_data("eval_data_dir", config.eval_data_dir, config.dataset)
 
 
-def folder_of_bundled_training_data(config: Config) -> str | None:
+def folder_of_bundled_training_data(config: Asked) -> str | None:
     """The digits are read from scikit-learn."""
     return folder_of_bundled_data("train_data_dir", config.train_data_dir, config.dataset)
 
 
-def folder_of_bundled_evaluation_data(config: Config) -> str | None:
+def folder_of_bundled_evaluation_data(config: Asked) -> str | None:
     """The digits are read from scikit-learn."""
     return folder_of_bundled_data("eval_data_dir", config.eval_data_dir, config.dataset)
 
 
-def no_checkpoint(config: Config) -> str | None:
+def no_checkpoint(config: Asked) -> str | None:
     """There is nothing to evaluate."""
     if not config.ckpt_files:
         return "found no ckpt_files, expected a checkpoint or a folder of checkpoints; give --ckpt_files"
     return None
 
 
-def no_export_checkpoint(config: Config) -> str | None:
+def no_export_checkpoint(config: Asked) -> str | None:
     """There is nothing to export."""
     if not config.ckpt_file:
         return "found no ckpt_file, expected a checkpoint; give --ckpt_file"
     return None
 
 
-def air_off_ascend(config: Config) -> str | None:
+def air_off_ascend(config: Asked) -> str | None:
     """Only the Ascend's own compiler makes it."""
     if config.file_format == "AIR" and config.device_target in ("CPU", "GPU"):
         return (
@@ -168,14 +178,14 @@ def air_off_ascend(config: Config) -> str | None:
     return None
 
 
-def mindir_version_of_another_format(config: Config) -> str | None:
+def mindir_version_of_another_format(config: Asked) -> str | None:
     """Only a MINDIR has it."""
     if config.mindir_version == 1 and config.file_format != "MINDIR":
         return f"found mindir_version 1 with file_format {config.file_format}, expected MINDIR; leave one of them out"
     return None
 
 
-def quantize_alone(config: Config) -> str | None:
+def quantize_alone(config: Asked) -> str | None:
     """INT8 is made from a float32 ONNX model."""
     if config.quantize and config.file_format != "ONNX":
         return f"found quantize true with file_format {config.file_format}, expected ONNX; give --file_format ONNX"
@@ -184,7 +194,7 @@ def quantize_alone(config: Config) -> str | None:
     return None
 
 
-def no_place_for_results(config: Config) -> str | None:
+def no_place_for_results(config: Asked) -> str | None:
     """A ModelArts job's disk ends with the job."""
     if config.enable_modelarts and not config.train_url:
         return (
@@ -194,7 +204,7 @@ def no_place_for_results(config: Config) -> str | None:
     return None
 
 
-def results_outside_output(config: Config) -> str | None:
+def results_outside_output(config: Asked) -> str | None:
     """Only what is below output_path is copied out."""
     if not config.enable_modelarts:
         return None
@@ -209,14 +219,14 @@ def results_outside_output(config: Config) -> str | None:
     return None
 
 
-def no_model(config: Config) -> str | None:
+def no_model(config: Asked) -> str | None:
     """There is nothing to run."""
     if not config.ckpt_files:
         return "found no ckpt_files, expected an .onnx model; give --ckpt_files"
     return None
 
 
-def images_and_data(config: Config) -> str | None:
+def images_and_data(config: Asked) -> str | None:
     """A user's own pictures have no labels to count with."""
     for key in ("eval_data_dir", "dataset", "predictions"):
         if config.images and config.given(key):

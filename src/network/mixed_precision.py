@@ -4,7 +4,6 @@ import mindspore as ms
 from mindspore import nn
 
 from src.network.sync_batch_norm import SyncBatchNorm
-from src.training.step import LossScaling
 
 
 def resolve_amp_level(level: str, device_target: str) -> str:
@@ -12,13 +11,6 @@ def resolve_amp_level(level: str, device_target: str) -> str:
     if level != "auto":
         return level
     return "O3" if device_target == "Ascend" else "O0"
-
-
-def resolve_loss_scaling(kind: str, value: float, amp_level: str) -> LossScaling:
-    """`auto` is none for O0, whose float32 gradients do not underflow, and dynamic for the float16 levels."""
-    if kind == "auto":
-        kind = "none" if amp_level == "O0" else "dynamic"
-    return LossScaling(kind, value)
 
 
 def apply_amp_level(network: nn.Cell, level: str) -> None:

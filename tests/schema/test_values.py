@@ -2,8 +2,8 @@
 
 import pytest
 
-from src.model_utils.options import BY_NAME, INT_MAX
-from src.model_utils.values import nearest, parse_value
+from src.schema.options import BY_NAME, INT_MAX
+from src.schema.values import nearest, parse_value
 from src.utils.errors import UsageError
 
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from src.training.mixed_precision import apply_amp_level, resolve_amp_level, resolve_loss_scaling
-from src.training.step import LossScaling
+from src.network.mixed_precision import apply_amp_level, resolve_amp_level
 
 
 class ConvAndNorm(nn.Cell):
@@ -32,14 +31,6 @@ class ConvAndNorm(nn.Cell):
 )
 def test_auto_level_depends_on_the_device(level, device, resolved):
     assert resolve_amp_level(level, device) == resolved
-
-
-@pytest.mark.parametrize(
-    ("kind", "level", "resolved"),
-    [("auto", "O0", "none"), ("auto", "O2", "dynamic"), ("auto", "O3", "dynamic"), ("fixed", "O0", "fixed")],
-)
-def test_auto_scaling_depends_on_the_level(kind, level, resolved):
-    assert resolve_loss_scaling(kind, 64.0, level) == LossScaling(resolved, 64.0)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from src.model_utils.options import BY_NAME, OPTIONS, Value
-from src.model_utils.values import nearest, parse_value, show
+from src.schema.options import BY_NAME, OPTIONS, Value
+from src.schema.values import nearest, parse_value, show
 from src.utils.errors import ReportedError, UsageError
 
 MAX_BYTES = 2**16

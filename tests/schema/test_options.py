@@ -2,11 +2,11 @@
 
 import yaml
 
-from src.model_utils.combinations import COMBINATIONS
 from src.model_utils.config import ROOT, Config
-from src.model_utils.options import BY_NAME, COMMANDS, DATASETS, INTS, NETWORKS, OPTIONS, network_yaml, usual_dataset
-from src.model_utils.values import parse_value
-from src.model_utils.yaml_file import read_yaml
+from src.schema.combinations import COMBINATIONS
+from src.schema.options import BY_NAME, COMMANDS, DATASETS, INTS, NETWORKS, OPTIONS, network_yaml, usual_dataset
+from src.schema.values import parse_value
+from src.schema.yaml_file import read_yaml
 
 SEED_FLAGS = """train_data_dir num_classes image_size per_batch_size train_pretrained lr_scheduler lr lr_epochs lr_gamma
 eta_min T_max max_epoch warmup_epochs weight_decay momentum label_smooth label_smooth_factor log_interval save_ckpt_path

@@ -1,0 +1,47 @@
+"""From a description to the network that a command runs: kernels or plain cells, precision, recomputation, ranks."""
+
+from src.network.architecture import Architecture
+from src.network.densenet import DenseNet
+from src.network.mixed_precision import apply_amp_level
+from src.ops.select import select_kernels
+
+
+def build_network(
+    arch: Architecture,
+    *,
+    device: str,
+    cpu_kernels: str,
+    cpu_precision: str,
+    amp_level: str = "O0",
+    recompute: bool = False,
+    seed: int = 0,
+    norm_ranks: int = 1,
+    trains: bool = False,
+    is_master: bool = True,
+) -> DenseNet:
+    """The network of `arch` for `device` (Ascend, GPU or CPU), with initial weights of `seed`.
+
+    cpu_kernels, cpu_precision: see `select_kernels`, which logs on the master; what was chosen is `DenseNet.kernels`.
+    amp_level: O0, O2 or O3. recompute, norm_ranks: see `DenseNet`. trains: evaluation drops nothing, so that dropout
+    needs the plain network in training only. Raises ReportedError when kernels that were asked for cannot be used.
+    """
+    kernels = select_kernels(
+        cpu_kernels,
+        cpu_precision,
+        device=device,
+        transition_pool=arch.transition_pool,
+        amp_level=amp_level,
+        norm_ranks=norm_ranks,
+        drop_rate=arch.drop_rate if trains else 0.0,
+        is_master=is_master,
+    )
+    network = DenseNet(
+        arch,
+        recompute=recompute,
+        seed=seed,
+        norm_ranks=norm_ranks,
+        kernels=kernels.library,
+        kernel_precision=kernels.precision,
+    )
+    apply_amp_level(network, amp_level)
+    return network

@@ -1,0 +1,31 @@
+"""The network of the C++ kernels for CPUs: a few operators for hundreds, with the plain network's parameters."""
+
+from mindspore import nn
+
+from src.network.architecture import Architecture
+from src.ops.dense_ops import DenseBlock, FinalNorm, Stem, Transition
+
+
+class FusedBackbone(nn.Cell):
+    """The layers of the plain network, whose parameters it is given, as a few operators of our own (`src/ops`).
+
+    pool: the means of the features follow, (N, out_channels), which is less to write than the features.
+    """
+
+    def __init__(self, arch: Architecture, library: str, precision: str, pool: bool) -> None:
+        super().__init__()
+        self.stem = Stem(library, arch.stem_pool, precision)
+        self.block = DenseBlock(library, precision)
+        self.transition = Transition(library, precision)
+        self.final_norm = FinalNorm(library, pool)
+
+    def construct(self, images, stem, blocks, transitions, final_norm):
+        """See the class."""
+        out = self.stem(images, *stem)
+        x, stats = out[0], out[1]
+        for number, parameters in enumerate(blocks):
+            out = self.block(x, stats, *parameters)
+            x, stats = out[0], out[1]
+            if number < len(transitions):
+                x, stats = self.transition(x, stats, *transitions[number])
+        return self.final_norm(x, stats, *final_norm)
