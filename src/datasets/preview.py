@@ -22,15 +22,18 @@ def save_preview(
     """Write the first 32 of `images`, float32 (B, 3, S, S) as the network gets them, and their class names as a PNG."""
     shown = min(len(images), MAX_IMAGES)
     rows, columns = -(-shown // COLUMNS), min(shown, COLUMNS)
-    figure = Figure(figsize=(1.4 * columns, 1.6 * rows), dpi=110, layout="tight")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, image, label in zip(axes, images[:shown], labels[:shown], strict=False):
+    figure = Figure(figsize=(1.4 * columns, 1.6 * rows), dpi=110)
+    # One coordinate system, a unit a picture: with one of its own for each, drawing them took two seconds.
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows, 0), autoscale_on=False)
+    axes.set_axis_off()
+    for i, (image, label) in enumerate(zip(images[:shown], labels[:shown], strict=False)):
+        row, column = divmod(i, columns)
         pixels = image.transpose(1, 2, 0) * preprocessing.std + preprocessing.mean
-        axis.imshow(pixels.clip(0, 1), interpolation="nearest")
+        extent = (column + 0.05, column + 0.95, row + 0.96, row + 0.17)
+        axes.imshow(pixels.clip(0, 1), interpolation="nearest", extent=extent, aspect="auto")
         name = class_names[label]
-        axis.set_title(name if len(name) <= 18 else name[:17] + "…", fontsize=8, parse_math=False)
+        name = name if len(name) <= 18 else name[:17] + "…"
+        axes.text(column + 0.5, row + 0.15, name, ha="center", va="bottom", fontsize=8, parse_math=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in Chinese is drawn as boxes
         FigureCanvasAgg(figure).print_png(path)
