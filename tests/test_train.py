@@ -9,9 +9,9 @@ import pytest
 import yaml
 from commands import HELD_OUT_DIGITS, TINY, only, train_tiny, weights, write_cifar, write_pictures
 from PIL import Image
-from tensorboardX.proto.event_pb2 import Event
 
 import train
+from src.training.events import Event
 from src.utils.checkpoint import load_checkpoint
 
 LOG_LINE = (

@@ -4,8 +4,6 @@ import os
 import warnings
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from src.datasets.preprocessing import Preprocessing
 
@@ -20,6 +18,9 @@ def save_preview(
     path: str | os.PathLike,
 ) -> None:
     """Write the first 32 of `images`, float32 (B, 3, S, S) as the network gets them, and their class names as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # 0.5 s to import: not for other ranks or a mistake
+    from matplotlib.figure import Figure
+
     shown = min(len(images), MAX_IMAGES)
     rows, columns = -(-shown // COLUMNS), min(shown, COLUMNS)
     figure = Figure(figsize=(1.4 * columns, 1.6 * rows), dpi=110)

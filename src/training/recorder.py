@@ -2,17 +2,10 @@
 
 import csv
 import io
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
-
+from src.training.events import Events
 from src.training.progress import COLUMNS
-from src.utils.errors import ReportedError
 from src.utils.files import write_atomically, write_text_atomically
 
 
@@ -23,7 +16,7 @@ class Recorder:
         self.folder = folder
         self.active = active
         if active:
-            self._events = _Events(folder, global_step)
+            self._events = Events(folder, global_step)
             self._write_table(history)
 
     def log_step(self, global_step: int, **scalars: float) -> None:
@@ -55,38 +48,6 @@ class Recorder:
         writer.writeheader()
         writer.writerows(history)
         write_text_atomically(self.folder / "metrics.csv", text.getvalue())
-
-
-class _Events:
-    """A TensorBoard event file in `folder`; what earlier files hold from `global_step` on is declared void.
-
-    tensorboardX's SummaryWriter is not used: it writes from a thread, which a full disk kills, and the training would
-    then wait for it forever.
-    """
-
-    def __init__(self, folder: Path, global_step: int) -> None:
-        self._folder = folder
-        start = Event(wall_time=time.time(), step=global_step, session_log=SessionLog(status=SessionLog.START))
-        with self._reporting():
-            self._file = EventsWriter(str(folder / "events"))
-            self._file.write_event(start)
-
-    def add(self, step: int, scalars: dict[str, float]) -> None:
-        """Append the values. Raises ReportedError when the disk refuses."""
-        with self._reporting():
-            for name, value in scalars.items():
-                self._file.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
-            self._file.flush()
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ReportedError(
-                f"cannot write TensorBoard events in {self._folder}: {error.strerror}; free the disk or choose another "
-                "folder"
-            ) from error
 
 
 def draw_curves(history: list[dict], path: Path) -> None:

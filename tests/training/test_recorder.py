@@ -1,10 +1,13 @@
 """metrics.csv, the curves and the events, as their readers find them."""
 
 import struct
+import subprocess
+import sys
 
+from commands import ROOT
 from PIL import Image
-from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from src.training.events import Event, SessionLog
 from src.training.recorder import Recorder
 
 FIRST = {
@@ -72,3 +75,10 @@ def test_other_ranks_write_nothing(tmp_path):
     recorder.log_epoch([FIRST])
     recorder.close([FIRST])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_event_files_do_not_need_pytorch():
+    """Which takes five seconds to import, and is not hidden from those who import it afterwards."""
+    program = "import sys, src.training.events; print([name for name in ('torch', 'mindspore') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
