@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> Path:
     results, failures = [], []
     with TemporaryDirectory() as data:
         if any(task.files for task, _ in args.chosen):
-            write_photos.main(Path(data) / "photographs")
+            write_photos.main([str(Path(data) / "photographs")])
         setting = Setting(args.rounds, args.seconds, threads, args.quick, folder.resolve(), Path(data))
         for task, variants in args.chosen:
             measurements, missing, failed = take_turns(task, variants, setting, lambda line: print(line, flush=True))
