@@ -51,7 +51,8 @@ def tables(translate: Callable[[str], str], meaning: Callable[[Option], str]) ->
 
     translate: a heading, type or group into the document's language; meaning: a key's help in that language.
     """
-    configs = [parse("export", ["--net", net, "--ckpt_file", "any"]).replace(ckpt_file="") for net in _NETS]
+    # a run that is resumed need not name its data
+    configs = [vars(parse("train", ["--net", net, "--resume", "auto"])) | {"resume": ""} for net in _NETS]
     heads = ["Key", "Values", "DenseNet-121 and larger", "DenseNet-100", "Used by", "Meaning"]
     head = ["| " + " | ".join(map(translate, heads)) + " |", "|---" * len(heads) + "|"]
     lines = []
@@ -59,7 +60,7 @@ def tables(translate: Callable[[str], str], meaning: Callable[[Option], str]) ->
         lines += [f"## {translate(group.capitalize())}", "", *head]
         for option in OPTIONS:
             if option.group == group:
-                defaults = [_shown(vars(config)[option.name]) for config in configs]
+                defaults = [_shown(config[option.name]) for config in configs]
                 cells = [_code(option.name), _values(option, translate), *map(_code, defaults)]
                 cells += [" ".join(option.commands), meaning(option)]
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

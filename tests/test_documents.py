@@ -115,6 +115,9 @@ def test_the_front_page_tells_the_benchmark():
     def values(task: str, column: str, variants: str) -> list[float]:
         return [float(row[column]) for (of, name), row in rows.items() if of == task and re.match(variants, name)]
 
+    def digits(value: float) -> str:
+        return f"{value:#.3g}".rstrip(".")
+
     def ratio(ours: float, other: float) -> str:
         return f"{ours / other:.1f}" if ours > other else f"{ours / other:.2f}"
 
@@ -123,7 +126,7 @@ def test_the_front_page_tells_the_benchmark():
         torch = values(task, column, "torch-")
         best = max(torch) if column == "images_per_second" else min(torch)
         onnx = values(task, column, "onnxruntime")
-        cells = [f"**{bf16:.3g}**", f"{fp32:.3g}", f"{best:.3g}", f"{onnx[0]:.3g}" if onnx else "-"]
+        cells = [f"**{digits(bf16)}**", digits(fp32), digits(best), digits(onnx[0]) if onnx else "-"]
         if column == "peak_memory_mb":
             cells = [f"**{bf16:.0f}**", f"{fp32:.0f}", f"{best:.0f}", "-"]
         return [*cells, ratio(bf16, best), ratio(fp32, onnx[0]) if onnx else "-"]

@@ -12,9 +12,9 @@ from commands import ROOT
 from documents import Command, blocks, commands, documents
 
 from src.model_utils.config import parse
-from src.schema.options import COMMANDS
 from src.network.densenet import DenseNet, architecture
 from src.ops import build
+from src.schema.options import COMMANDS
 from src.utils.checkpoint import save_checkpoint
 from src.utils.errors import ReportedError
 
