@@ -1,5 +1,6 @@
 """What a checkpoint says about its network and input, read as a file that nobody vouches for."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,7 @@ def class_names_of(checkpoint: Checkpoint) -> tuple[str, ...]:
 def recipe_of(checkpoint: Checkpoint) -> Recipe:
     """Raises ReportedError for entries that are missing, ill-formed or contradict each other or the file's arrays."""
     architecture = Architecture.from_dict(checkpoint.require("architecture"))
-    held = sum(value.size for value in checkpoint.arrays.values())
+    held = sum(math.prod(shape) for shape in checkpoint.arrays.shapes.values())
     if architecture.num_parameters > held:  # asked before the network is built: it may be too large for the memory
         raise ReportedError(
             f"{checkpoint.path} describes a network of {architecture.num_parameters:,} parameters, but holds {held:,} "

@@ -9,7 +9,8 @@ A file is MindSpore's own `.ckpt` (protobuf, CRC at its end) with one more entry
     progress        where training stands and what it needs to go on (see src.training.progress.Progress)
     versions        of MindSpore, NumPy and Python
 
-A file without it is foreign (the model zoo's): it holds weights and nothing else. Nothing here unpickles.
+A file without it is foreign (the model zoo's): it holds weights and nothing else. Nothing here unpickles, and MindSpore
+is never given a file to read: see `src.utils.checkpoint_format`.
 """
 
 import json
@@ -25,14 +26,18 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
+from src.utils.checkpoint_arrays import Arrays, DamagedError, MissingError, reading_checkpoint
+from src.utils.checkpoint_format import read_text, scan
 from src.utils.checkpoint_names import list_checkpoints, ranks_in
 from src.utils.errors import ReportedError
-from src.utils.files import TEMPORARY_PREFIX, is_file, is_folder, no_file, write_atomically
+from src.utils.files import TEMPORARY_PREFIX, is_folder, write_atomically
+from src.utils.logging import get_logger
+from src.utils.outside import open_outside
+from src.utils.strict_json import parse_json
 
 METADATA_KEY = "densenet_metadata"
 FORMAT_VERSION = 1
 BEST_NAME = "best.ckpt"
-_CRC_MARK = b"crc_num"  # MindSpore ends a checked file with 17 bytes that begin so
 
 # What a training run saves besides weights and statistics: velocities, loss scaling and the dropout's random state
 # here, the optimizer's own in the model zoo.
@@ -43,15 +48,15 @@ _TRAINING_ONLY = re.compile(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds. `metadata` is empty for a foreign file."""
+    """What a file holds. `metadata` is empty for a foreign file, `arrays` on ranks that have only heard of it."""
 
     path: Path
-    arrays: Mapping[str, np.ndarray]
+    arrays: Arrays
     metadata: Mapping[str, object]
 
-    def weights(self) -> dict[str, np.ndarray]:
+    def weights(self) -> Arrays:
         """The network's parameters and running statistics, without the training state."""
-        return {name: value for name, value in self.arrays.items() if not _TRAINING_ONLY.fullmatch(name)}
+        return self.arrays.only(lambda name: not _TRAINING_ONLY.fullmatch(name))
 
     def require(self, key: str) -> object:
         """The metadata entry `key`. Raises ReportedError when this file does not carry it."""
@@ -86,54 +91,54 @@ def save_checkpoint(path: Path, parameters: Iterable[ms.Parameter], metadata: Ma
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of this project or of the MindSpore model zoo.
+    """Open a checkpoint of this project or of the MindSpore model zoo.
 
-    Raises ReportedError when the file is missing, no checkpoint, truncated or damaged, or from a newer format.
+    Raises DamagedError when its content is no checkpoint, truncated or damaged, and ReportedError when it is missing,
+    cannot be read, or is of a newer format.
     """
     path = Path(path)
-    if not is_file(path):
-        raise ReportedError(f"checkpoint {path} {no_file(path)}; give a .ckpt file")
-    try:
-        with path.open("rb") as file:
-            has_crc = _ends_with_crc(file)
-        with quiet_mindspore():
-            loaded = ms.load_checkpoint(str(path), crc_check=has_crc)
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
-        raise ReportedError(
-            f"{path} cannot be read as a MindSpore checkpoint: it is no .ckpt file, is truncated or is damaged; "
-            "use another copy or an earlier checkpoint"
-        ) from error
-    text = loaded.pop(METADATA_KEY, None)
-    arrays = {name: value.asnumpy() for name, value in loaded.items() if isinstance(value, ms.Tensor)}
-    if text is None:
+    with reading_checkpoint(path):
+        file = open_outside(path)
+        entries, has_crc = scan(file)
+        described = METADATA_KEY in entries
+        text = read_text(file, entries[METADATA_KEY]) if described else ""
+    arrays = Arrays(path, file, entries)
+    if not described:
         return Checkpoint(path, arrays, {})
     if not has_crc:
-        raise ReportedError(f"{path} has lost the checksum at its end: it is truncated; use an earlier checkpoint")
+        raise DamagedError(f"{path} has lost the checksum at its end: it is truncated; use an earlier checkpoint")
     try:
-        metadata = json.loads(text)
+        metadata = parse_json(text)
         version = metadata["format"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ReportedError(f"{path} carries metadata that is not this project's JSON; use another copy") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedError(f"{path} carries metadata that is not this project's JSON; use another copy") from error
     if version != FORMAT_VERSION:
         raise ReportedError(
-            f"{path} has format {version!r}, this release reads format {FORMAT_VERSION}; update the code"
+            f"{path} has format {version!r:.60}, this release reads format {FORMAT_VERSION}; update the code"
         )
     return Checkpoint(path, arrays, metadata)
 
 
-def checkpoints_to_evaluate(path: Path) -> list[Path]:
+def checkpoints_to_evaluate(path: Path) -> list[Checkpoint]:
     """`path` itself, or all checkpoints in the folder `path`: by position, newest first, then the others by name.
 
-    best.ckpt is left out when the checkpoint of the same position is there. Raises ReportedError when there is none.
+    best.ckpt is left out when the checkpoint of the same position is there. All are open, so that a run that trains in
+    the folder may remove them; one that went before is passed over. Raises ReportedError when there is none.
     """
     if not is_folder(path):
-        return [path]
+        return [load_checkpoint(path)]
     named = [found for rank in ranks_in(path) for found in list_checkpoints(path, rank)]
     others = sorted(p for p in path.glob("*.ckpt") if p not in named and not p.name.startswith(TEMPORARY_PREFIX))
-    if not named and not others:
+    found = []
+    for candidate in [*named, *others]:
+        try:
+            found.append(load_checkpoint(candidate))
+        except MissingError:
+            get_logger().warning("passing over %s: it was removed meanwhile", candidate)
+    if not found:
         raise ReportedError(f"{path} holds no .ckpt file; give a checkpoint or a folder of checkpoints")
-    positions = {_position(load_checkpoint(p)) for p in named if path / BEST_NAME in others}
-    return named + [p for p in others if p.name != BEST_NAME or _position(load_checkpoint(p)) not in positions]
+    positions = {_position(checkpoint) for checkpoint in found if checkpoint.path.name != BEST_NAME}
+    return [c for c in found if c.path.name != BEST_NAME or _position(c) not in positions]
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -151,21 +156,21 @@ def load_weights(network: ms.nn.Cell, checkpoint: Checkpoint, *, reset_head: boo
     """Set every weight and statistic of `network` from `checkpoint`; training state is left alone in both.
 
     With `reset_head` the classifier (`head.*`) keeps the network's own values, whatever the checkpoint holds.
-    Raises ReportedError that lists by name whatever is missing, left over or of another shape; the network is then
-    as it was.
+    Raises ReportedError that lists by name whatever is missing, left over, of another shape or unusable; the network is
+    then as it was.
     """
     wanted = {p.name: p for p in network.get_parameters() if not _TRAINING_ONLY.fullmatch(p.name)}
     given = checkpoint.weights()
     if reset_head:
         wanted = {name: value for name, value in wanted.items() if not name.startswith("head.")}
-        given = {name: value for name, value in given.items() if not name.startswith("head.")}
+        given = given.only(lambda name: not name.startswith("head."))
     _set_all(wanted, given, checkpoint.path, hint=_weights_hint(wanted, given))
 
 
 def load_training_state(parameters: Iterable[ms.Parameter], checkpoint: Checkpoint) -> None:
     """Set all `parameters` of a training step (weights, statistics, velocities, loss scale) from `checkpoint`.
 
-    Raises ReportedError, with nothing changed, when a name or shape does not fit.
+    Raises ReportedError, with nothing changed, when a name, a shape or a number does not fit.
     """
     wanted = {parameter.name: parameter for parameter in parameters}
     _set_all(
@@ -195,28 +200,54 @@ def misfits(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int
 
 def _position(checkpoint: Checkpoint) -> tuple:
     progress = checkpoint.metadata.get("progress")
-    return (progress.get("epoch"), progress.get("images")) if isinstance(progress, dict) else (checkpoint.path,)
+    # As texts: what a damaged file holds instead of numbers need not be hashable.
+    keys = ("epoch", "images")
+    return tuple(str(progress.get(k)) for k in keys) if isinstance(progress, dict) else (checkpoint.path,)
 
 
-def _set_all(wanted: dict[str, ms.Parameter], given: Mapping[str, np.ndarray], path: Path, *, hint: str) -> None:
-    problems = misfits(
-        {name: tuple(parameter.shape) for name, parameter in wanted.items()},
-        {name: value.shape for name, value in given.items()},
-    )
+def _set_all(wanted: dict[str, ms.Parameter], given: Arrays, path: Path, *, hint: str) -> None:
+    problems = misfits({name: tuple(parameter.shape) for name, parameter in wanted.items()}, given.shapes)
     if problems:
         raise ReportedError(f"{path} does not fit the network; {problems}; {hint}")
+    values = {name: _converted(given[name], parameter, path) for name, parameter in wanted.items()}
+    refuse_unusable(path, values)
     for name, parameter in wanted.items():
-        value = given[name].astype(parameter.asnumpy().dtype, copy=False)
-        parameter.set_data(ms.Tensor(value, parameter.dtype))
+        parameter.set_data(ms.Tensor(values[name], parameter.dtype))
 
 
-def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Mapping[str, np.ndarray]) -> str:
+def _converted(value: np.ndarray, parameter: ms.Parameter, path: Path) -> np.ndarray:
+    dtype = parameter.asnumpy().dtype
+    if (value.dtype.kind == "f") != (dtype.kind in "fV"):  # V: bfloat16
+        raise ReportedError(f"{path}: {parameter.name} has the type {value.dtype}, expected {dtype}; use another copy")
+    with np.errstate(over="ignore"):  # an infinity is refused, with its name
+        return value.astype(dtype, copy=False)
+
+
+def refuse_unusable(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ReportedError when one of `arrays`, by our names, holds numbers that no trained network has.
+
+    MindSpore's ReLU makes 0 of NaN, so that such a network would answer, and be counted.
+    """
+    problems = [f"{name} {found}" for name, value in arrays.items() if (found := _problem(name, value))]
+    if problems:
+        raise ReportedError(
+            f"{path} holds numbers that no trained network has: {_shorten(problems, 3)}; use an earlier checkpoint or "
+            "another copy"
+        )
+
+
+def _problem(name: str, value: np.ndarray) -> str:
+    if not np.isfinite(value).all():
+        return "has values that are not finite"
+    return "has negative variances" if name.endswith(".moving_variance") and (value < 0).any() else ""
+
+
+def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Arrays) -> str:
+    shapes = given.shapes
     bodies_agree = all(
-        name in given and given[name].shape == tuple(value.shape)
-        for name, value in wanted.items()
-        if not name.startswith("head.")
+        shapes.get(name) == tuple(value.shape) for name, value in wanted.items() if not name.startswith("head.")
     )
-    if bodies_agree and "head.fc.weight" in given:
+    if bodies_agree and "head.fc.weight" in shapes:
         return "the class counts differ: to fine-tune with a new classifier give train.py --reset_head true"
     return "choose the --net (and growth_rate, block_config, ...) that the checkpoint was made with"
 
@@ -224,12 +255,6 @@ def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Mapping[str, np.nda
 def _shorten(names: list[str], most: int = 8) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _ends_with_crc(file) -> bool:
-    file.seek(0, 2)
-    file.seek(max(0, file.tell() - 17))
-    return file.read(7) == _CRC_MARK
 
 
 def _versions() -> dict[str, str]:

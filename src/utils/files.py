@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from src.utils.errors import ReportedError, UsageError
+from src.utils.outside import kind_of
 
 TEMPORARY_PREFIX = ".tmp-"
+NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}  # of FAT, of some network disks
 
 
@@ -24,8 +26,14 @@ def is_folder(path: Path) -> bool:
 
 
 def no_file(path: Path) -> str:
-    """What `path`, which is no file, is instead, for a message."""
-    return "is a folder" if is_folder(path) else "does not exist"
+    """What `path`, which cannot be read as a file, is instead, for a message."""
+    try:
+        kind = kind_of(path.stat().st_mode)
+    except ValueError:  # a NUL in the name
+        return "does not exist"
+    except OSError as error:
+        return "does not exist" if error.errno in NO_SUCH_FILE else f"cannot be read: {error.strerror}"
+    return f"is {kind}" if kind else "cannot be read"
 
 
 def require_new(path: Path) -> None:
