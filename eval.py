@@ -31,9 +31,9 @@ from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
 from src.training.recipe import Recipe, class_names_of, recipe_as_asked
-from src.training.run_folder import log_name, open_run_folder
+from src.training.run_folder import log_name, open_run_folder, share_checkpoints_to_evaluate
 from src.utils.accuracy import Accuracy
-from src.utils.checkpoint import Checkpoint, checkpoints_to_evaluate, load_checkpoint, load_weights
+from src.utils.checkpoint import Checkpoint, load_weights
 from src.utils.errors import UsageError, run
 from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
@@ -50,13 +50,13 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
 
 def start(config: Config, root: Path) -> dict[str, Accuracy]:
     """Evaluate in a run folder below `root`."""
-    paths = checkpoints_to_evaluate(Path(config.ckpt_files))
-    if config.predictions:
-        check_predictions(Path(config.predictions), config.ckpt_files, len(paths))
-    first = load_checkpoint(paths[0])
-    dataset, data_dir = config.data_set("eval_data_dir", first.metadata.get("recipe"))
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
+    checkpoints = share_checkpoints_to_evaluate(Path(config.ckpt_files), group)
+    first = checkpoints[0]
+    if config.predictions:
+        check_predictions(Path(config.predictions), config.ckpt_files, len(checkpoints))
+    dataset, data_dir = config.data_set("eval_data_dir", first.metadata.get("recipe"))
     if config.predictions and group.world_size > 1:
         raise UsageError("predictions are written by a single process; run eval.py without a launcher")
     with (
@@ -74,9 +74,9 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
         status = JobStatus(launcher_place().status_dir, group.rank)
         evaluator = Evaluator(config, source, device, workers, group, status)
         results = {}
-        for path in paths:
-            subfolder = folder if len(paths) == 1 else folder / path.stem
-            results[str(path)] = evaluator.evaluate(load_checkpoint(path), subfolder)
+        for checkpoint in checkpoints:
+            subfolder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
+            results[str(checkpoint.path)] = evaluator.evaluate(checkpoint, subfolder)
         return results
 
 

@@ -101,8 +101,8 @@ def recipe_to_export(config: Config, checkpoint: Checkpoint) -> Recipe:
     """What the checkpoint says, or for a foreign one the flags."""
     if checkpoint.metadata:
         return recipe_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
-    head = checkpoint.arrays.get("head.fc.weight", np.empty(()))
-    classes = config.given("num_classes") or (len(head) if head.ndim == 2 else config.num_classes)
+    head = checkpoint.arrays.shapes.get("head.fc.weight", ())
+    classes = config.given("num_classes") or (head[0] if len(head) == 2 else config.num_classes)
     arch = architecture(config.net, classes, **architecture_overrides(config))
     return Recipe(arch, default_preprocessing(config.dataset, config.image_size), unnamed_classes(classes))
 

@@ -64,7 +64,10 @@ def start(config: Config, root: Path) -> Progress:
         config = config.on_top_of(checkpoint.require("recipe"), str(checkpoint.path))
     # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
     config = config.replace(num_parallel_workers=worker_count(config.num_parallel_workers))
-    with open_run_folder(root, group, checkpoint) as folder, log_file(folder / log_name("train", group.rank)):
+    with (
+        open_run_folder(root, group, checkpoint, config.resume) as folder,
+        log_file(folder / log_name("train", group.rank)),
+    ):
         get_logger().info("run folder %s, device %s; %s", folder, device, joined)
         for key in config.ignored:
             get_logger().warning("train.py does not use --%s", key)

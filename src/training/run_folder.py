@@ -2,17 +2,21 @@
 
 import fcntl
 import json
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from src.model_utils.config import CONFIG_NAME
 from src.model_utils.group import Group
-from src.utils.checkpoint import Checkpoint, load_checkpoint, remove_leftovers
+from src.utils.checkpoint import Checkpoint, checkpoints_to_evaluate, load_checkpoint, remove_leftovers
+from src.utils.checkpoint_arrays import Arrays, DamagedError, MissingError
 from src.utils.checkpoint_names import list_checkpoints
 from src.utils.errors import ReportedError
-from src.utils.files import is_folder
+from src.utils.files import NO_SUCH_FILE, is_folder
 from src.utils.logging import get_logger
-from src.utils.stamped import make_new, time_stamp
+from src.utils.outside import open_ours
+from src.utils.stamped import make_new, stamp_order, time_stamp
 
 LOCK_NAME = ".lock"
 MASTER = 0
@@ -39,51 +43,131 @@ def log_name(command: str, rank: int) -> str:
 
 
 @contextmanager
-def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = None):
+def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = None, resume: str = "") -> Iterator[Path]:
     """Enter the folder of this run, locked: a new one under `root`, or that of the `checkpoint` to resume from.
 
-    A checkpoint that is not the newest of its folder starts a new one, so that nothing newer is overwritten. The master
-    chooses; a rank with another `root` has a folder of the same name there. Raises ReportedError when it cannot be
-    made, written to or locked.
+    A checkpoint that is not the newest of its folder starts a new one, so that nothing newer is overwritten, if
+    `resume`, what the user named, is this very file. The master chooses; a rank with another `root` has a folder of the
+    same name there. Raises ReportedError when it cannot be made, written to or locked.
     """
     chosen = None
+    with ExitStack() as locks:
 
-    def choose() -> str:
-        nonlocal chosen
-        chosen = folder_to_continue(checkpoint, MASTER) if checkpoint else None
-        if chosen is None:
-            chosen = create_run_folder(root, time_stamp())
-        place, home = chosen.resolve(), root.resolve()
-        return str(place.relative_to(home) if place.is_relative_to(home) else place)
+        def choose() -> str:
+            nonlocal chosen
+            chosen = _continued(checkpoint, resume, locks) if checkpoint else None
+            if chosen is None:
+                chosen = create_run_folder(root, time_stamp())
+                locks.enter_context(locked(chosen))
+            place, home = chosen.resolve(), root.resolve()
+            return str(place.relative_to(home) if place.is_relative_to(home) else place)
 
-    folder = root / group.from_master(choose)  # root / an absolute path is that path
-    if not group.is_master:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)  # on another host it is not there yet
-        except OSError as error:
-            raise ReportedError(f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path") from error
-        yield folder
-        return
-    with locked(chosen):
-        if checkpoint and checkpoint.path.parent == chosen:
-            set_damaged_aside(chosen, checkpoint, MASTER)
-        yield chosen
+        folder = root / group.from_master(choose)  # root / an absolute path is that path
+        if not group.is_master:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)  # on another host it is not there yet
+            except OSError as error:
+                raise ReportedError(
+                    f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path"
+                ) from error
+        yield chosen or folder
 
 
 @contextmanager
-def locked(folder: Path):
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. Raises ReportedError when another process trains in it or the folder is not writable."""
     try:
-        lock = (folder / LOCK_NAME).open("w")
+        descriptor = open_ours(folder / LOCK_NAME, os.O_RDWR)
     except OSError as error:
-        raise ReportedError(f"cannot write in {folder}: {error.strerror}; choose another --save_ckpt_path") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ReportedError(f"another process is training in {folder}; wait for it or stop it first") from None
+        raise ReportedError(
+            f"cannot write {LOCK_NAME} in {folder}: {error.strerror}; choose another --save_ckpt_path"
+        ) from error
+    try:
+        _lock(descriptor, folder)
         remove_leftovers(folder)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ReportedError(f"another process is training in {folder}; wait for it or stop it first") from None
+    except OSError as error:
+        raise ReportedError(
+            f"{folder} cannot be locked: {error.strerror}; choose another --save_ckpt_path, on a disk with locks"
+        ) from error
+
+
+def _require_idle(folder: Path) -> None:
+    """Raise ReportedError when a process trains in `folder`, which need not be writable."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # nobody could have locked it
+        return
+    try:
+        _lock(descriptor, folder)
+    finally:
+        os.close(descriptor)
+
+
+def _continued(checkpoint: Checkpoint, resume: str, locks: ExitStack) -> Path | None:
+    """The run folder of `checkpoint`, whose lock goes into `locks`, when going on in it overwrites nothing; else None.
+
+    What was read there and found damaged is renamed `*.damaged`: kept, but never chosen.
+    """
+    folder = checkpoint.path.parent
+    if not _is_run(folder):
+        return None
+    if checkpoint.path not in list_checkpoints(folder, MASTER):
+        _require_idle(folder)
+        return None
+    with ExitStack() as lock:
+        lock.enter_context(locked(folder))  # only now does nobody else write there
+        found, damaged = list_checkpoints(folder, MASTER), []
+        for path in found[: found.index(checkpoint.path)] if checkpoint.path in found else found:
+            if _valid(path):
+                if not resume or Path(resume) == checkpoint.path:
+                    return None
+                raise ReportedError(
+                    f"another process trained in {folder} meanwhile, up to {path.name}; start the command again"
+                )
+            damaged.append(path)
+        for path in damaged:
+            _set_aside(path)
+        locks.push(lock.pop_all())
+    return folder
+
+
+def share_checkpoints_to_evaluate(path: Path, group: Group) -> list[Checkpoint]:
+    """What the master finds to evaluate (see `checkpoints_to_evaluate`), open on every rank, in the same order.
+
+    One that is gone before every rank has opened it is passed over. Raises ReportedError on all ranks.
+    """
+    found: list[Checkpoint] = []
+
+    def find() -> str:
+        found.extend(checkpoints_to_evaluate(path))
+        return json.dumps([str(checkpoint.path) for checkpoint in found])
+
+    paths = json.loads(group.from_master(find))
+    if group.world_size == 1:
+        return found
+    opened = found or [_open_if_there(Path(text)) for text in paths]
+    everywhere = [checkpoint for checkpoint in opened if not group.any(checkpoint is None)]
+    if not everywhere:
+        raise ReportedError(f"the checkpoints in {path} were removed before every rank had opened them; start again")
+    return everywhere
+
+
+def _open_if_there(path: Path) -> Checkpoint | None:
+    try:
+        return load_checkpoint(path)
+    except MissingError:
+        get_logger().warning("passing over %s: it was removed meanwhile", path)
+        return None
 
 
 def share_checkpoint(resume: str, root: Path, group: Group) -> Checkpoint | None:
@@ -102,19 +186,24 @@ def share_checkpoint(resume: str, root: Path, group: Group) -> Checkpoint | None
     if found or not text:
         return found
     shared = json.loads(text)
-    return Checkpoint(Path(shared["path"]), {}, shared["metadata"])
+    path = Path(shared["path"])
+    return Checkpoint(path, Arrays(path, None, {}), shared["metadata"])
 
 
 def find_checkpoint(resume: str, root: Path, rank: int) -> Checkpoint | None:
     """The checkpoint that `--resume` means.
 
     A file: that one. A run folder: its newest valid one. `auto`: the newest valid one of all run folders under `root`,
-    newest run first, or None when there is none yet. Damaged files are passed over with a warning.
-    Raises ReportedError when a named file or folder holds no checkpoint that can be resumed from.
+    newest run first by the time in its name, or None when there is none yet. Damaged files are passed over with a
+    warning. Raises ReportedError when a named file or folder holds no checkpoint that can be resumed from, and when
+    one that could be newer cannot be read or is of a run that still trains.
     """
     if resume == "auto":
-        folders = sorted((p.parent for p in root.glob(f"*/{CONFIG_NAME}")), key=_age, reverse=True)
-        return next((found for folder in folders if (found := _newest_valid(folder, rank))), None)
+        for folder in _runs(root):
+            _require_idle(folder)
+            if found := _newest_valid(folder, rank):
+                return found
+        return None
     path = Path(resume)
     if not is_folder(path):
         checkpoint = load_checkpoint(path)
@@ -127,42 +216,53 @@ def find_checkpoint(resume: str, root: Path, rank: int) -> Checkpoint | None:
     return checkpoint
 
 
-def folder_to_continue(checkpoint: Checkpoint, rank: int) -> Path | None:
-    """The run folder that `checkpoint` lies in, when going on in it overwrites nothing that is newer; else None."""
-    folder, found = checkpoint.path.parent, list_checkpoints(checkpoint.path.parent, rank)
-    if checkpoint.path not in found or not (folder / CONFIG_NAME).is_file():
-        return None
-    newer = found[: found.index(checkpoint.path)]
-    return None if any(_valid(path) for path in newer) else folder
+def _runs(root: Path) -> list[Path]:
+    """The run folders in `root`, newest first."""
+    try:
+        names = [path.name for path in root.iterdir()]
+    except OSError as error:
+        if error.errno in NO_SUCH_FILE:
+            return []
+        raise ReportedError(f"{root} cannot be read: {error.strerror}; name the run to resume, not auto") from error
+    return [folder for name in sorted(names, key=stamp_order, reverse=True) if _is_run(folder := root / name)]
 
 
-def set_damaged_aside(folder: Path, checkpoint: Checkpoint, rank: int) -> None:
-    """Rename the damaged checkpoints that are newer than `checkpoint` to `*.damaged`: kept, but never chosen."""
-    for path in list_checkpoints(folder, rank):
-        if path == checkpoint.path:
-            return
-        target = path.with_name(path.name + ".damaged")
-        path.replace(target)
-        get_logger().warning("%s is damaged and was set aside as %s", path.name, target.name)
+def _is_run(folder: Path) -> bool:
+    """Whether train.py made this folder. Raises ReportedError when that cannot be told."""
+    try:
+        (folder / CONFIG_NAME).stat()
+    except OSError as error:
+        if error.errno in NO_SUCH_FILE:
+            return False
+        raise ReportedError(f"{folder} cannot be read: {error.strerror}; try again when it can be read") from error
+    return True
+
+
+def _set_aside(path: Path) -> None:
+    def rename(target: Path) -> None:
+        if os.path.lexists(target):
+            raise FileExistsError
+        path.rename(target)
+
+    try:
+        target = make_new(path.with_name(path.name + ".damaged"), rename)
+    except OSError as error:
+        raise ReportedError(f"{path} is damaged and cannot be renamed: {error.strerror}; remove it") from error
+    get_logger().warning("%s is damaged and was set aside as %s", path.name, target.name)
 
 
 def _newest_valid(folder: Path, rank: int) -> Checkpoint | None:
     for path in list_checkpoints(folder, rank):
-        checkpoint = _valid(path)
-        if checkpoint:
+        if checkpoint := _valid(path):
             return checkpoint
-        get_logger().warning("passing over %s: it is damaged", path)
+        get_logger().warning("passing over %s: it is damaged or gone", path)
     return None
 
 
 def _valid(path: Path) -> Checkpoint | None:
+    """None for what is damaged, no checkpoint of a run, or gone. Raises ReportedError when it cannot be read."""
     try:
         checkpoint = load_checkpoint(path)
-    except ReportedError:
+    except (DamagedError, MissingError):
         return None
     return checkpoint if "progress" in checkpoint.metadata else None
-
-
-def _age(folder: Path) -> float:
-    newest = max((p.stat().st_mtime for p in folder.glob("*.ckpt")), default=0.0)
-    return newest or folder.stat().st_mtime

@@ -1,9 +1,8 @@
 """MindSpore's `.ckpt` file, read without MindSpore, whose reader believes what a file says of its sizes.
 
-A file is a protobuf message, written entry by entry, and if it is a checked one 17 bytes more: `crc_num` and, with the
-highest byte first, the CRC-32 of all before them. An entry (field 1) holds a name (1) and a tensor (2): dims (1,
-repeated), the type's name (2) and the content's bytes (3). A long content is cut, each piece in an entry of its own with
-the name, dims and type of the whole.
+A file is a protobuf message, written entry by entry. A checked one has 17 bytes more: `crc_num` and, in big-endian, the
+CRC-32 of all before them. An entry (field 1) holds a name (1) and a tensor (2): dims (1, repeated), the type's name (2)
+and the content's bytes (3). A long content is cut, each piece in an entry of its own with name, dims and type of all.
 
 `scan` reads only what stands around the contents; `read_array` allocates what the file's own size has vouched for.
 """

@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
-_NAME = re.compile(r"(?P<rank>\d+)-(?P<epoch>\d+)_(?P<step>\d+)\.ckpt")
+from src.utils.errors import ReportedError
+from src.utils.files import NO_SUCH_FILE, is_folder
+
+_NAME = re.compile(r"(?P<rank>\d{1,9})-(?P<epoch>\d{1,18})_(?P<step>\d{1,18})\.ckpt")
 
 
 def checkpoint_name(rank: int, epoch: int, step: int) -> str:
@@ -12,15 +15,27 @@ def checkpoint_name(rank: int, epoch: int, step: int) -> str:
 
 
 def list_checkpoints(folder: Path, rank: int = 0) -> list[Path]:
-    """The checkpoints `RANK-EPOCH_STEP.ckpt` of one rank directly in `folder`, newest position first."""
-    found = []
-    for path in folder.glob("*.ckpt"):
-        name = _NAME.fullmatch(path.name)
-        if name and int(name["rank"]) == rank and path.is_file():
-            found.append((int(name["epoch"]), int(name["step"]), path))
+    """The checkpoints `RANK-EPOCH_STEP.ckpt` of one rank directly in `folder`, newest position first.
+
+    Raises ReportedError when the folder cannot be listed.
+    """
+    found = [
+        (int(name["epoch"]), int(name["step"]), folder / name[0])
+        for name in _names(folder)
+        if int(name["rank"]) == rank and not is_folder(folder / name[0])
+    ]
     return [path for _, _, path in sorted(found, reverse=True)]
 
 
 def ranks_in(folder: Path) -> list[int]:
-    """The ranks that have such a file in `folder`."""
-    return sorted({int(name["rank"]) for p in folder.glob("*.ckpt") if (name := _NAME.fullmatch(p.name))})
+    """The ranks that have such a file in `folder`. Raises ReportedError when it cannot be listed."""
+    return sorted({int(name["rank"]) for name in _names(folder)})
+
+
+def _names(folder: Path) -> list[re.Match]:
+    try:
+        return [found for path in folder.iterdir() if (found := _NAME.fullmatch(path.name))]
+    except OSError as error:
+        if error.errno in NO_SUCH_FILE:
+            return []
+        raise ReportedError(f"{folder} cannot be read: {error.strerror}; try again when it can be read") from error

@@ -1,6 +1,8 @@
 """The log of a run: `2020-08-22 16:58:56,617:INFO:message` on stdout and in the run's log file."""
 
+import io
 import logging
+import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from src.utils.errors import ReportedError
+from src.utils.outside import open_ours
 
 _FORMAT = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
 
@@ -22,6 +25,10 @@ class _StdoutHandler(logging.Handler):
 
 class _FileHandler(logging.FileHandler):
     """Its lines are part of the run's result: one that cannot be written ends the run instead of being lost."""
+
+    def _open(self) -> io.TextIOWrapper:
+        descriptor = open_ours(self.baseFilename, os.O_WRONLY | os.O_APPEND)
+        return os.fdopen(descriptor, self.mode, encoding=self.encoding, errors=self.errors)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
         error = sys.exc_info()[1]

@@ -31,7 +31,7 @@ EXPORT = [
     ("export", "--ckpt_file {c}/zoo.ckpt {net} --num_classes 3", 1, "is (10, 10) in the file and (3, 10) in the netwo"),
     ("export", "--ckpt_file {c}/zoo.ckpt {net} --image_size 1", 1, "image_size is 1: the pools of densenet100 with 2 "),
     ("export", "--ckpt_file {c}/scalar_head.ckpt {net}", 1, "missing from it: backbone.features.conv0.weight"),
-    ("export", "--ckpt_file {c}/not_finite.ckpt", 1, "the network's output holds values that are not finite"),
+    ("export", "--ckpt_file {c}/not_finite.ckpt", 1, "not_finite.ckpt holds numbers that no trained network has: hea"),
     ("export", "--ckpt_file {c}/huge.ckpt --file_format ONNX --export_fp16", 1, "more than 0.02; it is not kept"),
     ("export", "{x} --file_name {m}/taken", 2, "taken.mindir exists and is not overwritten; choose another name"),
     ("export", "{x} --file_name {m}/taken.mindir", 2, "/taken.mindir exists and is not overwritten; choose another"),

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from src.datasets.preprocessing import default_preprocessing
 from src.network.architecture import architecture
 from src.training.recipe import Recipe, class_names_of, recipe_as_asked, recipe_of
 from src.utils.checkpoint import Checkpoint
+from src.utils.checkpoint_arrays import Arrays
+from src.utils.checkpoint_format import Entry
 from src.utils.errors import ReportedError, UsageError
 
 ARCHITECTURE = architecture("densenet100", 3, block_config=(1, 1), growth_rate=4, stem_features=8)
@@ -22,8 +23,8 @@ METADATA = {
 
 def checkpoint(**changes) -> Checkpoint:
     """One that holds as many numbers as the network has parameters, with some entries of its metadata changed."""
-    arrays = {"all": np.zeros(ARCHITECTURE.num_parameters, np.float32)}
-    return Checkpoint(Path("a.ckpt"), arrays, METADATA | changes)
+    entries = {"all": Entry("Float32", (ARCHITECTURE.num_parameters,), ())}
+    return Checkpoint(Path("a.ckpt"), Arrays(Path("a.ckpt"), None, entries), METADATA | changes)
 
 
 def test_the_recipe_is_read_from_the_checkpoint():

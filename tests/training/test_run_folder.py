@@ -1,5 +1,6 @@
 """Run folders: new, locked, found again; damaged checkpoints are passed over and kept."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from src.training.run_folder import (
 )
 from src.utils.checkpoint import load_checkpoint, save_checkpoint
 from src.utils.errors import ReportedError
+from src.utils.logging import get_logger, log_file
 
 STAMP = "2026-01-31_time_12_00_00"
 
@@ -34,6 +36,12 @@ def save(folder, name, **metadata):
 
 def damage(path):
     path.write_bytes(path.read_bytes()[:-30])
+
+
+def enter(root, checkpoint, resume) -> Path:
+    """The folder in which a command with `--resume` would train."""
+    with open_run_folder(root, ALONE, checkpoint, resume) as folder:
+        return folder
 
 
 def set_age(folder, seconds):
@@ -69,6 +77,7 @@ def test_one_process_trains_in_a_folder_at_a_time(tmp_path):
 from pathlib import Path
 from src.training.run_folder import locked
 from src.utils.errors import ReportedError
+from src.utils.logging import get_logger, log_file
 try:
     with locked(Path({str(tmp_path)!r})): print("entered")
 except ReportedError as error: print(error)
@@ -99,15 +108,80 @@ def test_a_folder_stands_for_its_newest_checkpoint(tmp_path):
 
 
 def test_auto_is_the_newest_run_that_holds_a_valid_checkpoint(tmp_path):
+    """By the time in its name: a copy changes the files' own times."""
     assert find_checkpoint("auto", tmp_path / "none", 0) is None
-    for age, name in enumerate(("c", "a", "b")):
-        save(tmp_path / name, "0-1_1.ckpt")
-        set_age(tmp_path / name, 1000 + age)
-    assert find_checkpoint("auto", tmp_path, 0).path == tmp_path / "b" / "0-1_1.ckpt"
-    damage(tmp_path / "b" / "0-1_1.ckpt")
-    assert find_checkpoint("auto", tmp_path, 0).path == tmp_path / "a" / "0-1_1.ckpt"
-    (tmp_path / "a" / "config.yaml").unlink()  # then it is no run folder
-    assert find_checkpoint("auto", tmp_path, 0).path == tmp_path / "c" / "0-1_1.ckpt"
+    names = ["my_run", STAMP, STAMP + "_2", STAMP + "_10", "2026-02-01_time_00_00_00"]
+    for age, name in enumerate(reversed(names)):
+        set_age(save(tmp_path / name, "0-1_1.ckpt").parent, 1000 + age)
+    for name in reversed(names):
+        assert find_checkpoint("auto", tmp_path, 0).path == tmp_path / name / "0-1_1.ckpt"
+        damage(tmp_path / name / "0-1_1.ckpt")
+    assert find_checkpoint("auto", tmp_path, 0) is None
+    save(tmp_path / STAMP, "0-2_1.ckpt")
+    (tmp_path / STAMP / "config.yaml").unlink()  # then it is no run folder
+    assert find_checkpoint("auto", tmp_path, 0) is None
+
+
+@pytest.mark.parametrize("resume", ["auto", "run", "newest", "older", "best"])
+def test_a_run_that_still_trains_is_not_resumed(resume, tmp_path):
+    """Neither in its folder nor, from what it had when this command looked, in another one; nothing is renamed."""
+    run = tmp_path / STAMP
+    older, newest, best = (save(run, name) for name in ("0-1_1.ckpt", "0-2_1.ckpt", "best.ckpt"))
+    damage(save(run, "0-3_1.ckpt"))
+    asked = {"auto": "auto", "run": str(run), "newest": str(newest), "older": str(older), "best": str(best)}[resume]
+    with locked(run), pytest.raises(ReportedError, match=f"another process is training in {run}; wait for it or"):
+        enter(tmp_path, find_checkpoint(asked, tmp_path, 0), asked)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [STAMP]
+    assert not list(run.glob("*.damaged"))
+
+
+def test_a_run_that_went_on_meanwhile_is_not_started_a_second_time(tmp_path):
+    run = tmp_path / STAMP
+    first = save(run, "0-1_1.ckpt")
+    found = find_checkpoint(str(run), tmp_path, 0)
+    save(run, "0-2_1.ckpt")  # of another process, which has ended since
+    with pytest.raises(ReportedError, match=r"another process trained in .* meanwhile, up to 0-2_1\.ckpt; start the"):
+        enter(tmp_path, found, str(run))
+    assert enter(tmp_path, found, str(first)) != run, "asked for by name, it starts another run"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ENOMEM, errno.ESTALE])
+def test_a_newest_that_cannot_be_read_is_neither_passed_over_nor_renamed(code, tmp_path, monkeypatch):
+    save(tmp_path, "0-1_1.ckpt")
+    newest = save(tmp_path, "0-2_1.ckpt")
+    real = os.open
+
+    def fail(path, *arguments, **keywords):
+        if os.fspath(path).endswith("0-2_1.ckpt"):
+            raise OSError(code, os.strerror(code))
+        return real(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(ReportedError, match=f"0-2_1.ckpt cannot be read: {os.strerror(code)}"):
+        find_checkpoint(str(tmp_path), tmp_path, 0)
+    assert newest.exists()
+
+
+def test_files_of_the_run_do_not_follow_links(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    for name in (".lock", "train.log"):
+        (tmp_path / name).symlink_to("precious")
+    with pytest.raises(ReportedError, match=r"cannot write \.lock in .*: it is a symbolic link"), locked(tmp_path):
+        pass
+    log = log_file(tmp_path / "train.log")
+    with pytest.raises(ReportedError, match=r"cannot write the log .*: it is a symbolic link"), log:
+        get_logger().info("a line")
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_an_earlier_damaged_file_is_not_replaced_by_a_later_one(tmp_path):
+    good, bad = save(tmp_path, "0-1_1.ckpt"), save(tmp_path, "0-2_1.ckpt")
+    damage(bad)
+    (tmp_path / "0-2_1.ckpt.damaged").write_text("an earlier one")
+    with open_run_folder(tmp_path.parent, ALONE, load_checkpoint(good)):
+        pass
+    assert (tmp_path / "0-2_1.ckpt.damaged").read_text() == "an earlier one"
+    assert (tmp_path / "0-2_1.ckpt_1.damaged").is_file()
 
 
 def test_a_damaged_newest_is_passed_over_and_set_aside(tmp_path, capsys):
@@ -116,7 +190,7 @@ def test_a_damaged_newest_is_passed_over_and_set_aside(tmp_path, capsys):
     content = bad.read_bytes()
     found = find_checkpoint(str(tmp_path), tmp_path, 0)
     assert found.path == good
-    assert f"passing over {bad}: it is damaged" in capsys.readouterr().out
+    assert f"passing over {bad}: it is damaged or gone" in capsys.readouterr().out
     with open_run_folder(tmp_path.parent, ALONE, found) as folder:
         assert folder == tmp_path
     assert (tmp_path / "0-2_1.ckpt.damaged").read_bytes() == content

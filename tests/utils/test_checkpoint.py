@@ -1,6 +1,8 @@
 """Checkpoints: what is written is read back, and nothing else is taken for one."""
 
+import errno
 import json
+import os
 import pickle
 import re
 
@@ -20,6 +22,7 @@ from src.utils.checkpoint import (
     remove_leftovers,
     save_checkpoint,
 )
+from src.utils.checkpoint_arrays import DamagedError
 from src.utils.checkpoint_names import checkpoint_name
 from src.utils.errors import ReportedError
 
@@ -113,6 +116,7 @@ def test_missing_file_and_folder_are_told_apart(tmp_path):
         ("{", "metadata that is not this project's JSON"),
         ("[]", "metadata that is not this project's JSON"),
         ("[" * 100_000, "metadata that is not this project's JSON"),
+        (f'{{"format": 1, "progress": {10**400}}}', "metadata that is not this project's JSON"),
         (json.dumps({"format": 99}), "has format 99, this release reads format 1; update the code"),
     ],
 )
@@ -158,10 +162,21 @@ def test_a_folder_is_evaluated_newest_first_and_best_only_when_it_is_another_pos
     folder = saved.parent
     copy_checkpoint(saved, folder / "best.ckpt")
     save_checkpoint(folder / "0-2_2.ckpt", parameters(), {"progress": {"epoch": 2, "images": 8}})
-    assert [path.name for path in checkpoints_to_evaluate(folder)] == ["0-2_2.ckpt", "0-1_2.ckpt"]
+    assert [c.path.name for c in checkpoints_to_evaluate(folder)] == ["0-2_2.ckpt", "0-1_2.ckpt"]
     saved.unlink()
-    assert [path.name for path in checkpoints_to_evaluate(folder)] == ["0-2_2.ckpt", "best.ckpt"]
-    assert checkpoints_to_evaluate(folder / "best.ckpt") == [folder / "best.ckpt"]
+    assert [c.path.name for c in checkpoints_to_evaluate(folder)] == ["0-2_2.ckpt", "best.ckpt"]
+    assert [c.path.name for c in checkpoints_to_evaluate(folder / "best.ckpt")] == ["best.ckpt"]
+
+
+def test_what_goes_while_a_folder_is_opened_is_passed_over(saved, monkeypatch, capsys):
+    """A run that trains in it removes its older checkpoints."""
+    folder = saved.parent
+    save_checkpoint(folder / "0-2_2.ckpt", parameters(), {"progress": {"epoch": 2, "images": 8}})
+    listed = list_checkpoints(folder)
+    monkeypatch.setattr("src.utils.checkpoint.list_checkpoints", lambda *_: listed)
+    saved.unlink()
+    assert [c.path.name for c in checkpoints_to_evaluate(folder)] == ["0-2_2.ckpt"]
+    assert "0-1_2.ckpt: it was removed meanwhile" in capsys.readouterr().out
 
 
 def test_an_empty_folder_to_evaluate_is_an_error(tmp_path):
@@ -185,6 +200,50 @@ def test_another_class_count_needs_reset_head(tmp_path):
     load_weights(network, checkpoint, reset_head=True)
     assert network.weight.asnumpy().max() == 5
     assert network.fc.asnumpy().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("body.weight", lambda v: v * np.nan, "body.weight has values that are not finite"),
+        ("head.fc.bias", lambda v: v * np.float32(np.inf), "head.fc.bias has values that are not finite"),
+        ("norm.moving_variance", lambda v: -v, "norm.moving_variance has negative variances"),
+        ("norm.moving_variance", lambda v: v * np.nan, "norm.moving_variance has values that are not finite"),
+        ("body.weight", lambda v: v.astype(np.float64) * 1e300, "body.weight has values that are not finite"),
+        ("body.weight", lambda v: v.view(np.int32), "body.weight has the type int32, expected float32"),
+    ],
+)
+def test_numbers_that_no_network_has_are_refused(name, change, message, tmp_path):
+    """MindSpore's ReLU makes 0 of NaN: such a network answers, and was counted."""
+    network = Network(4)
+    network.variance = Parameter(Tensor(np.ones(2, np.float32)), name="norm.moving_variance")
+    values = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
+    changed = [Parameter(Tensor(change(v) if n == name else v * 5), name=n) for n, v in values.items()]
+    save_checkpoint(tmp_path / "a.ckpt", changed, {})
+    for load in (load_weights, lambda net, given: load_training_state(net.get_parameters(), given)):
+        with pytest.raises(ReportedError, match=message):
+            load(network, load_checkpoint(tmp_path / "a.ckpt"))
+        assert all(np.array_equal(p.asnumpy(), values[p.name]) for p in network.get_parameters())
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ENOMEM, errno.ESTALE])
+@pytest.mark.parametrize("call", ["open", "read"])
+def test_what_cannot_be_read_is_not_called_damaged(call, code, saved, monkeypatch):
+    def fail(*_args, **_keywords):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(*((os, "open", fail) if call == "open" else ("src.utils.checkpoint.scan", fail)))
+    with pytest.raises(ReportedError, match=f"cannot be read: {os.strerror(code)}; it is left as it is") as error:
+        load_checkpoint(saved)
+    assert not isinstance(error.value, DamagedError)
+
+
+def test_pipes_and_devices_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    with pytest.raises(ReportedError, match=r"pipe\.ckpt is a named pipe; give a \.ckpt file"):
+        load_checkpoint(tmp_path / "pipe.ckpt")
+    with pytest.raises(ReportedError, match="is a device"):
+        load_checkpoint("/dev/zero")
 
 
 def test_what_does_not_fit_is_listed_by_name(tmp_path):
