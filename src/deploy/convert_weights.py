@@ -6,7 +6,9 @@ python -m src.deploy.convert_weights zoo.ckpt densenet121.ckpt
 python -m src.deploy.convert_weights best.ckpt densenet121.safetensors
 python -m src.deploy.convert_weights best.ckpt for_the_zoo.ckpt
 
-.pth, .pt (these need PyTorch) and .safetensors hold a state_dict with the names of torchvision's and timm's DenseNets.
+.pth, .pt, .pth.tar, .bin (these need PyTorch) and .safetensors hold a state_dict with the names of torchvision's and
+timm's DenseNets, alone or in what a training framework saved: Lightning's .ckpt, {"model": ..., "optimizer": ...},
+names that begin with module. or model.; what is taken away is said.
 A .ckpt is this project's own, or from the MindSpore model zoo, whose networks pool in another way. The network follows
 from the shapes of the arrays; every name and shape has to fit it, and what was written is read back and compared bit
 for bit. Nothing is overwritten.
@@ -14,6 +16,9 @@ for bit. Nothing is overwritten.
 --class_names FILE     one name a line, in the order of the outputs; for ImageNet: ls DIR/val > names.txt. Without it
                        they are class_0, class_1, ..., and an evaluation takes the class folders in their order
 --net NET              the network that one with other growth_rate, block_config, ... was derived from
+--entry KEY            which of several sets of weights in a .pth is meant: state_dict, state_dict_ema, ...
+--reset_head           convert the features alone, for train.py --train_pretrained FILE --reset_head true; files without
+                       a classifier need it
 --transition_pool avg|max, --stem_pool pad|same
                        pools of a model zoo .ckpt; without them max and same, for densenet100 avg, as there
 """
@@ -30,20 +35,32 @@ import numpy as np
 from src.datasets.class_names import unnamed_classes
 from src.datasets.image_files import printable
 from src.datasets.preprocessing import default_preprocessing
-from src.deploy.torch_names import infer_architecture, present_style, torch_name
-from src.deploy.weight_files import FLOATS, PICKLED, SAFE, read_torch_weights, write_torch_weights
+from src.deploy.torch_names import STEM, infer_architecture, present_style, torch_name
+from src.deploy.unwrapped import unwrapped
+from src.deploy.weight_files import (
+    ALSO_PICKLED,
+    FLOATS,
+    PICKLED,
+    SAFE,
+    is_torch_file,
+    read_torch_weights,
+    write_torch_weights,
+)
 from src.network.architecture import Architecture
 from src.network.densenet import DenseNet
 from src.schema.options import NETWORKS, usual_dataset
 from src.training.recipe import recipe_of
 from src.utils.arguments import Parser
-from src.utils.checkpoint import load_checkpoint, misfits, save_checkpoint
+from src.utils.checkpoint import load_checkpoint, misfits, refuse_unusable, save_checkpoint
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import require_new
+from src.utils.outside import read_outside
 
 CHECKPOINT = ".ckpt"
 SUFFIXES = (*PICKLED, SAFE, CHECKPOINT)
 PAPERS_POOLS = {"transition_pool": "avg", "stem_pool": "pad"}  # and torchvision's and timm's
+HEAD = "classifier."
+MAX_NAMES = 2**26  # bytes: a million names
 COUNTER = "num_batches_tracked"  # PyTorch's batch normalisation counts its steps; nothing depends on the number
 
 
@@ -51,13 +68,19 @@ COUNTER = "num_batches_tracked"  # PyTorch's batch normalisation counts its step
 class Weights:
     """What a file holds: `arrays` by PyTorch's names, and by the same the file's own `names` for them.
 
-    architecture: what a checkpoint of this project carries; None for any other file.
+    architecture: what a checkpoint of this project carries; None for any other file. said: what was taken away.
     """
 
     path: Path
     arrays: Mapping[str, np.ndarray]
     names: Mapping[str, str]
     architecture: Architecture | None
+    said: Sequence[str] = ()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether there is a classifier among the arrays."""
+        return any(name.startswith(HEAD) for name in self.arrays)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,8 +88,12 @@ def main(argv: Sequence[str]) -> None:
     asked = _parse(argv)
     source, target = asked.source, asked.target
     _check(source, target)
-    weights = read_weights(source)
+    weights = read_weights(source, asked.entry)
+    for said in weights.said:
+        print(f"{source}: {said}")
     _check_flags(asked, weights)
+    if asked.reset_head:
+        weights = _without_head(weights)
     arch = weights.architecture or _inferred(weights, asked)
     arrays = fitted(weights, arch)
     if target.suffix != CHECKPOINT:
@@ -76,8 +103,8 @@ def main(argv: Sequence[str]) -> None:
         _check_pools(source, arch, _zoo_pools(arch), "the model zoo's networks")
         save_checkpoint(target, _parameters(arrays), metadata=None)
     else:
-        names = read_class_names(asked.class_names, arch.num_classes)
-        save_checkpoint(target, _parameters(arrays), _metadata(arch, names))
+        names = read_class_names(asked.class_names, arch.num_classes) if weights.has_head else ()
+        save_checkpoint(target, _parameters(arrays), _metadata(arch, names) if names else None)
     _verify(target, arrays)
     print(
         f"{target}: {arch.net}, {arch.num_classes} classes, {arch.transition_pool} pools in its transitions; "
@@ -85,10 +112,10 @@ def main(argv: Sequence[str]) -> None:
     )
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, entry: str = "") -> Weights:
     """Read a file of any of the kinds. Raises ReportedError when it cannot be read or names an array in two ways."""
-    carried = None
-    if path.suffix == CHECKPOINT:
+    carried, said = None, []
+    if path.suffix == CHECKPOINT and not is_torch_file(path):
         checkpoint = load_checkpoint(path)
         given = checkpoint.weights()
         if checkpoint.metadata:
@@ -96,16 +123,22 @@ def read_weights(path: Path) -> Weights:
         # The model zoo saves its whole training step, in which the network has this name.
         names = [(torch_name(name.removeprefix("network.")), name) for name in given]
     else:
-        given = read_torch_weights(path)
+        given, taken = read_torch_weights(path, entry)
         counters = {name for name in given if name.endswith(COUNTER)}
         counters = {name for name in counters if name.removesuffix(COUNTER) + "running_mean" in given}
-        names = [(present_style(name), name) for name in given if name not in counters]
+        given = {name: value for name, value in given.items() if name not in counters}
+        try:
+            bare, said = unwrapped({name: value.shape for name, value in given.items()})
+        except ReportedError as error:
+            raise ReportedError(f"{path}: {error}") from error
+        said = [f"the weights are its entry {taken!r}", *said] if taken else said
+        names = [(present_style(bare[name]), name) for name in given]
     arrays, own_names = {}, {}
     for name, own in names:
         if name in arrays:
             raise ReportedError(f"{path} holds {own_names[name]} and {own}, two names of one array; use another copy")
         arrays[name], own_names[name] = given[own], own
-    return Weights(path, arrays, own_names, carried)
+    return Weights(path, arrays, own_names, carried, said)
 
 
 def fitted(weights: Weights, arch: Architecture) -> dict[str, np.ndarray]:
@@ -121,7 +154,9 @@ def fitted(weights: Weights, arch: Architecture) -> dict[str, np.ndarray]:
             "shapes describe; use another copy"
         )
     parameters = list(DenseNet(replace(arch, drop_rate=0.0)).get_parameters())
-    in_checkpoint = weights.path.suffix == CHECKPOINT
+    if not weights.has_head:
+        parameters = [parameter for parameter in parameters if not torch_name(parameter.name).startswith(HEAD)]
+    in_checkpoint = weights.path.suffix == CHECKPOINT and not is_torch_file(weights.path)
 
     def own_name(name: str) -> str:
         return weights.names.get(torch_name(name), name if in_checkpoint else torch_name(name))
@@ -136,6 +171,7 @@ def fitted(weights: Weights, arch: Architecture) -> dict[str, np.ndarray]:
     for name, value in arrays.items():
         if value.dtype.name not in ("float32", "float16", "bfloat16"):
             raise ReportedError(f"{weights.path}: {own_name(name)} has the type {value.dtype}, expected {FLOATS}")
+    refuse_unusable(weights.path, {own_name(name): value for name, value in arrays.items()})
     return {name: value.astype(np.float32, copy=False) for name, value in arrays.items()}
 
 
@@ -147,8 +183,12 @@ def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:
     if path is None:
         return unnamed_classes(num_classes)
     try:
-        lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_outside(path, MAX_NAMES).decode("utf-8-sig").removesuffix("\n").split("\n")
+    except OSError as error:
+        raise ReportedError(
+            f"class_names {path} cannot be read ({error.strerror}); expected text, one name a line"
+        ) from error
+    except UnicodeDecodeError as error:
         raise ReportedError(f"class_names {path} cannot be read ({error}); expected text, one name a line") from error
     names = tuple(printable(line.strip()) for line in lines)
     if len(names) != num_classes:
@@ -166,34 +206,57 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(name, type=Path, metavar=name.upper(), help=argparse.SUPPRESS)
     parser.add_argument("--class_names", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--net", choices=NETWORKS, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--entry", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--reset_head", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--transition_pool", choices=("avg", "max"), help=argparse.SUPPRESS)
     parser.add_argument("--stem_pool", choices=("pad", "same"), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
 def _check(source: Path, target: Path) -> None:
-    for path in (source, target):
-        if path.suffix not in SUFFIXES:
-            raise UsageError(f"{path} is of no known kind; expected a name that ends in {', '.join(SUFFIXES)}")
+    for path, suffixes in ((source, (*SUFFIXES, *ALSO_PICKLED)), (target, SUFFIXES)):
+        if path.suffix not in suffixes:
+            raise UsageError(f"{path} is of no known kind; expected a name that ends in {', '.join(suffixes)}")
     require_new(target)
 
 
 def _check_flags(asked: argparse.Namespace, weights: Weights) -> None:
-    from_zoo = weights.path.suffix == CHECKPOINT and not weights.architecture
+    from_zoo = _is_from_zoo(weights)
     if (asked.transition_pool or asked.stem_pool) and not from_zoo:
         raise UsageError(f"the pools of {weights.path} are known; leave --transition_pool and --stem_pool out")
     if asked.net and weights.architecture:
         raise UsageError(f"{weights.path} carries its network, {weights.architecture.net}; leave --net out")
+    if asked.reset_head and (asked.class_names or asked.target.suffix != CHECKPOINT or weights.architecture):
+        raise UsageError(
+            "--reset_head is for features that become a .ckpt: without class_names, from weights elsewhere"
+        )
+    if not weights.has_head and STEM in weights.arrays and not asked.reset_head:
+        raise ReportedError(
+            f"{weights.path} holds features without a classifier; give --reset_head to convert these alone, and "
+            "train.py --train_pretrained FILE --reset_head true to train a classifier on them"
+        )
     if asked.class_names and (weights.architecture or asked.target.suffix != CHECKPOINT):
         raise UsageError(f"class_names are kept in this project's checkpoints only; {asked.target} will be none")
 
 
+def _is_from_zoo(weights: Weights) -> bool:
+    return weights.path.suffix == CHECKPOINT and not weights.architecture and not is_torch_file(weights.path)
+
+
+def _without_head(weights: Weights) -> Weights:
+    features = {name: value for name, value in weights.arrays.items() if not name.startswith(HEAD)}
+    return replace(weights, arrays=features, names={name: weights.names[name] for name in features})
+
+
 def _inferred(weights: Weights, asked: argparse.Namespace) -> Architecture:
+    shapes = {name: value.shape for name, value in weights.arrays.items()}
+    if asked.reset_head:
+        shapes[HEAD + "weight"] = (1, 1)  # which nothing keeps
     try:
-        arch = infer_architecture({name: value.shape for name, value in weights.arrays.items()}, asked.net)
+        arch = infer_architecture(shapes, asked.net)
     except ReportedError as error:
         raise ReportedError(f"{weights.path}: {error}") from error
-    pools = _zoo_pools(arch) if weights.path.suffix == CHECKPOINT else PAPERS_POOLS
+    pools = _zoo_pools(arch) if _is_from_zoo(weights) else PAPERS_POOLS
     return replace(arch, **{key: getattr(asked, key) or usual for key, usual in pools.items()})
 
 

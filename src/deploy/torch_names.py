@@ -10,7 +10,7 @@ from src.utils.errors import ReportedError
 
 _LEAVES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _LAYER = re.compile(r"features\.denseblock([0-9]{1,3})\.denselayer[0-9]{1,3}\.conv2\.weight")
-_STEM, _CLASSIFIER = "features.conv0.weight", "classifier.weight"
+STEM, _CLASSIFIER = "features.conv0.weight", "classifier.weight"
 _FIRST_LAYER, _FIRST_TRANSITION = "features.denseblock1.denselayer1.conv2.weight", "features.transition1.conv.weight"
 
 
@@ -38,12 +38,19 @@ def infer_architecture(shapes: Mapping[str, tuple[int, ...]], net: str = "") -> 
     A network that is none of `NETWORKS` is one with other sizes of the network called `net`. Raises ReportedError when
     the arrays are no DenseNet's or `net` is missing or another one.
     """
-    stem, first = shapes.get(_STEM, ()), shapes.get(_FIRST_LAYER, ())
+    stem, first = shapes.get(STEM, ()), shapes.get(_FIRST_LAYER, ())
     classifier = shapes.get(_CLASSIFIER, ())
-    for name, shape, axes in ((_STEM, stem, 4), (_FIRST_LAYER, first, 4), (_CLASSIFIER, classifier, 2)):
+    needed = ((STEM, stem, 4), (_FIRST_LAYER, first, 4), (_CLASSIFIER, classifier, 2))
+    missing = [name for name, _, _ in needed if name not in shapes]
+    if missing:
+        held = ", ".join(repr(name)[1:-1][:80] for name in list(shapes)[:3])
+        raise ReportedError(
+            f"these are not the weights of a DenseNet classifier: {', '.join(missing[:-1])}{' and ' * (len(missing) > 1)}{missing[-1]} "
+            f"{'are' if missing[1:] else 'is'} missing; the {len(shapes)} arrays begin with {held or 'nothing'}"
+        )
+    for name, shape, axes in needed:
         if len(shape) != axes:
-            found = f"of shape {shape}" if name in shapes else "missing"
-            raise ReportedError(f"these are not the weights of a DenseNet classifier: {name} is {found}")
+            raise ReportedError(f"these are not the weights of a DenseNet classifier: {name} is of shape {shape}")
     layers = Counter(int(found[1]) for name in shapes if (found := _LAYER.fullmatch(name)))
     out_channels, in_channels = (*shapes.get(_FIRST_TRANSITION, ()), 0, 0)[:2]
     fields = {

@@ -1,6 +1,10 @@
-"""PyTorch's weights in files: .safetensors, which needs no PyTorch, and .pth, which does. No pickled code is run."""
+"""PyTorch's weights in files: .safetensors, which needs no PyTorch, and .pth, which does (see `src.deploy.pickled`)."""
 
-import zipfile
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,29 +12,54 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-from src.utils.errors import ReportedError
-from src.utils.files import is_file, write_atomically
+from src.utils.errors import ReportedError, UsageError
+from src.utils.files import NO_SUCH_FILE, no_file, write_atomically
+from src.utils.outside import UnfitFileError, open_outside, read_outside, what_it_is
+from src.utils.strict_json import parse_json
 
 PICKLED = (".pth", ".pt")
+ALSO_PICKLED = (".tar", ".bin")  # as model_best.pth.tar and pytorch_model.bin
 SAFE = ".safetensors"
 FLOATS = "float32, float16 or bfloat16"
+MAX_HEADER = 2**24  # bytes of names and shapes; a DenseNet's are a tenth of a megabyte
+MAX_SECONDS = 600
 MAX_BYTES = 2**32  # of a file: it is read as a whole, and no DenseNet in use needs a tenth of it
 
+_ROOT = Path(__file__).parents[2]
 _NUMPY = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}
 
 
-def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a state_dict by their names: numbers of 16 bits as float32, counters as int64.
+def is_torch_file(path: Path) -> bool:
+    """Whether it begins as PyTorch's or safetensors' files do, whatever it is called: Lightning's end in .ckpt too."""
+    try:
+        with open_outside(path) as file:
+            head = file.read(10)
+    except OSError:
+        return False
+    return head.startswith((b"PK", b"\x80")) or head[8:10] == b'{"'
 
-    Raises ReportedError when `path` is missing, damaged, no state_dict, or holds other types of numbers, and for a
-    .pth file when PyTorch is not installed.
+
+def read_torch_weights(path: Path, entry: str = "") -> tuple[dict[str, np.ndarray], str]:
+    """The arrays of a state_dict by their names, 16-bit numbers as float32 and counters as int64, and the entry taken.
+
+    entry: the path of keys to the state_dict in what a training framework saved; needed where it holds several.
+    Raises ReportedError when `path` is missing, damaged, no state_dict, or holds other types of numbers, and for
+    pickled weights when PyTorch is not installed.
     """
-    if not is_file(path):
-        raise ReportedError(f"there is no file {path}; give a state_dict as .pth or .safetensors")
-    size = path.stat().st_size
+    try:
+        with open_outside(path) as file:
+            size, head = os.fstat(file.fileno()).st_size, file.read(10)
+    except OSError as error:
+        missing = error.errno in NO_SUCH_FILE or isinstance(error, UnfitFileError)
+        found = f"{path} {no_file(path)}" if missing else f"{path} cannot be read: {error.strerror}"
+        raise ReportedError(f"{found}; give a state_dict as .pth or .safetensors") from error
     if size > MAX_BYTES:
         raise ReportedError(f"{path} has {size:,} bytes, expected at most {MAX_BYTES:,}; use another copy")
-    return _read_safe(path) if path.suffix == SAFE else _read_pickled(path)
+    if path.suffix == SAFE or head[8:10] == b'{"':
+        if entry:
+            raise UsageError(f"{path} is a .safetensors file, which has no entries; leave --entry out")
+        return _read_safe(path), ""
+    return _read_pickled(path, entry)
 
 
 def write_torch_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -45,9 +74,21 @@ def write_torch_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _read_safe(path: Path) -> dict[str, np.ndarray]:
     try:
-        entries = safetensors.deserialize(path.read_bytes())
+        return _arrays(path, read_outside(path, MAX_BYTES))
+    except OSError as error:
+        raise ReportedError(f"{path} cannot be read: {error.strerror}; try again when it can be read") from error
+
+
+def _arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
+    """What a safetensors file holds, `data` being all of it."""
+    if int.from_bytes(data[:8], "little") > MAX_HEADER and data[8:9] == b"{":
+        raise ReportedError(f"{path} cannot be read as safetensors (a header beyond any network's); use another copy")
+    try:
+        entries = safetensors.deserialize(data)
     except (safetensors.SafetensorError, OSError) as error:
-        raise ReportedError(f"{path} cannot be read as safetensors ({error}); use another copy") from error
+        known = what_it_is(path)
+        found = f"it is {known}" if known and ".safetensors" not in known else f"{error}; use another copy"
+        raise ReportedError(f"{path} cannot be read as safetensors: {found}") from error
     arrays = {}
     for name, entry in sorted(entries, key=lambda entry: entry[0]):  # they come in another order each time
         if entry["dtype"] not in _NUMPY:
@@ -64,46 +105,40 @@ def _read_safe(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_pickled(path: Path) -> dict[str, np.ndarray]:
-    torch = _import_torch(path)
+def _read_pickled(path: Path, entry: str) -> tuple[dict[str, np.ndarray], str]:
+    if importlib.util.find_spec("torch") is None:
+        raise _no_torch(path)
+    # A file's name that begins with - is no flag, and the module is found whatever the working directory is.
+    command = [sys.executable, "-m", "src.deploy.pickled", str(path.absolute()), entry]
     try:
-        # PyTorch stores without compression, and reads with: a small file could unfold to fill the memory.
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                _check_claim(path, sum(entry.file_size for entry in archive.infolist()))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except ReportedError:
-        raise
-    except Exception as error:  # what PyTorch raises for a damaged or a hostile file is of many kinds
+        done = subprocess.run(command, cwd=_ROOT, capture_output=True, timeout=MAX_SECONDS)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise ReportedError(f"{path} was not read within {MAX_SECONDS} s; use another copy") from error
+    text, _, data = done.stdout.partition(b"\n")
+    if done.returncode:
+        raise _unread(path, done)
+    answer = parse_json(text)
+    if "error" in answer:
+        known = what_it_is(path)
+        other = known and "PyTorch" not in known
         raise ReportedError(
-            f"{path} cannot be read as PyTorch weights: it is damaged or holds more than tensors; "
-            "save them again with torch.save(model.state_dict(), FILE)"
-        ) from error
-    if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
-        raise ReportedError(f"{path} holds a {type(loaded).__name__}, expected a state_dict: tensors by their names")
-    others = [name for name, value in loaded.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise ReportedError(
-            f"{path} holds more than tensors, first {others[0]!r:.60}, a {type(loaded[others[0]]).__name__}; "
-            "save the model's state_dict alone"
+            str(path) + (f" cannot be read as PyTorch weights: it is {known}" if other else answer["error"])
         )
-    # A tensor can claim any shape over a small storage; unfolding it would take all memory.
-    _check_claim(path, sum(value.numel() * value.element_size() for value in loaded.values()))
-    accepted = (torch.float32, torch.float16, torch.bfloat16, torch.int64)
-    arrays = {}
-    for name, value in loaded.items():
-        if value.layout != torch.strided:
-            raise ReportedError(f"{path}: {name!r:.100} is not stored as a dense array; save it as one")
-        if value.dtype not in accepted:
-            raise _other_type(path, name, str(value.dtype).removeprefix("torch."))
-        arrays[name] = (value if value.dtype == torch.int64 else value.float()).numpy()
-    return arrays
+    return _arrays(path, data), answer["entry"]
 
 
-def _check_claim(path: Path, claimed: int) -> None:
-    size = path.stat().st_size
-    if claimed > size:
-        raise ReportedError(f"{path} has {size:,} bytes, but its tensors claim {claimed:,}; use another copy")
+def _unread(path: Path, done: subprocess.CompletedProcess) -> ReportedError:
+    """What to say of a file that its reader did not survive."""
+    limited = done.returncode in (3, -signal.SIGXCPU, -signal.SIGKILL) or b"MemoryError" in done.stderr[-300:]
+    if limited or b"alloc" in done.stderr[-1000:]:
+        return ReportedError(
+            f"{path} takes more memory or time than weights in a file of its size can; it is damaged or hostile, use "
+            "another copy"
+        )
+    return ReportedError(
+        f"{path} cannot be read as PyTorch weights: its reader ended with {done.returncode} "
+        f"({done.stderr.decode(errors='replace').strip()[-200:]}); use another copy"
+    )
 
 
 def _other_type(path: Path, name: str, found: str) -> ReportedError:
@@ -114,7 +149,11 @@ def _import_torch(path: Path):
     try:
         import torch  # not a requirement of the project, and slow to import
     except ImportError as error:
-        raise ReportedError(
-            f"{path} needs PyTorch, which is not installed; pip install torch, or use .safetensors instead of .pth"
-        ) from error
+        raise _no_torch(path) from error
     return torch
+
+
+def _no_torch(path: Path) -> ReportedError:
+    return ReportedError(
+        f"{path} needs PyTorch, which is not installed; pip install torch, or use .safetensors instead of .pth"
+    )

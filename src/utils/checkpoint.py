@@ -46,6 +46,9 @@ _TRAINING_ONLY = re.compile(
 )
 
 
+_VARIANCES = (".moving_variance", ".running_var")  # ours, PyTorch's
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a file holds. `metadata` is empty for a foreign file, `arrays` on ranks that have only heard of it."""
@@ -224,7 +227,7 @@ def _converted(value: np.ndarray, parameter: ms.Parameter, path: Path) -> np.nda
 
 
 def refuse_unusable(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise ReportedError when one of `arrays`, by our names, holds numbers that no trained network has.
+    """Raise ReportedError when one of `arrays` holds numbers that no trained network has.
 
     MindSpore's ReLU makes 0 of NaN, so that such a network would answer, and be counted.
     """
@@ -239,7 +242,7 @@ def refuse_unusable(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _problem(name: str, value: np.ndarray) -> str:
     if not np.isfinite(value).all():
         return "has values that are not finite"
-    return "has negative variances" if name.endswith(".moving_variance") and (value < 0).any() else ""
+    return "has negative variances" if name.endswith(_VARIANCES) and (value < 0).any() else ""
 
 
 def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Arrays) -> str:
@@ -249,6 +252,8 @@ def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Arrays) -> str:
     )
     if bodies_agree and "head.fc.weight" in shapes:
         return "the class counts differ: to fine-tune with a new classifier give train.py --reset_head true"
+    if bodies_agree and not any(name.startswith("head.") for name in shapes):
+        return "it holds no classifier: train one on it with train.py --train_pretrained FILE --reset_head true"
     return "choose the --net (and growth_rate, block_config, ...) that the checkpoint was made with"
 
 

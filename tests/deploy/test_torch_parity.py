@@ -7,21 +7,24 @@ import importlib.util
 import pickle
 import re
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from commands import HELD_OUT_DIGITS, ROOT, TINY
+from fuzz.children import in_child
 
 import train
 from src.deploy import convert_weights
 from src.deploy.torch_names import torch_name
+from src.deploy.weight_files import read_torch_weights
 from src.losses.crossentropy import CrossEntropy
 from src.network.densenet import DenseNet, architecture
 from src.training.recipe import recipe_of
 from src.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from src.utils.errors import run
+from src.utils.errors import ReportedError, run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -197,42 +200,48 @@ BAD = {
     "cut": "cannot be read as PyTorch weights",
     "model": "cannot be read as PyTorch weights",
     "tensor": "holds a Tensor, expected a state_dict: tensors by their names",
-    "training": "holds more than tensors, first 'epoch', a int; save the model's state_dict alone",
+    "mixed": "holds more than tensors, first 'epoch', a int; save the model's state_dict alone",
     "vast": "bytes, but its tensors claim 4,000,0",
     "packed": "bytes, but its tensors claim 40,",
     "int8": f"'{CONV0}' has the type int8, expected float32, float16 or bfloat16",
     "double": f"'{CONV0}' has the type float64, expected float32, float16 or bfloat16",
     "sparse": f"'{CONV0}' is not stored as a dense array; save it as one",
-    "parallel": "these are not the weights of a DenseNet classifier: features.conv0.weight is missing",
+    "several": "holds several sets of weights: state_dict, state_dict_ema; choose one with --entry",
+    "other": "these are not the weights of a DenseNet classifier: features.conv0.weight, features.denseblock1.dense",
+    "page": "cannot be read as PyTorch weights: it is a web page, as a failed download leaves; fetch the file itself",
+    "nan": f"holds numbers that no trained network has: {CONV0} has values that are not finite",
+    "features": "holds features without a classifier; give --reset_head to convert these alone",
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_pth(theirs, torch, tmp_path, capsys, monkeypatch, kind):
+def test_bad_pth(theirs, torch, tmp_path, capsys, kind):
     model = relative(theirs)
     state = model.state_dict()
     path = tmp_path / f"{kind}.pth"
     if kind == "pickle":
         path.write_bytes(pickle.dumps(Attack(tmp_path / "made"), protocol=2))
-    elif kind == "text":
-        path.write_text("no tensors here")
+    elif kind in ("text", "page"):
+        path.write_text({"text": "no tensors here", "page": "<!DOCTYPE html><html></html>"}[kind])
     else:
         saved = {
             "attack": {CONV0: Attack(tmp_path / "made")},
             "cut": state,
             "model": model,
             "tensor": state[CONV0],
-            "training": {"epoch": 3, "state_dict": state},
+            "mixed": {"epoch": 3} | state,
+            "several": {"state_dict": state, "state_dict_ema": state},
+            "other": {"layer1.0.conv1.weight": state[CONV0]},
+            "nan": state | {CONV0: state[CONV0] * float("nan")},
+            "features": {name: value for name, value in state.items() if name.startswith("features")},
             "vast": state | {CONV0: torch.zeros(1).expand(1000, 1000, 1000)},
             "packed": state | {CONV0: torch.zeros(10**7)},
             "int8": state | {CONV0: state[CONV0].to(torch.int8)},
             "double": state | {CONV0: state[CONV0].double()},
             "sparse": state | {CONV0: state[CONV0].to_sparse()},
-            "parallel": {"module." + name: value for name, value in state.items()},
         }[kind]
         torch.save(saved, path)
     if kind == "packed":
-        monkeypatch.setattr(torch, "load", None)  # it would unfold the whole
         with zipfile.ZipFile(path) as stored:
             members = {name: stored.read(name) for name in stored.namelist()}
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -245,6 +254,73 @@ def test_bad_pth(theirs, torch, tmp_path, capsys, monkeypatch, kind):
     assert line.startswith(f"error: {path}")
     assert BAD[kind] in line
     assert list(tmp_path.iterdir()) == [path]
+
+
+WRAPPED = {
+    "alone": (lambda state: state, None),
+    "parallel": (lambda state: {f"module.{k}": v for k, v in state.items()}, "the prefix 'module.' was taken away"),
+    "lightning": (
+        lambda state: {"epoch": 3, "pytorch-lightning_version": "2", "optimizer_states": [{"state": {0: state}}],
+                       "state_dict": {f"model.net.{k}": v for k, v in state.items()}},
+        "the weights are its entry 'state_dict'",
+    ),
+    "training": (
+        lambda state: {"epoch": 3, "best_acc1": next(iter(state.values())).sum() * 0, "args": Namespace(lr=0.1),
+                       "model": {"state_dict": state}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}},
+        "the weights are its entry 'model.state_dict'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".tar"])
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_what_training_frameworks_save(theirs, torch, tmp_path, capsys, kind, suffix):
+    """Parameters instead of tensors, wrapped names and all that stands beside the weights."""
+    if suffix != ".pth" and kind != "lightning":
+        pytest.skip("the name's end does not depend on the content")
+    state = dict(relative(theirs).state_dict())
+    state[CONV0] = torch.nn.Parameter(state[CONV0])
+    wrap, said = WRAPPED[kind]
+    torch.save(wrap(state), tmp_path / f"saved{suffix}")
+    convert_weights.main([str(tmp_path / f"saved{suffix}"), str(tmp_path / "new.ckpt"), "--net", "densenet121"])
+    assert said is None or said in capsys.readouterr().out
+    arrays = load_checkpoint(tmp_path / "new.ckpt").arrays
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(value, state[torch_name(name)].detach().numpy())
+
+
+def test_one_of_several_is_chosen_and_features_are_fine_tuned(theirs, torch, tmp_path):
+    state = relative(theirs).state_dict()
+    features = {f"backbone.{k.removeprefix('features.')}": v for k, v in state.items() if "classifier" not in k}
+    torch.save({"model": features, "model_ema": {k: v * 2 for k, v in features.items()}}, tmp_path / "two.pth")
+    flags = ["--entry", "model_ema", "--reset_head", "--net", "densenet121"]
+    convert_weights.main([str(tmp_path / "two.pth"), str(tmp_path / "new.ckpt"), *flags])
+    checkpoint = load_checkpoint(tmp_path / "new.ckpt")
+    assert not [name for name in checkpoint.arrays if name.startswith("head")]
+    network = DenseNet(architecture("densenet121", 3, stem_features=8, **RELATIVE))
+    with pytest.raises(ReportedError, match=r"it holds no classifier: train one on it with train\.py --train_pre"):
+        load_weights(network, checkpoint)
+    load_weights(network, checkpoint, reset_head=True)
+    first = network.parameters_dict()["backbone.features.conv0.weight"].asnumpy()
+    np.testing.assert_array_equal(first, 2 * state[CONV0].numpy())
+
+
+BOMBS = {
+    "bytes": b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.",  # 2 GB out of 30 bytes
+    "shape": b"\x80\x02ctorch\nSize\n(J\xff\xff\xff\x7ft\x85R.",
+    "memo": b"\x80\x02}r\xff\xff\xff\x7f.",
+    "nested": b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b".",
+    "doubled": b"\x80\x02X\x01\x00\x00\x00aq\x00" + b"h\x00h\x00\x86q\x00" * 10**4 + b".",
+}
+
+
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_pickle_that_computes_is_stopped(tmp_path, kind):
+    (tmp_path / "bomb.pth").write_bytes(BOMBS[kind])
+    done = in_child(lambda: read_torch_weights(tmp_path / "bomb.pth"), seconds=100)
+    assert done.kind == "refused"
+    assert "bomb.pth " in done.text
 
 
 def test_the_comparison_script_trains_as_train_py_does(tmp_path, capsys):
