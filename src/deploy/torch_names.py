@@ -44,9 +44,10 @@ def infer_architecture(shapes: Mapping[str, tuple[int, ...]], net: str = "") -> 
     missing = [name for name, _, _ in needed if name not in shapes]
     if missing:
         held = ", ".join(repr(name)[1:-1][:80] for name in list(shapes)[:3])
+        more = f", and so {'are' if missing[2:] else 'is'} {' and '.join(missing[1:])}" if missing[1:] else ""
         raise ReportedError(
-            f"these are not the weights of a DenseNet classifier: {', '.join(missing[:-1])}{' and ' * (len(missing) > 1)}{missing[-1]} "
-            f"{'are' if missing[1:] else 'is'} missing; the {len(shapes)} arrays begin with {held or 'nothing'}"
+            f"these are not the weights of a DenseNet classifier: {missing[0]} is missing{more}; the {len(shapes)} "
+            f"arrays of the file begin with {held or 'nothing'}"
         )
     for name, shape, axes in needed:
         if len(shape) != axes:

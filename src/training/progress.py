@@ -1,5 +1,6 @@
 """Where a training run stands: everything besides the parameters that a resumed run needs to go on bit for bit."""
 
+import math
 from dataclasses import asdict, dataclass, field
 
 from src.utils.errors import ReportedError
@@ -16,6 +17,11 @@ COLUMNS = (
     "top1",  # of the evaluation, as fractions; empty where none was made
     "top5",
 )
+
+
+def _is_cell(value: object) -> bool:
+    """Whether a row of the history can hold it: what a float32 can be, NaN for the loss of an epoch without updates."""
+    return value == "" if isinstance(value, str) else type(value) in (int, float) and not abs(value) > 1e39
 
 
 @dataclass
@@ -72,14 +78,12 @@ class Progress:
             integers += [progress.epoch_loss.count, progress.window_loss.count]
             floats = [progress.best_top1, progress.epoch_loss.total, progress.window_loss.total]
             valid = (
-                all(type(number) is int and number >= 0 for number in integers)
+                all(type(number) is int and 0 <= number < 2**53 for number in integers)
                 and progress.first_image <= progress.images
-                and all(type(number) is float for number in floats)
+                and all(type(number) is float and math.isfinite(number) for number in floats)
                 and isinstance(progress.history, list)
                 and all(isinstance(row, dict) and set(row) == set(COLUMNS) for row in progress.history)
-                and all(
-                    type(value) in (int, float) or value == "" for row in progress.history for value in row.values()
-                )
+                and all(_is_cell(value) for row in progress.history for value in row.values())
                 and all(type(row["epoch"]) is type(row["step"]) is int for row in progress.history)
             )
         except (TypeError, AttributeError):

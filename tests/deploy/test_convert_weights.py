@@ -152,6 +152,34 @@ def test_a_file_larger_than_any_densenet_is_not_read(tmp_path, suffix):
         convert(source, tmp_path / "new.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("rename", "said"),
+    [
+        (lambda name: "module." + name, ["the prefix 'module.' was taken away"]),
+        (lambda name: "model.net." + name, ["the prefix 'model.net.' was taken away"]),
+        (lambda name: name.replace("classifier", "classifier.1"), ["'classifier.1' is the classifier"]),
+        (
+            lambda name: "backbone." + name.removeprefix("features.") if "features" in name else "fc" + name[10:],
+            ["'features.' was put before the names", "the prefix 'backbone.' was taken away", "'fc' is the classifier"],
+        ),
+    ],
+)
+def test_wrapped_names_are_unwrapped_and_said(rename, said, tmp_path, capsys):
+    weights = random_weights(**TINY)
+    source = write_safetensors(tmp_path / "a.safetensors", {rename(k): v for k, v in state_dict(weights).items()})
+    checkpoint = load_checkpoint(convert(source, tmp_path / "a.ckpt", "--net", "densenet121"))
+    assert_same(checkpoint.arrays, weights)
+    assert capsys.readouterr().out.splitlines()[:-1] == [f"{source}: {sentence}" for sentence in said]
+
+
+def test_features_alone_become_a_start_for_fine_tuning(tmp_path):
+    weights = random_weights(**TINY)
+    state = {k: v for k, v in state_dict(weights).items() if k.startswith("features")}
+    source = write_safetensors(tmp_path / "a.safetensors", state)
+    checkpoint = load_checkpoint(convert(source, tmp_path / "a.ckpt", "--net", "densenet121", "--reset_head"))
+    assert_same(checkpoint.arrays, {k: v for k, v in weights.items() if not k.startswith("head")})
+
+
 @pytest.mark.parametrize("kind", [ms.float16, ms.bfloat16])
 def test_a_checkpoint_in_half_precision(tmp_path, kind):
     halves = {name: ms.Tensor(value, kind) for name, value in random_weights(**TINY).items()}
@@ -254,21 +282,31 @@ BAD = [
     ("{b}/own.ckpt {b}/new.safetensors --net densenet121", 2, "own.ckpt carries its network, densenet121; leave --net"),
     ("{b}/own.ckpt {b}/new.safetensors --class_names {b}/names.txt", 2, "class_names are kept in this project's che"),
     ("{good} --stem_pool same", 2, "good.safetensors are known; leave --transition_pool and --stem_pool out"),
-    ("{b}/none.safetensors {b}/new.ckpt", 1, "there is no file {b}/none.safetensors; give a state_dict as"),
+    ("{b}/none.safetensors {b}/new.ckpt", 1, "{b}/none.safetensors does not exist; give a state_dict as"),
     ("{b}/none.ckpt {b}/new.safetensors", 1, "none.ckpt does not exist; give a .ckpt file"),
-    ("{b}/text.safetensors {b}/new.ckpt", 1, "text.safetensors cannot be read as safetensors ("),
-    ("{b}/empty.safetensors {b}/new.ckpt", 1, "empty.safetensors cannot be read as safetensors ("),
-    ("{b}/cut.safetensors {b}/new.ckpt", 1, "cut.safetensors cannot be read as safetensors ("),
+    ("{b}/text.safetensors {b}/new.ckpt", 1, "text.safetensors cannot be read as safetensors: "),
+    ("{b}/empty.safetensors {b}/new.ckpt", 1, "empty.safetensors cannot be read as safetensors: it is an empty file"),
+    ("{b}/cut.safetensors {b}/new.ckpt", 1, "cut.safetensors cannot be read as safetensors: "),
     ("{b}/greedy.safetensors {b}/new.ckpt", 1, "greedy.safetensors cannot be read as safetensors ("),
     ("{b}/shape.safetensors {b}/new.ckpt", 1, "shape.safetensors: 'a' has a shape that is no array's; use another"),
     ("{b}/long.safetensors {b}/new.ckpt", 1, "long.safetensors: 'a' has a shape that is no array's; use another"),
     ("{b}/axes.safetensors {b}/new.ckpt", 1, "axes.safetensors: 'a' has a shape that is no array's; use another"),
-    ("{b}/folder.safetensors {b}/new.ckpt", 1, "there is no file {b}/folder.safetensors"),
+    ("{b}/folder.safetensors {b}/new.ckpt", 1, "{b}/folder.safetensors is a folder; give a state_dict"),
     ("{b}/int8.safetensors {b}/new.ckpt", 1, f"'{CONV1}' has the type I8, expected float32, float16 or bfloat16"),
     ("{b}/double.safetensors {b}/new.ckpt", 1, f"'{CONV1}' has the type F64, expected float32, float16 or bfloat16"),
+    ("{b}/nan.safetensors {b}/new.ckpt --net densenet121", 1, f"nan.safetensors holds numbers that no trained network "
+     f"has: {CONV1} has values that are not finite; use"),
+    ("{b}/variance.safetensors {b}/new.ckpt --net densenet121", 1, "features.norm5.running_var has negative variances"),
+    ("{b}/nan.ckpt {b}/new.ckpt --net densenet121", 1, "nan.ckpt holds numbers that no trained network has: backbone."),
+    ("{b}/two.safetensors {b}/new.ckpt --net densenet121", 1, "two.safetensors: these are the weights of 2 networks, "
+     "of the prefixes 'student.', 'teacher.'; save one alone"),
+    ("{b}/good.safetensors {b}/new.ckpt --entry model", 2, "is a .safetensors file, which has no entries; leave --en"),
+    ("{b}/features.safetensors {b}/new.ckpt", 1, "holds features without a classifier; give --reset_head to convert "),
+    ("{b}/own.ckpt {b}/new.safetensors --reset_head", 2, "--reset_head is for features that become a .ckpt"),
     ("{b}/counter.safetensors {b}/new.ckpt --net densenet121", 1, f"{CONV1} has the type int64, expected float32, fl"),
     ("{b}/other.safetensors {b}/new.ckpt", 1, "other.safetensors: these are not the weights of a DenseNet classifier: "
-     "features.conv0.weight is missing"),
+     "features.conv0.weight is missing, and so are features.denseblock1.denselayer1.conv2.weight and "
+     "classifier.weight; the 1 arrays of the file begin with fc.weight"),
     ("{b}/good.safetensors {b}/new.ckpt", 1, "good.safetensors: these are the weights of a DenseNet with growth_rate "
      "4, block_config (1, 2), stem conv7x7, stem_features 6, bn_size 4, compression 0.5, which is none of densenet100, "
      "densenet121, densenet161, densenet169, densenet201; name the one it was derived from with --net"),
@@ -315,6 +353,16 @@ def bench(tmp_path_factory) -> Path:
         (folder / f"{name}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     for name, value in (("int8", conv1.astype(np.int8)), ("double", conv1.astype(float))):
         write_safetensors(folder / f"{name}.safetensors", state | {CONV1: value})
+    nan = {CONV1: conv1 * np.float32("nan")}
+    write_safetensors(folder / "nan.safetensors", state | nan)
+    variance = "features.norm5.running_var"
+    write_safetensors(folder / "variance.safetensors", state | {variance: -state[variance]})
+    write_zoo(
+        folder / "nan.ckpt", {k: v * np.float32("nan") if k.endswith("conv0.weight") else v for k, v in weights.items()}
+    )
+    two = {f"{prefix}.{name}": value for prefix in ("student", "teacher") for name, value in state.items()}
+    write_safetensors(folder / "two.safetensors", two)
+    write_safetensors(folder / "features.safetensors", {k: v for k, v in state.items() if k.startswith("features")})
     write_safetensors(folder / "counter.safetensors", state | {CONV1: conv1.astype(np.int64)})
     write_safetensors(folder / "other.safetensors", {"fc.weight": np.zeros((2, 2), np.float32)})
     odd = {k.replace("norm5.running_var", "norm6.weight"): v for k, v in state.items()}

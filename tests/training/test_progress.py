@@ -18,6 +18,11 @@ def test_json_gives_back_every_bit():
     assert again.epoch_loss.total == 0.1 + 0.2
 
 
+def test_an_epoch_without_updates_has_no_loss():
+    row = {**ROW, "loss": math.nan}
+    assert math.isnan(Progress.from_dict(Progress(history=[row]).to_dict()).history[0]["loss"])
+
+
 def test_mean():
     mean = Mean()
     assert math.isnan(mean.value)
@@ -32,6 +37,9 @@ def test_mean():
         {"epoch": -1}, {"epoch": 1.0}, {"epoch": True}, {"images": "8"}, {"best_top1": None}, {"history": {}},
         {"history": [{}]}, {"history": [{**ROW, "more": 1}]}, {"history": [{**ROW, "top1": "x"}]},
         {"history": [{**ROW, "epoch": 1.5}]}, {"epoch_loss": 1.0}, {"window_loss": {"sum": 0.0}},
+        {"history": [{**ROW, "step": 10**400}]}, {"history": [{**ROW, "loss": 10**400}]}, {"epoch": 10**400},
+        {"history": [{**ROW, "learning_rate": math.inf}]}, {"history": [{**ROW, "loss": 1e300}]},
+        {"best_top1": math.nan}, {"epoch_loss": {"total": math.inf, "count": 1}},
         {"first_image": 1}, {"unknown": 1}, {"epoch_loss": {"total": "x", "count": 0}},
     ],
 )  # fmt: skip
