@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 
+import pytest
 from commands import ROOT
 from PIL import Image
 
@@ -17,9 +18,9 @@ FIRST = {
 SECOND = {**FIRST, "epoch": 2, "step": 22, "loss": 1.25, "top1": ""}
 
 
-def events(folder) -> list[Event]:
-    """All events of the folder's one file: TFRecords of length, CRC, bytes, CRC."""
-    (file,) = folder.glob("events.out.tfevents.*")
+def events(place) -> list[Event]:
+    """All events of the file, or of the folder's one file: TFRecords of length, CRC, bytes, CRC."""
+    (file,) = [place] if place.is_file() else place.glob("events.out.tfevents.*")
     data, found = file.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
@@ -46,6 +47,16 @@ def test_log_epoch_writes_the_new_row_and_its_events(tmp_path):
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
     scalars = [(v.tag, e.step, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
     assert scalars == [("train/loss", 4, 2.0), ("train/learning_rate", 4, 0.5), ("eval/top1", 11, 0.5)]
+
+
+@pytest.mark.parametrize("now", [1.5e9, 1.6e9, 1.7e9])
+def test_a_clock_set_back_replaces_no_events_and_keeps_their_order(now, tmp_path, monkeypatch):
+    """TensorBoard reads the files in the order of their names."""
+    for step, clock in enumerate((1.6e9, now, now)):
+        monkeypatch.setattr("src.training.events.time.time", lambda clock=clock: clock)
+        Recorder(tmp_path, [], global_step=step, active=True).log_step(step, loss=1.0)
+    files = sorted(tmp_path.glob("events.out.tfevents.*"))
+    assert [[e.step for e in events(f) if e.session_log.status == SessionLog.START] for f in files] == [[0], [1], [2]]
 
 
 def test_events_beyond_the_resumed_step_are_declared_void(tmp_path):
