@@ -141,3 +141,9 @@ launch() {
   cd "$ROOT" || exit # so that `src` is ours, whatever the user's folder holds
   exec "$PYTHON" -m src.launch "$command" "$target" "$device_num" "$devices" "$folder" "${FLAGS[@]}"
 }
+
+# newest_run FOLDER FILE: the newest run folder in FOLDER that holds FILE, by the time in its name: a copy changes the
+# files' own times.
+newest_run() {
+  find "$1" -mindepth 2 -maxdepth 2 -path "$1/[0-9]*_time_*/$2" -printf '%h\n' | sort -V | tail -n 1
+}

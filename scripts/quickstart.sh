@@ -15,9 +15,9 @@ output="output/quickstart"
 "$python" train.py --net densenet100 --dataset digits --eval_data_dir bundled --save_ckpt_path "$output" \
   --image_size 16 --per_batch_size 32 --max_epoch 5 --lr_scheduler cosine_annealing --warmup_epochs 1 --log_interval 10 "$@"
 
-run="$(find "$output" -mindepth 2 -maxdepth 2 -name best.ckpt -printf '%T@ %h\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
+run="$(newest_run "$output" best.ckpt)"
 "$python" eval.py --ckpt_files "$run/best.ckpt" --save_ckpt_path "$output/evaluation"
-evaluation="$(find "$output/evaluation" -mindepth 2 -name confusion_matrix.png -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
+evaluation="$(newest_run "$output/evaluation" confusion_matrix.png)/confusion_matrix.png"
 
 echo
 echo "Look at:"

@@ -54,6 +54,24 @@ def test_what_is_sourced_changes_no_options_of_the_caller():
     assert not re.search(r"^\s*set [-+]", text, re.MULTILINE)
 
 
+def test_the_newest_run_is_that_of_the_latest_name(tmp_path):
+    """And not that of the latest file: a copy changes their times."""
+    stamp = "2026-01-31_time_12_00_00"
+    for name in (
+        "2026-01-31_time_11_59_59_3",
+        f"{stamp}_10",
+        f"{stamp}_2",
+        stamp,
+        "2027-01-01_time_00_00_00",
+        "my_run",
+    ):
+        (tmp_path / name).mkdir()
+        if not name.startswith("2027"):  # it holds no such file
+            (tmp_path / name / "best.ckpt").touch()
+    command = f"source {ROOT / 'scripts/common.sh'}; newest_run {tmp_path} best.ckpt"
+    assert subprocess.check_output(["bash", "-c", command], text=True) == f"{tmp_path / stamp}_10\n"
+
+
 @pytest.mark.parametrize(
     "name, arguments",
     [
