@@ -35,48 +35,62 @@ find_python() {
   fail "no Python 3.10, 3.11 or 3.12 was found; install one or name it: PYTHON=/path/to/python3.11 bash $0"
 }
 
-# need_package COMMAND PACKAGE: COMMAND must work; as root on Debian PACKAGE is installed for it, else it is named.
+# need_package PACKAGE WORD...: the command WORD... must work; as root on Debian PACKAGE is installed for it, else it is
+# named. The words are run as they are, never read as shell text again: a path among them may hold anything.
 need_package() {
-  if eval "$1" >/dev/null 2>&1; then
+  local package="$1"
+  shift
+  if "$@" >/dev/null 2>&1; then
     return
   fi
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing the system package $2"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >/dev/null ||
-      fail "the system package $2 could not be installed"
+    echo "installing the system package $package"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package"; } >/dev/null ||
+      fail "the system package $package could not be installed"
   else
-    fail "the system package $2 is missing; install it, for example: sudo apt-get install $2"
+    fail "the system package $package is missing; install it, for example: sudo apt-get install $package"
   fi
+}
+
+# has_header HEADER: whether g++ finds it.
+has_header() {
+  printf '#include <cstdio>\n#include <%s>\n' "$1" | g++ -E -x c++ -
 }
 
 # need_header HEADER PACKAGE: g++ must find HEADER.
 need_header() {
-  need_package "printf '#include <cstdio>\n#include <$1>\n' | g++ -E -x c++ -" "$2"
+  need_package "$2" has_header "$1"
 }
 
 # need_build_tools: what the C++ program is built with.
 need_build_tools() {
-  need_package "command -v g++" g++
-  need_package "command -v make" make
-  need_package "command -v cmake" cmake
+  need_package g++ command -v g++
+  need_package make command -v make
+  need_package cmake command -v cmake
   need_header jpeglib.h libjpeg-dev
   need_header png.h libpng-dev
 }
 
 # make_environment REQUIREMENTS_FILE: have $ROOT/.venv hold what the file asks for. Nothing is fetched when it does.
+# An environment that was moved here is used as it is: nothing of it is started by a script whose first line names a path.
 make_environment() {
   local python requirements="$ROOT/$1" stamp
   # The stamp holds the text of the pinned files, so an edited pin is installed and an interrupted install is not trusted.
   stamp="$ROOT/.venv/installed-$(cat "$ROOT"/requirements*.txt "$requirements" | cksum | cut -d' ' -f1)"
-  if [ -e "$stamp" ]; then
+  if [ -e "$stamp" ] && "$ROOT/.venv/bin/python" -c '' 2>/dev/null; then
     return
   fi
   python="$(find_python)" || exit 1
-  need_package "'$python' -c 'import ensurepip, venv'" python3-venv
+  need_package python3-venv "$python" -c 'import ensurepip, venv'
   (
     flock 9 # two scripts may start at once
-    if [ -e "$stamp" ]; then
-      exit
+    if "$ROOT/.venv/bin/python" -c '' 2>/dev/null; then
+      if [ -e "$stamp" ]; then
+        exit
+      fi
+    elif [ -e "$ROOT/.venv" ]; then # its interpreter was removed, or it comes from another machine
+      echo "the interpreter of $ROOT/.venv does not work any more; the environment is made anew"
+      rm -rf "$ROOT/.venv"
     fi
     echo "making the environment $ROOT/.venv from $1 (about a minute)"
     "$python" -m venv "$ROOT/.venv" || exit 1

@@ -7,9 +7,7 @@ g++, clang++ or c++. DENSENET_KERNELS_ISA (amx_bf16, avx512_bf16, avx512, avx2) 
 status is 1 when the kernels cannot be used.
 """
 
-import atexit
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -18,20 +16,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from src.ops.compile import CompilationError, UnknownFlagError, compile_library
+from src.ops.library_cache import cached_library
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, UsageError, run
-from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
 from src.utils.logging import get_logger
 
 SOURCES = Path(__file__).parent / "cpp"
-LIBRARY_NAME = "libdensenet_kernels.so"
 LOG_NAME = "compile.log"
 ISA_VARIABLE = "DENSENET_KERNELS_ISA"
 _CPUINFO = Path("/proc/cpuinfo")
@@ -84,14 +80,6 @@ class Kernels:
         return self.instruction_set is not None and INSTRUCTION_SETS[self.instruction_set].has_bf16
 
 
-class _CompilationError(ReportedError):
-    """The compiler refused the sources, and would anywhere else."""
-
-
-class _UnknownFlagError(_CompilationError):
-    """It does not know the instruction set."""
-
-
 def main(argv: Sequence[str]) -> None:
     """Print what is used and why. Raises ReportedError when the kernels cannot be used."""
     parser = Parser("python -m src.ops.build --check", __doc__)
@@ -123,7 +111,7 @@ def kernels(sources: Path = SOURCES) -> Kernels:
     for instruction_set in wanted:
         try:
             library, origin = _library(instruction_set, sources)
-        except _UnknownFlagError as error:  # an older one may do
+        except UnknownFlagError as error:  # an older one may do
             refusal = error
             continue
         except ReportedError as error:
@@ -201,97 +189,14 @@ def _library(instruction_set: str, sources: Path) -> tuple[Path, str]:
     """The loadable library and where it comes from. Raises ReportedError when there is none."""
     compiler = find_compiler()
     texts = _texts(sources)
-    key = f"{instruction_set}-{_key(compiler, instruction_set, texts)}"
 
     def compile_to(library: Path) -> None:
         get_logger().info("compiling the C++ kernels for %s with %s", instruction_set, compiler[0])
-        _compile(compile_command(compiler, instruction_set, sources, library), library.with_name(LOG_NAME))
+        compile_library(compile_command(compiler, instruction_set, sources, library), library.with_name(LOG_NAME))
         if _texts(sources) != texts:  # the key would promise what the library is not
-            raise _CompilationError(f"{sources} changed while it was compiled; start again")
+            raise CompilationError(f"{sources} changed while it was compiled; start again")
 
-    try:
-        return _library_in(_cache_folder() / key, compile_to)
-    except _CompilationError:
-        raise
-    except ReportedError as error:
-        refusal = error
-    try:
-        library, origin = _library_in(_private_folder() / key, compile_to)
-    except _CompilationError:
-        atexit.unregister(_remove)  # it names the log in there
-        raise
-    except ReportedError as error:
-        raise ReportedError(f"{refusal}, and {error}") from error
-    return library, f"{origin} for this process alone, because {refusal}"
-
-
-def _library_in(folder: Path, compile_to: Callable[[Path], None]) -> tuple[Path, str]:
-    """The library in `folder`, compiled there when it is not. Raises ReportedError."""
-    library = folder / LIBRARY_NAME
-    try:
-        if _loads(library):
-            return library, "found in the cache"
-        folder.mkdir(exist_ok=True)
-        with (folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if _loads(library):  # another process was first
-                return library, "found in the cache"
-            for leftover in folder.glob(TEMPORARY_PREFIX + "*"):  # of one that was killed
-                leftover.unlink(missing_ok=True)
-            started = time.monotonic()
-            write_atomically(library, compile_to)
-            write_text_atomically(_digest_file(library), _digest(library))
-            _load(library)
-    except OSError as error:
-        raise ReportedError(f"{library} cannot be used ({error.strerror or error})") from error
-    return library, f"compiled in {time.monotonic() - started:.1f} s"
-
-
-def _compile(command: Sequence[str], log: Path) -> None:
-    """Run `command`; leave it and what it says in `log`. Raises _CompilationError when it fails."""
-    try:
-        done = subprocess.run(  # noqa: S603
-            command,
-            env=os.environ | {"LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    except OSError as error:
-        raise _CompilationError(f"{command[0]} cannot be run ({error.strerror}); correct or unset CXX") from error
-    called = shlex.join(command).encode(errors="backslashreplace")
-    write_atomically(log, lambda temporary: temporary.write_bytes(called + b"\n" + done.stdout))
-    if done.returncode:
-        lines = done.stdout.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        why = next((line for line in lines if "error:" in line), lines[-1]).strip()[:200]
-        flags = [word for word in command if word.startswith("-m")]
-        kind = _UnknownFlagError if any(flag in why for flag in flags) else _CompilationError
-        raise kind(f"{command[0]} does not compile them ({why}); all that it said is in {log}")
-
-
-def _load(library: Path) -> None:
-    """Raise OSError when the library is not there, not what was compiled, or does not run here."""
-    # Asked first: the loader does not survive a library that was cut short.
-    if _digest_file(library).read_bytes() != _digest(library).encode():
-        raise OSError("it is not what was compiled")
-    ctypes.CDLL(str(library))
-
-
-def _loads(library: Path) -> bool:
-    try:
-        _load(library)
-    except OSError:
-        return False
-    return True
-
-
-def _digest(library: Path) -> str:
-    return hashlib.sha256(library.read_bytes()).hexdigest()
-
-
-def _digest_file(library: Path) -> Path:
-    return library.with_suffix(".sha256")
+    return cached_library(f"{instruction_set}-{_key(compiler, instruction_set, texts)}", compile_to)
 
 
 def _texts(sources: Path) -> dict[str, str]:
@@ -314,51 +219,6 @@ def _key(compiler: Sequence[str], instruction_set: str, texts: dict[str, str]) -
 def _version(compiler: Sequence[str]) -> str:
     done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
     return next(iter(done.stdout.splitlines()), "which does not tell its version")
-
-
-def _cache_folder() -> Path:
-    """The user's own folder, which nobody else can have put a library into. Raises ReportedError without one."""
-    named = os.environ.get("XDG_CACHE_HOME")
-    try:
-        folder = (Path(named) if named else Path.home() / ".cache") / "densenet-mindspore/kernels"
-        if not folder.is_absolute():
-            raise ReportedError(f"{folder} is no absolute path; set {'XDG_CACHE_HOME' if named else 'HOME'} to one")
-        _check_loadable_from(folder)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
-    except RuntimeError:  # of Path.home
-        raise ReportedError("this user has no home; set XDG_CACHE_HOME to a folder") from None
-    except OSError as error:
-        raise ReportedError(f"{folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME") from error
-    if found.st_uid != os.geteuid():
-        raise ReportedError(f"{folder} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own")
-    if found.st_mode & 0o022:
-        raise ReportedError(f"{folder} can be written by others; make it yours: chmod 700")
-    return folder
-
-
-def _private_folder() -> Path:
-    """A new temporary folder, removed when the process ends. Raises ReportedError when it cannot be made."""
-    try:
-        _check_loadable_from(Path(tempfile.gettempdir()))
-        folder = Path(tempfile.mkdtemp(prefix="densenet-kernels-"))
-    except OSError as error:
-        raise ReportedError(f"there is no temporary folder ({error.strerror}); set TMPDIR") from error
-    atexit.register(_remove, folder)
-    return folder
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_loadable_from(folder: Path) -> None:
-    """Raise ReportedError when MindSpore would not load a library from below `folder`."""
-    if ":" in str(folder) or not str(folder).isprintable():
-        raise ReportedError(f"MindSpore loads nothing from {str(folder)!a}: it has a colon or is not printable")
-    allowed = os.environ.get("MS_CUSTOM_AOT_WHITE_LIST")
-    if allowed is not None and not (allowed and folder.resolve().is_relative_to(Path(allowed).resolve())):
-        raise ReportedError(f"MS_CUSTOM_AOT_WHITE_LIST lets MindSpore load from {allowed!r} only, not from {folder}")
 
 
 if __name__ == "__main__":

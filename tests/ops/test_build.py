@@ -1,5 +1,6 @@
 """Compiling the C++ kernels: once, whole, in a place of the user's own, or not at all with the reason."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -18,7 +19,9 @@ import pytest
 from commands import ROOT, contents
 from mindspore import nn, ops
 
+from src.launch.processes import state_and_parent
 from src.ops import build
+from src.ops.library_cache import LIBRARY_NAME
 from src.utils.errors import UsageError
 
 # A kernel of MindSpore's ahead-of-time form: y = 2 x.
@@ -78,7 +81,7 @@ class Checkout:
         return (err or out).splitlines()[-1]
 
     def libraries(self) -> list[Path]:
-        return sorted(self.kernels.glob(f"*/{build.LIBRARY_NAME}"))
+        return sorted(self.kernels.glob(f"*/{LIBRARY_NAME}"))
 
     def compiler(self, script: str) -> str:
         """A compiler of ours, for CXX: g++ after `script`, in which $library is what it is to write."""
@@ -186,7 +189,8 @@ def test_compiled_on_first_use_and_found_afterwards(checkout):
         "libdensenet_kernels.so",
         "lock",
     ]
-    assert stat.S_IMODE(checkout.kernels.stat().st_mode) == 0o700
+    for level in (library.parent, checkout.kernels, checkout.kernels.parent, checkout.kernels.parent.parent):
+        assert stat.S_IMODE(level.stat().st_mode) == 0o700, level
     written = library.stat()
     assert checkout.check() == USED + "found in the cache"
     assert library.stat() == written
@@ -249,7 +253,7 @@ def test_processes_that_start_together_compile_once(checkout):
 
 
 def test_one_that_is_killed_while_it_compiles_is_succeeded(checkout):
-    cxx = checkout.compiler('[ -e started ] || { printf half >"$library"; touch started; sleep 60; }')
+    cxx = checkout.compiler('[ -e started ] || { printf half >"$library"; echo $$ >pid; mv pid started; sleep 60; }')
     killed = checkout.start(CXX=cxx)
     try:
         wait_for(checkout.root / "started")
@@ -259,11 +263,91 @@ def test_one_that_is_killed_while_it_compiles_is_succeeded(checkout):
         os.kill(killed.pid, signal.SIGKILL)  # its compiler lives on for a while
         assert "compiled" in waiting.communicate(timeout=50)[0].splitlines()[-1]
     finally:
-        os.killpg(killed.pid, signal.SIGKILL)
+        os.killpg(int((checkout.root / "started").read_text()), signal.SIGKILL)
         killed.communicate()
     (library,) = checkout.libraries()
     assert sorted(file.suffix for file in library.parent.iterdir()) == ["", ".log", ".sha256", ".so"]
     assert checkout.check(CXX=cxx) == USED + "found in the cache"
+
+
+# As train.py does, so that the interrupt comes from a thread and wakes no system call.
+HOLDING = (
+    "import sys; from src.utils.signals import hold_interrupts; hold_interrupts(); from src.ops import build; "
+    "from src.utils.errors import run; sys.exit(run(build.main, ['--check']))"
+)
+
+
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)]
+)
+def test_a_signal_ends_the_compiler_and_its_children_at_once(checkout, number, status):
+    cxx = checkout.compiler("sleep 60 & echo $$ $! >pids; mv pids started; wait")
+    process = checkout.start("-c", HOLDING, CXX=cxx)
+    wait_for(checkout.root / "started")
+    waiting = checkout.start("-c", HOLDING, CXX=cxx)
+    assert "waiting for another process, which compiles the C++ kernels in" in waiting.stdout.readline()
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(timeout=10) == 130
+    process.send_signal(number)
+    assert process.wait(timeout=10) == status
+    for pid in (checkout.root / "started").read_text().split():
+        assert state_and_parent(int(pid))[0] in ("", "Z")  # an orphan's zombie is its adopter's
+    assert checkout.libraries() == []
+    for one in (process, waiting):
+        one.communicate()
+
+
+PLANTED = 'extern "C" __attribute__((constructor)) void planted() { __builtin_abort(); }\n'
+
+
+@pytest.mark.parametrize(
+    "place, how",
+    [
+        ("key", "open"),
+        ("key", "link"),
+        ("kernels", "open"),
+        ("kernels", "link"),
+        ("densenet-mindspore", "link"),
+        ("library", "open"),
+        ("library", "link"),
+        ("library", "foreign"),
+        ("key", "foreign"),
+        ("digest", "open"),
+    ],
+)
+def test_a_library_that_others_may_have_written_is_not_loaded(checkout, tmp_path, place, how):
+    """One that was planted ends the process that loads it."""
+    if how == "foreign" and os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    checkout.check()
+    (library,) = checkout.libraries()
+    source = tmp_path / "planted.cc"
+    source.write_text(PLANTED)
+    library.unlink()
+    subprocess.run(["g++", "-shared", "-fPIC", "-o", library, source], check=True)
+    digest = library.with_suffix(".sha256")
+    digest.write_text(hashlib.sha256(library.read_bytes()).hexdigest())
+    for file in (library, digest):
+        file.chmod(0o644)
+    assert checkout.start().wait(timeout=100) == -signal.SIGABRT  # what is well kept is trusted
+    path = {"key": library.parent, "library": library, "digest": digest}.get(place) or next(
+        parent for parent in library.parents if parent.name == place
+    )
+    if how == "open":
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    elif how == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.chown(path, NOBODY, NOBODY)
+    assert re.match(re.escape(USED) + r"compiled in \d+\.\d s", checkout.check())
+
+
+def test_a_cache_that_others_may_read_is_closed(checkout):
+    checkout.check()
+    checkout.kernels.chmod(0o755)
+    assert checkout.check() == USED + "found in the cache"
+    assert stat.S_IMODE(checkout.kernels.stat().st_mode) == 0o700
 
 
 def test_a_damaged_library_is_compiled_anew(checkout):
@@ -444,7 +528,7 @@ def test_another_user():
         for variables, refusal in (
             (
                 {"XDG_CACHE_HOME": str(shared)},
-                "{} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own",
+                f"{shared}/densenet-mindspore belongs to somebody else; set XDG_CACHE_HOME to a folder of your own",
             ),
             ({}, "{} cannot be made (Permission denied); set XDG_CACHE_HOME"),
             ({"HOME": None}, "this user has no home; set XDG_CACHE_HOME to a folder"),

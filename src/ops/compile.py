@@ -1,0 +1,93 @@
+"""Running the compiler so that it ends when its caller is asked to: Ctrl-C, SIGTERM, a closed terminal."""
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from src.utils.errors import ReportedError
+from src.utils.files import write_atomically
+
+_POLL = 0.1  # seconds
+_GRACE = 2  # seconds in which the compiler removes its temporary files
+
+
+class CompilationError(ReportedError):
+    """The compiler refused the sources, and would anywhere else."""
+
+
+class UnknownFlagError(CompilationError):
+    """It does not know the instruction set."""
+
+
+def compile_library(command: Sequence[str], log: Path) -> None:
+    """Run `command`; leave it and what it says in `log`. Raises CompilationError when it fails."""
+    try:
+        status, said = _run(command)
+    except OSError as error:
+        raise CompilationError(f"{command[0]} cannot be run ({error.strerror}); correct or unset CXX") from error
+    called = shlex.join(command).encode(errors="backslashreplace")
+    write_atomically(log, lambda temporary: temporary.write_bytes(called + b"\n" + said))
+    if status:
+        lines = said.decode(errors="replace").strip().splitlines() or [f"exit status {status}"]
+        why = next((line for line in lines if "error:" in line), lines[-1]).strip()[:200]
+        flags = [word for word in command if word.startswith("-m")]
+        kind = UnknownFlagError if any(flag in why for flag in flags) else CompilationError
+        raise kind(f"{command[0]} does not compile them ({why}); all that it said is in {log}")
+
+
+def _run(command: Sequence[str]) -> tuple[int, bytes]:
+    """Its exit status and output. However the wait for it ends, the compiler and what it has started end too."""
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        env=os.environ | {"LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # a process group of its own: g++ itself is only the driver of others
+    )
+    try:
+        with _ended_with_us(process):
+            while True:
+                # In short waits: an interrupt comes from a thread (see src.utils.signals) and wakes no system call.
+                with suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=_POLL)
+                    return process.returncode, said
+    finally:
+        if process.returncode is None:
+            _end(process)
+
+
+@contextmanager
+def _ended_with_us(process: subprocess.Popen) -> Iterator[None]:
+    """Inside the `with`, a signal that would end this process without a word ends the compiler first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    taken = [n for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT) if signal.getsignal(n) == signal.SIG_DFL]
+
+    def end_both(number: int, _: FrameType | None) -> None:
+        _end(process)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    for number in taken:
+        signal.signal(number, end_both)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(process: subprocess.Popen) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):  # the second also for children that outlive the first
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
