@@ -88,7 +88,7 @@ make_environment() {
       if [ -e "$stamp" ]; then
         exit
       fi
-    elif [ -e "$ROOT/.venv" ]; then # its interpreter was removed, or it comes from another machine
+    elif compgen -G "$ROOT/.venv/installed-*" >/dev/null; then # made here, but its interpreter is gone
       echo "the interpreter of $ROOT/.venv does not work any more; the environment is made anew"
       rm -rf "$ROOT/.venv"
     fi

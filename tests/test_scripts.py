@@ -3,7 +3,9 @@
 import csv
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,58 @@ def test_the_newest_run_is_that_of_the_latest_name(tmp_path):
             (tmp_path / name / "best.ckpt").touch()
     command = f"source {ROOT / 'scripts/common.sh'}; newest_run {tmp_path} best.ckpt"
     assert subprocess.check_output(["bash", "-c", command], text=True) == f"{tmp_path / stamp}_10\n"
+
+
+def source_common(folder: Path, code: str, **variables: str) -> subprocess.CompletedProcess:
+    """Run `code` in bash after `scripts/common.sh` of the checkout `folder`."""
+    (folder / "scripts").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "scripts/common.sh", folder / "scripts")
+    command = ["bash", "-euo", "pipefail", "-c", f"source scripts/common.sh; {code}"]
+    return subprocess.run(command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, timeout=100)
+
+
+def test_the_name_of_an_interpreter_is_never_read_as_shell_text(tmp_path):
+    """A path may hold quotes, and what follows them is no command."""
+    python = tmp_path / "';touch made;'" / "python3.11"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    (tmp_path / "requirements.txt").touch()
+    done = source_common(tmp_path, "make_environment requirements.txt", PYTHON=str(python))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / ".venv/bin/python").exists()
+    assert not list(tmp_path.rglob("made"))
+
+
+def test_no_script_evaluates_text():
+    for script in SCRIPTS:
+        assert not re.search(r"\beval (\"|\$)|\b(ba)?sh -c\b", script.read_text("utf-8")), script
+
+
+def test_a_missing_package_is_named(tmp_path):
+    code = "id() { echo 1000; }; need_package libabsent-dev has_header no/such/header.h"
+    done = source_common(tmp_path, code)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the system package libabsent-dev is missing; install it, for example: sudo ")
+    assert source_common(tmp_path, "need_header vector g++; need_package g++ command -v g++").returncode == 0
+
+
+def test_an_environment_goes_on_after_a_move_and_is_made_anew_without_its_interpreter(tmp_path):
+    """Nothing is fetched for a moved one, and nothing of it is started by a script that names its old path."""
+    python = tmp_path / "python3.11"
+    python.symlink_to(sys.executable)
+    old, new = tmp_path / "old place", tmp_path / "new place"
+    old.mkdir()
+    (old / "requirements.txt").touch()
+    make = 'make_environment requirements.txt; use_python; "$PYTHON" -m pip --version'
+    assert "making the environment" in source_common(old, make, PYTHON=str(python)).stdout
+    shutil.move(old, new)
+    moved = source_common(new, make, PYTHON=str(python))
+    assert moved.returncode == 0 and moved.stdout.startswith("pip "), moved
+    (new / ".venv/bin/python").unlink()
+    (new / ".venv/bin/python").symlink_to(tmp_path / "gone")
+    again = source_common(new, make, PYTHON=str(python))
+    assert "does not work any more; the environment is made anew" in again.stdout
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from src.launch.job import Job
@@ -17,6 +18,10 @@ from src.model_utils.local_adapter import STATUS_VARIABLE
 from src.utils.errors import ReportedError
 from src.utils.stamped import make_new, time_stamp
 
+# msrun, as a module of this interpreter: the script of that name begins with the path of the one it was installed for,
+# which an environment that was moved does not have any more. The user's folder, which comes first on the path, is none
+# of its business.
+_MSRUN = "import sys; del sys.path[0]; from mindspore.parallel.cluster.run import main; main()"
 _WORKER = Path(__file__).with_name("worker.py")
 # What an earlier launcher may have left in the user's environment; msrun sets these for each process.
 _STALE = ("MS_ROLE", "MS_NODE_ID", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "RANK_TABLE_FILE", "MS_SIMULATION_LEVEL")
@@ -59,14 +64,13 @@ class Start:
 def start(job: Job, flags: Sequence[str], number: int) -> Start:
     """Start the job's processes with `flags` for the command; `number` counts the starts from 0.
 
-    Raises ReportedError when msrun is not there or the log folder cannot be made.
+    Raises ReportedError when MindSpore is not there or the log folder cannot be made.
     """
     bin_folder = Path(sys.executable).parent
-    msrun = shutil.which("msrun", path=bin_folder) or shutil.which("msrun")
-    if not msrun or not shutil.which("python", path=bin_folder):
+    if not find_spec("mindspore") or not shutil.which("python", path=bin_folder):
         raise ReportedError(
-            f"{bin_folder} holds no msrun and python; make an environment: bash scripts/quickstart.sh, "
-            "or python3 -m venv and pip install -r requirements.txt there"
+            f"{sys.executable} has no MindSpore, or no `python` beside it; make an environment: bash "
+            "scripts/quickstart.sh, or python3 -m venv and pip install -r requirements.txt there"
         )
     settings = job.settings
     try:
@@ -79,7 +83,7 @@ def start(job: Job, flags: Sequence[str], number: int) -> Start:
     # An old rank of another host, which has not noticed the failure yet, must not meet the new scheduler.
     port = settings.master_port + number if settings.master_port else free_port(settings.master_addr)
     command = [
-        msrun,
+        *(sys.executable, "-c", _MSRUN),
         "--join=False",
         f"--worker_num={job.world_size}",
         f"--local_worker_num={job.device_num}",

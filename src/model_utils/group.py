@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import communication, nn, ops
 
 from src.model_utils.local_adapter import launcher_place
+from src.model_utils.peers import watch_peers
 from src.utils.errors import ReportedError, UsageError
 
 _LIMB = 4096  # counts are summed as two float32 digits of this base: exact up to 2**24 * 4096
@@ -149,6 +150,7 @@ def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, 
         group = Group(communication.get_rank(), communication.get_group_size())
         if group.world_size > 1:
             ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
+            watch_peers(group.rank, group.from_master)
         sentence = f"joined the launcher's group as rank {group.rank} of {group.world_size}"
     else:
         group = ALONE

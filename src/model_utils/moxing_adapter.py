@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from src.model_utils.host_meeting import Meeting, locked, meeting_place, rewrite
+from src.utils.ending import last_act
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX
 from src.utils.logging import get_logger
@@ -65,7 +66,7 @@ def modelarts(
                 store.copy_in("checkpoint_url", checkpoint_url, "load_path", Path(load_path))
                 results.begin(resume=resume)
         try:
-            with results.uploaded_every(upload_interval if is_copier else 0):
+            with results.uploaded_every(upload_interval if is_copier else 0), last_act(results.upload):
                 yield output
         except BaseException:
             try:

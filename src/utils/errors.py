@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
+from src.utils.ending import tell_done
 from src.utils.signals import deliver_interrupts
 
 
@@ -38,7 +40,7 @@ class StopError(ReportedError):
 def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = None) -> int:
     """Call `main(argv)` as a command does and return its exit status.
 
-    0: done. 2: bad usage. 1: a failure that is not our bug. 130/143: stopped by SIGINT/SIGTERM. A ReportedError is
+    0: done. 2: bad usage. 1: a failure that is not our bug. 128 + a signal's number: stopped by it. A ReportedError is
     printed as one `error: ...` line; with `--debug` among the arguments its traceback comes first. Other exceptions
     pass through with their traceback.
     """
@@ -49,7 +51,8 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     try:
         deliver_interrupts()
         try:
-            main(argv)
+            with _others_told():
+                main(argv)
         except SystemExit:  # --help
             sys.stdout.flush()
             raise
@@ -58,28 +61,51 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     except ReportedError as error:
         if debug:
             traceback.print_exc()
-        sys.stdout.flush()
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        _complain(" ".join(str(error).split()))
         return error.exit_status
     except MemoryError as error:
-        print(f"error: out of memory ({error}); lower the batch size or --image_size", file=sys.stderr)
+        _complain(f"out of memory ({error}); lower the batch size or --image_size")
         return ReportedError.exit_status
     except KeyboardInterrupt:
-        print("error: interrupted before there was anything to save", file=sys.stderr)
+        _complain("interrupted before there was anything to save")
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of our output (head, less) has gone: not an error of the command
-        _discard_stdout()
+        discard_stdout()
         return 128 + signal.SIGPIPE
     except OSError as error:  # of stdout: what goes to files of ours is a ReportedError
         if error.errno != errno.ENOSPC:
             raise
-        _discard_stdout()
-        print(f"error: cannot write the output: {error.strerror}; free the disk or send it elsewhere", file=sys.stderr)
+        discard_stdout()
+        _complain(f"cannot write the output: {error.strerror}; free the disk or send it elsewhere")
         return ReportedError.exit_status
 
 
-def _discard_stdout() -> None:
-    """Have the interpreter's own flush at the end succeed."""
+@contextmanager
+def _others_told() -> Iterator[None]:
+    """Tell who waits for this command, as the ranks of a group do, whether it did its part."""
+    done = False
+    try:
+        yield
+        done = True
+    except StopError:  # they have stopped together
+        done = True
+        raise
+    finally:
+        tell_done(done)
+
+
+def _complain(message: str) -> None:
+    """The line on stderr, after all that stdout still holds. Neither need be there any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_stdout()
+    with suppress(OSError):
+        print(f"error: {message}", file=sys.stderr, flush=True)
+
+
+def discard_stdout() -> None:
+    """Have what is still written there, and the interpreter's own flush at the end, succeed."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

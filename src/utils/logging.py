@@ -1,16 +1,19 @@
 """The log of a run: `2020-08-22 16:58:56,617:INFO:message` on stdout and in the run's log file."""
 
+import errno
 import io
 import logging
 import os
+import signal
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, discard_stdout
 from src.utils.outside import open_ours
+from src.utils.signals import stop_is_requested_by
 
 _FORMAT = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
 
@@ -19,8 +22,15 @@ class _StdoutHandler(logging.Handler):
     """Writes through tqdm, so that a line does not tear a progress bar, and to whatever sys.stdout is now."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        """Once nobody reads stdout any more, a run that can be asked to stop is asked to, and goes on without it."""
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO) or not stop_is_requested_by(signal.SIGPIPE):
+                raise
+            discard_stdout()
+            signal.raise_signal(signal.SIGPIPE)
 
 
 class _FileHandler(logging.FileHandler):
@@ -52,7 +62,7 @@ def get_logger() -> logging.Logger:
 
 @contextmanager
 def log_file(path: Path):
-    """Append what is logged inside the `with`, and the error that ends it, to `path` as well.
+    """Append what is logged inside the `with`, and the error that ends it, to `path` as well; of a bug its traceback.
 
     Raises ReportedError when the file cannot be opened.
     """
@@ -67,9 +77,10 @@ def log_file(path: Path):
     logger.addHandler(handler)
     try:
         yield
-    except ReportedError as error:  # stderr gets it from errors.run
+    except Exception as error:  # stderr, if it is there, gets it from errors.run or the interpreter
+        about = None if isinstance(error, ReportedError) else sys.exc_info()
         with suppress(ReportedError):  # a full disk, which may be what ends it
-            handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, str(error), (), None))
+            handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, "%s", (error,), about))
         raise
     finally:
         logger.removeHandler(handler)

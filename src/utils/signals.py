@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request that the training loop reads between two steps."""
+"""Signals as a request that the training loop reads between two steps."""
 
 import _thread
 import signal
@@ -28,16 +28,31 @@ def deliver_interrupts() -> None:
         threading.Thread(target=pass_on, name="interrupts", daemon=True).start()
 
 
+# Ctrl-C, a scheduler's request, a closed terminal, and a closed pipe behind stdout. Not SIGQUIT: it is the way to end a
+# process at once.
+_REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+
+
+def _is_ignored(number: int) -> bool:
+    """Whether whoever started this process had it ignore the signal, as a shell does for a job in its background
+    (SIGINT) and nohup (SIGHUP). SIGPIPE says nothing: Python always ignores it.
+    """
+    return number != signal.SIGPIPE and signal.getsignal(number) == signal.SIG_IGN
+
+
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM only notes its number in `signal_number`; a second ends at once."""
+    """While entered, the first signal of those that ask to stop only notes its number in `signal_number`; a second ends
+    at once. What is ignored stays ignored.
+    """
 
     def __init__(self) -> None:
         self.signal_number = 0
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
+        for number in _REQUESTS:
+            if not _is_ignored(number):
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,8 +60,13 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if self.signal_number:
+        if self.signal_number and number != signal.SIGPIPE:  # of which each line that is written brings another
             signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
             signal.raise_signal(number)
-        self.signal_number = number
+        self.signal_number = self.signal_number or number
+
+
+def stop_is_requested_by(number: int) -> bool:
+    """Whether the signal is taken as a request at this moment."""
+    return isinstance(getattr(signal.getsignal(number), "__self__", None), StopRequest)

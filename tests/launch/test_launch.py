@@ -81,7 +81,7 @@ def test_each_rank_and_each_start_has_its_folder(trained):
     (log,) = trained.glob("train_*.log")
     text = log.read_text()
     starting, place, *shown = text.splitlines()
-    assert re.match(r"starting: .*/msrun'? --join=False --worker_num=2 --local_worker_num=2 ", starting)
+    assert re.match(r"starting: .*/python\S* -c .* --join=False --worker_num=2 --local_worker_num=2 ", starting)
     assert place == f"logs are in {logs}; below is rank 0's"
     assert f"run folder {run}, device CPU; joined the launcher's group as rank 0 of 2" in shown[0]
     assert not re.search(r"^\[WARNING\]|^error", text, re.MULTILINE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
+from src.utils.ending import tell_when_done
 from src.utils.errors import ReportedError, StopError, UsageError, run
 
 
@@ -74,3 +75,67 @@ def test_a_full_disk_behind_stdout_is_one_line(body):
     assert done.stderr == (
         "error: cannot write the output: No space left on device; free the disk or send it elsewhere\n"
     )
+
+
+STREAMS = """
+import sys
+from pathlib import Path
+from src.utils.errors import ReportedError, run
+from src.utils.logging import get_logger, log_file
+def main(argv):
+    with log_file(Path(argv[0])):
+        get_logger().info("a line")
+        print("printed")
+        sys.stderr.write("a bar")
+        if argv[1] == "bug":
+            raise ZeroDivisionError("a bug")
+        if argv[1] == "error":
+            raise ReportedError("an error")
+sys.exit(run(main))
+"""
+
+
+@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("how, status, logged", [("well", 0, "a line"), ("error", 1, "an error"), ("bug", 1, "a bug")])
+def test_closed_streams_end_nothing_and_the_log_has_what_they_lack(closed, how, status, logged, tmp_path):
+    log = tmp_path / "run.log"
+    command = ["bash", "-c", f'exec "$@" {closed}', "-", sys.executable, "-c", STREAMS, log, how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    text = log.read_text()
+    assert text.splitlines()[0].endswith(":INFO:a line")
+    assert logged in text and "printed" not in text and "a bar" not in text
+    assert ("Traceback" in text) == (how == "bug")
+    assert ("printed" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+    assert ("Traceback" in done.stderr) == (how == "bug" and "2>" not in closed)
+
+
+def test_a_full_disk_behind_stderr_changes_no_exit_status():
+    code = "import sys; from src.utils.errors import ReportedError as E, run; sys.exit(run(lambda _: [][E('no')]))"
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=full).returncode == 2
+
+
+def test_numpy_2_is_one_line(tmp_path):
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy/__init__.py").write_text("raise ImportError('pages of advice')")
+    (tmp_path / "numpy/version.py").write_text('\nversion = "2.4.1"\n__version__ = version\n')
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, ROOT / "train.py", "--dataset", "digits"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert line.startswith(f"error: found NumPy 2 in {tmp_path}/numpy, but MindSpore 2.10 works with NumPy 1 only; ")
+
+
+def test_who_waits_is_told_once_how_the_command_ended():
+    for error, expected in ((None, True), (StopError(15, "stopped"), True), (ReportedError("no"), False)):
+        told = []
+        tell_when_done(told.append)
+        run(raising(error) if error else lambda _: None, [])
+        run(lambda _: None, [])
+        assert told == [expected]
+    tell_when_done(told.append)
+    with pytest.raises(ZeroDivisionError):
+        run(raising(ZeroDivisionError()), [])
+    assert told == [False, False]
