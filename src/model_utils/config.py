@@ -7,10 +7,11 @@ The last of these that gives a key wins: the schema's default, the network's own
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from src.schema.aliases import advice
 from src.schema.combinations import COMBINATIONS, folder_of_bundled_data, missing_data
 from src.schema.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_yaml, usual_dataset
 from src.schema.usage import help_text
-from src.schema.values import expected, nearest, parse_value, show
+from src.schema.values import expected, parse_value, show
 from src.schema.yaml_file import read_yaml, write_yaml
 from src.utils.errors import ReportedError, UsageError
 
@@ -18,22 +19,26 @@ CONFIG_NAME = "config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 _FROM_DATASET = ("num_classes", "image_size")
 _OF_THE_PLACE = ("device_target", "device_id", "deterministic", "is_distributed", "rank", "group_size")
+_PLATFORM = ("init_method", "world_size", "local_rank")
 _ARCHITECTURE = ("growth_rate", "block_config", "stem_features", "bn_size", "compression")
 
 
 class Config:
     """The resolved keys as attributes (`config.lr`). Read-only; `replace` makes another one.
 
-    `command` is the command it was parsed for, `ignored` the keys given as flags that this command does not use.
+    `command` is the command it was parsed for, `ignored` the flags that were given and that it does not use.
     """
 
     command: str
     ignored: tuple[str, ...]
 
     def __init__(self, command: str, values: Mapping[str, Value], sources: Mapping[str, str]) -> None:
-        given = [key for key, source in sources.items() if source == "flag"]
-        ignored = tuple(key for key in given if command not in BY_NAME[key].commands)
-        vars(self).update(values, command=command, ignored=ignored, _sources=dict(sources))
+        ignored = [
+            key
+            for key, source in sources.items()
+            if source == "platform" or (source == "flag" and command not in BY_NAME[key].commands)
+        ]
+        vars(self).update(values, command=command, ignored=tuple(ignored), _sources=dict(sources))
         for combination in COMBINATIONS[command]:
             if problem := combination(self):
                 raise UsageError(problem)
@@ -145,11 +150,15 @@ def parse(command: str, argv: Sequence[str], description: str = "") -> Config:
     if any(argument in ("-h", "--help") for argument in argv):
         print(_help(command, argv, description))
         raise SystemExit(0)
-    flags = read_flags(argv)
+    own, platform = _without_platform_flags(argv)
+    flags = read_flags(own, command)
     config_path = flags.get("config_path")
     base, from_file = _below_flags(flags.get("net"), config_path)
     values = base | flags
+    if platform and not values["enable_modelarts"]:
+        read_flags(argv, command)  # it raises: elsewhere they are unknown
     sources = dict.fromkeys(from_file if config_path else (), "yaml") | dict.fromkeys(flags, "flag")
+    sources |= dict.fromkeys(platform, "platform")
     if values["dataset"] != from_file.get("dataset", values["dataset"]):  # these in the file are another data set's
         for key in _FROM_DATASET:
             if key not in flags:
@@ -177,10 +186,29 @@ def architecture_overrides(config: Config) -> dict[str, Value]:
     return chosen | always
 
 
-def read_flags(argv: Sequence[str]) -> dict[str, Value]:
+def _without_platform_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`argv` without what ModelArts adds to each command line about the hosts of a job, and the names of that.
+
+    The ranks come from msrun or a rank table; --rank, here a host's number, is one of them beside another one only.
+    """
+    own, platform, words = [], [], list(argv)
+    while words:
+        word = words.pop(0)
+        name, equals, _ = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in (*_PLATFORM, "rank"):
+            own.append(word)
+            continue
+        platform.append(name)
+        if not equals and words and not words[0].startswith("--"):
+            words.pop(0)
+    return (own, platform) if set(platform) & set(_PLATFORM) else (list(argv), [])
+
+
+def read_flags(argv: Sequence[str], command: str = "") -> dict[str, Value]:
     """The typed values of `--key value`, `--key=value` and, for true or false, `--key`; of a repeated key the last.
 
-    Names are exact. No key takes an argument that begins with two dashes, except after `=`.
+    With a `command`, a key that asks it for what it does not do is a UsageError. Names are exact. No key takes an
+    argument that begins with two dashes, except after `=`.
     """
     flags: dict[str, Value] = {}
     arguments = list(argv)
@@ -191,15 +219,17 @@ def read_flags(argv: Sequence[str]) -> dict[str, Value]:
         has_value = bool(equals)
         if not has_value and arguments and not arguments[0].startswith("--"):
             text, has_value = arguments.pop(0), True
+        value = f" with value {show(text)}" if has_value else ""
         if not argument.startswith("-"):
-            advice = f"did you mean --{key}?" if key in BY_NAME else "--help lists the flags"
-            raise UsageError(f"found {show(argument)} where a flag was expected, such as --lr 0.1; {advice}")
+            remedy = f"did you mean --{key}?" if key in BY_NAME else "--help lists the flags"
+            raise UsageError(f"found {show(argument)} where a flag was expected, such as --lr 0.1; {remedy}")
         if not argument.startswith("--") or key not in BY_NAME:
-            near = nearest(key.lstrip("-"), BY_NAME)
-            advice = f"did you mean --{near}?" if near else "--help lists the flags"
-            value = f" with value {show(text)}" if has_value else ""
-            raise UsageError(f"found unknown flag {show(argument.partition('=')[0])}{value}; {advice}")
+            name = key.lstrip("-")
+            remedy = f"did you mean --{name}?" if name in BY_NAME else advice(name, command)
+            raise UsageError(f"found unknown flag {show(argument.partition('=')[0])}{value}; {remedy}")
         option = BY_NAME[key]
+        if command and option.asks and command not in option.commands:
+            raise UsageError(f"found --{key}{value}, which {command}.py does not use; {advice(key, command)}")
         if not has_value:
             if option.type is not bool:
                 raise UsageError(f"--{key}: found no value, expected {expected(option)}; write --{key}=VALUE")

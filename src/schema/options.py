@@ -21,8 +21,10 @@ class Option:
     """One configuration key.
 
     `type` is str, int, float, bool or INTS; bounds hold for numbers, and for each item of INTS. `commands` are those
-    that use the key (the others accept and report it). `saved` keys are written to the resolved configuration; keys
-    that are not `in_yaml` can only be flags.
+    that use the key. The others accept the flag and report it, so that one list of flags can serve several commands;
+    but a key that `asks` for something to be read, written or made is an error there: it would not happen. `saved` keys
+    are written to the resolved configuration; keys that are not `in_yaml` can only be flags. In an `is_path`, ~ is the
+    user's home.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Option:
     commands: tuple[str, ...] = COMMANDS
     saved: bool = True
     in_yaml: bool = True
+    asks: bool = False
+    is_path: bool = False
 
 
 _TRAIN, _EVAL, _EXPORT, _ONNX = ((name,) for name in COMMANDS)
@@ -77,10 +81,10 @@ OPTIONS: tuple[Option, ...] = (
            commands=_TRAIN),
     Option("train_data_dir", str, "", "data",
            "training data: a folder, or the file for --dataset list; not needed for digits",
-           commands=_TRAIN + _EXPORT),
+           commands=_TRAIN + _EXPORT, asks=True, is_path=True),
     Option("eval_data_dir", str, "", "data",
-           "held-out data; train evaluates on it when it is given (bundled: the digits' own)"),
-    Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1, commands=_IMAGES),
+           "held-out data; train evaluates on it when it is given (bundled: the digits' own)", is_path=True),
+    Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1, commands=_IMAGES, asks=True),
     Option("augmentation", str, "auto", "data",
            "of training images; full: crop, flip and colours, auto: full, but crop for digits",
            ("auto", "full", "crop", "none"), commands=_TRAIN),
@@ -142,49 +146,53 @@ OPTIONS: tuple[Option, ...] = (
     Option("deterministic", bool, True, "run", "the same seed gives the same bits", commands=_TRAIN),
     Option("log_interval", int, 100, "run", "steps between log lines", ge=1, commands=_TRAIN),
     Option("save_ckpt_path", str, "output", "run", "folder in which each run makes its own, named after the time",
-           commands=_IMAGES),
+           commands=_IMAGES, asks=True, is_path=True),
     Option("ckpt_interval", int, 0, "run", "steps between checkpoints besides the one at each epoch's end; 0: none",
            ge=0, commands=_TRAIN),
     Option("keep_checkpoint_max", int, 5, "run", "how many of the newest checkpoints to keep", ge=1, commands=_TRAIN),
     Option("is_save_on_master", bool, True, "run", "save on rank 0 only, not on every rank", commands=_TRAIN),
     Option("eval_interval", int, 1, "run", "epochs between evaluations", ge=1, commands=_TRAIN),
-    Option("train_pretrained", str, "", "start", "checkpoint whose weights to begin with", commands=_TRAIN),
-    Option("reset_head", bool, False, "start", "train_pretrained: begin with a new classifier", commands=_TRAIN),
+    Option("train_pretrained", str, "", "start", "checkpoint whose weights to begin with", commands=_TRAIN,
+           asks=True, is_path=True),
+    Option("reset_head", bool, False, "start", "train_pretrained: begin with a new classifier", commands=_TRAIN,
+           asks=True),
     Option("resume", str, "", "start", "run folder or checkpoint to go on from; auto: the newest valid one",
-           commands=_TRAIN, saved=False),
-    Option("config_path", str, "", "start", "YAML file to use instead of the network's", saved=False, in_yaml=False),
+           commands=_TRAIN, saved=False, asks=True, is_path=True),
+    Option("config_path", str, "", "start", "YAML file to use instead of the network's", saved=False, in_yaml=False,
+           is_path=True),
     Option("debug", bool, False, "start", "show the traceback of an error", saved=False, in_yaml=False),
     Option("ckpt_files", str, "", "evaluation", "checkpoint to evaluate, or a folder: all in it, newest first; for "
-           "eval_onnx.py the model", commands=_EVAL + _ONNX),
+           "eval_onnx.py the model", commands=_EVAL + _ONNX, asks=True, is_path=True),
     Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to",
-           commands=_EVAL + _ONNX),
+           commands=_EVAL + _ONNX, asks=True, is_path=True),
     Option("images", str, "", "evaluation", "a picture or a folder of pictures: print what they show",
-           commands=_ONNX),
-    Option("ckpt_file", str, "", "export", "checkpoint to export", commands=_EXPORT),
-    Option("file_format", str, "MINDIR", "export", "AIR only on Ascend", ("AIR", "MINDIR", "ONNX"), commands=_EXPORT),
+           commands=_ONNX, asks=True, is_path=True),
+    Option("ckpt_file", str, "", "export", "checkpoint to export", commands=_EXPORT, asks=True, is_path=True),
+    Option("file_format", str, "MINDIR", "export", "AIR only on Ascend", ("AIR", "MINDIR", "ONNX"), commands=_EXPORT,
+           asks=True),
     Option("file_name", str, "", "export", "the model's path, with its ending or without; empty: the network's",
-           commands=_EXPORT),
+           commands=_EXPORT, asks=True, is_path=True),
     Option("batch_size", int, 1, "export", "images the model takes at once; 0: any number, as ONNX always does", ge=0,
-           commands=_EXPORT),
-    Option("mindir_version", int, 3, "export", "1 for MindSpore Lite 2.0", (1, 3), commands=_EXPORT),
-    Option("export_fp16", bool, False, "export", "compute in float16", commands=_EXPORT),
+           commands=_EXPORT, asks=True),
+    Option("mindir_version", int, 3, "export", "1 for MindSpore Lite 2.0", (1, 3), commands=_EXPORT, asks=True),
+    Option("export_fp16", bool, False, "export", "compute in float16", commands=_EXPORT, asks=True),
     Option("quantize", bool, False, "export", "ONNX: compute in INT8, with ranges measured on training images",
-           commands=_EXPORT),
+           commands=_EXPORT, asks=True),
     Option("calibration_images", int, 256, "export", "quantize: how many training images to measure", ge=1,
-           commands=_EXPORT),
+           commands=_EXPORT, asks=True),
     Option("enable_modelarts", bool, False, "modelarts",
            "copy data in and results out, between the URLs and the paths below", commands=_CLOUD, saved=False),
-    Option("data_url", str, "", "modelarts", "where the data set lies", commands=_CLOUD, saved=False),
-    Option("train_url", str, "", "modelarts", "where the results go", commands=_CLOUD, saved=False),
+    Option("data_url", str, "", "modelarts", "where the data set lies", commands=_CLOUD, saved=False, is_path=True),
+    Option("train_url", str, "", "modelarts", "where the results go", commands=_CLOUD, saved=False, is_path=True),
     Option("checkpoint_url", str, "", "modelarts", "where checkpoints to begin with lie", commands=_CLOUD,
-           saved=False),
+           saved=False, is_path=True),
     Option("data_path", str, "/cache/data", "modelarts", "the folder that data_url is copied to", commands=_CLOUD,
-           saved=False),
+           saved=False, is_path=True),
     Option("output_path", str, "/cache/train", "modelarts",
            "the folder that is copied to train_url; relative paths of results are inside it", commands=_CLOUD,
-           saved=False),
+           saved=False, is_path=True),
     Option("load_path", str, "/cache/checkpoint_path", "modelarts", "the folder that checkpoint_url is copied to",
-           commands=_CLOUD, saved=False),
+           commands=_CLOUD, saved=False, is_path=True),
     Option("upload_interval", float, 600.0, "modelarts",
            "seconds between copies to train_url while the command runs; 0: only at its end", ge=0, commands=_CLOUD,
            saved=False),

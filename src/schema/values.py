@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import re
 import reprlib
 from collections.abc import Iterable, Sequence
@@ -41,7 +42,7 @@ def parse_value(option: Option, text: str | Sequence[str], where: str) -> Value:
         raise UsageError(f"{where}: found {show(text)}, which is too large; expected at most {INT_MAX}")
     if not all(_within_bounds(option, number) for number in numbers):
         raise UsageError(f"{where}: found {show(text)}, which is out of range; expected {expected(option)}")
-    return value
+    return _from_home(value, where) if option.is_path else value
 
 
 def expected(option: Option) -> str:
@@ -69,6 +70,15 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def show(text: str | Sequence[str]) -> str:
     """`text` quoted for a message, its middle left out when long."""
     return _short.repr(text if isinstance(text, str) else list(text))
+
+
+def _from_home(text: str, where: str) -> str:
+    """The path `text` with ~ or ~user at its beginning as a shell has them."""
+    path = os.path.expanduser(text)  # noqa: PTH111, a Path would change what else is in the text, which may be a URL
+    if path.startswith("~"):
+        name = text.partition("/")[0]
+        raise UsageError(f"{where}: found {show(text)}, but {name} is no user's home; write ./{name} if it is a file")
+    return path
 
 
 def _convert(option: Option, text: str | Sequence[str]) -> Value | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from src.schema.aliases import advice
 from src.schema.options import BY_NAME, OPTIONS, Value
-from src.schema.values import nearest, parse_value, show
+from src.schema.values import parse_value, show
 from src.utils.errors import ReportedError, UsageError
 
 MAX_BYTES = 2**16
@@ -34,10 +35,9 @@ def read_yaml(path: str | Path) -> dict[str, Value]:
         place = f"{path}, line {key_node.start_mark.line + 1}"
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) and key_node.tag in _PLAIN_TAGS else None
         if key not in BY_NAME:
-            near = nearest(key, BY_NAME) if key else None
-            advice = f"did you mean {near}?" if near else "`python train.py --help` lists the keys"
+            remedy = advice(key or "", prefix="")
             name = f"unknown key {show(key)}" if key is not None else f"{_describe(key_node)} as a key"
-            raise UsageError(f"{place}: found {name} with value {_describe(value_node)}, {advice}")
+            raise UsageError(f"{place}: found {name} with value {_describe(value_node)}, {remedy}")
         if key in values:
             raise UsageError(
                 f"{place}: {key} is given a second time, as {_describe(value_node)}; remove one of the two"

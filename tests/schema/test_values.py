@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.schema.options import BY_NAME, INT_MAX
+from src.schema.options import BY_NAME, INT_MAX, OPTIONS
 from src.schema.values import nearest, parse_value
 from src.utils.errors import UsageError
 
@@ -103,3 +103,23 @@ def test_nearest_name():
     assert nearest("batch_size", names) == "per_batch_size"
     assert nearest("zebra", names) is None
     assert nearest("", names) is None
+
+
+PATHS = [option.name for option in OPTIONS if option.is_path]
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_the_home_folder_in_a_path(key, monkeypatch):
+    """As a shell has it, which does not see what is quoted, comes after = or stands in a YAML file."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parse_value(BY_NAME[key], "~/my data", key) == "/home/me/my data"
+    assert parse_value(BY_NAME[key], "~", key) == "/home/me"
+    assert parse_value(BY_NAME[key], "~root/x", key).endswith("/x")
+    for text in ("a/~/b", "./~", "s3://bucket/~", "C:~"):
+        assert parse_value(BY_NAME[key], text, key) == text
+    with pytest.raises(UsageError, match=r"but ~nobody-here is no user's home; write \./~nobody-here if it is a file"):
+        parse_value(BY_NAME[key], "~nobody-here/x", key)
+
+
+def test_every_text_that_is_no_choice_is_a_path():
+    assert all(option.is_path for option in OPTIONS if option.type is str and not option.choices)

@@ -154,8 +154,8 @@ def test_written_file_is_grouped_commented_and_readable_by_others(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\x85", "\udc80.ckpt", "a\nb\r", "\u2028", "\ufeff", " a ", "null", "~", "1e-5", "on", "2020-01-01", "'", '"',
-     "a: b #c", "- x", "...", "---", "世 é🙂", "\\", "x" * 500 + " y"],
+    ["", "\x85", "\udc80.ckpt", "a\nb\r", "\u2028", "\ufeff", " a ", "null", "./~", "1e-5", "on", "2020-01-01", "'",
+     '"', "a: b #c", "- x", "...", "---", "世 é🙂", "\\", "x" * 500 + " y"],
 )  # fmt: skip
 def test_any_path_is_read_back(tmp_path, text):
     write_yaml(tmp_path / "c.yaml", DEFAULTS | {"train_data_dir": text}, "")
