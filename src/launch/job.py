@@ -76,7 +76,12 @@ def check_job(
     if target == "GPU":
         check_visible_devices(devices, number)
     check_devices(target, number)
-    check_meeting_point(settings.master_addr, settings.master_port, is_master=settings.is_master)
+    check_meeting_point(
+        settings.master_addr,
+        settings.master_port,
+        is_master=settings.is_master,
+        several_hosts=settings.node_num > 1,
+    )
     if not config.enable_modelarts:  # what it copies here is not there yet
         _check_paths(config, is_master=settings.is_master)
     return Job(

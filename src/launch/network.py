@@ -2,18 +2,23 @@
 
 import socket
 
+from src.utils.addresses import why_unreachable
 from src.utils.errors import ReportedError, UsageError
 
 
-def check_meeting_point(address: str, port: int, *, is_master: bool) -> None:
+def check_meeting_point(address: str, port: int, *, is_master: bool, several_hosts: bool = False) -> None:
     """`address` must be this host's own on the master and nowhere else; there `port`, unless 0, must be free.
 
-    Raises UsageError for the first, ReportedError for the second.
+    It must be one that others can connect to, from other hosts too when there are several. Raises UsageError for the
+    first, ReportedError for the second.
     """
     try:
         family, _, _, _, found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise UsageError(f"MASTER_ADDR {address!r} is not known here ({error.strerror}); give an IP address") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no name of a host"
+        raise UsageError(f"MASTER_ADDR {address!r} is not known here ({reason}); give an IP address") from error
+    if problem := why_unreachable(found[0], from_elsewhere=several_hosts):
+        raise UsageError(f"MASTER_ADDR {address} is {problem}; give the address by which the other ranks know host 0")
     local = _can_bind(family, (found[0], 0, *found[2:]))
     if is_master and not local:
         raise UsageError(

@@ -1,42 +1,52 @@
-"""HCCL's rank table, version 1.0: which Ascend devices on which hosts are which ranks of a job."""
+"""HCCL's rank table: which Ascend devices on which hosts are which ranks of a job.
+
+Version 1.2, of Atlas A3, says besides which super pod a host belongs to and which number a device has in it.
+"""
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from src.utils.errors import UsageError
 from src.utils.files import is_file, no_file, require_new, write_new_text
 
-VERSION, COMPLETED = "1.0", "completed"
+VERSION, SUPER_POD_VERSION, COMPLETED = "1.0", "1.2", "completed"
 MAX_BYTES = 2**22  # 1024 devices take about 150 kB
 _ADVICE = "write the table with scripts/hccl_rank_table.py"
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of a host: its physical number there, the address of its own network card, and its rank in the job."""
+    """One device of a host: its physical number there, the address of its own network card, and its rank in the job.
+
+    In a super pod it has a number there, super_device_id, by which the others reach it; an address may then be missing.
+    """
 
     device_id: int
     device_ip: str
     rank_id: int
+    super_device_id: str = ""
 
 
 @dataclass(frozen=True)
 class Host:
-    """One host, named by its address or another name that no other host has, and its devices in order of rank."""
+    """One host, named by its address or another name that no other host has, its devices in order of rank, and the
+    super pod it is in, if any.
+    """
 
     server_id: str
     devices: tuple[Device, ...]
+    super_pod_id: str = ""
 
 
 @dataclass(frozen=True)
 class RankTable:
     """The hosts of a job in order of their ranks. Raises UsageError when the ranks or addresses contradict each other.
 
-    The ranks are 0 to n-1, those of a host follow each other; no host, no address, and on a host no device, is there
-    twice.
+    The ranks are 0 to n-1, those of a host follow each other; no host, no address, in a super pod no super_device_id,
+    and on a host no device, is there twice. All hosts are in super pods or none is.
     """
 
     hosts: tuple[Host, ...]
@@ -46,7 +56,12 @@ class RankTable:
             raise UsageError("a table needs at least one host, and each host at least one device")
         _require_unique("server_id", [host.server_id for host in self.hosts])
         devices = [device for host in self.hosts for device in host.devices]
-        _require_unique("device_ip", [device.device_ip for device in devices])
+        _require_unique("device_ip", [device.device_ip for device in devices if device.device_ip])
+        if len({bool(host.super_pod_id) for host in self.hosts}) > 1:
+            raise UsageError(f"some hosts are in a super pod (version {SUPER_POD_VERSION}), others are not ({VERSION})")
+        for pod in {host.super_pod_id for host in self.hosts} - {""}:
+            numbers = [d.super_device_id for host in self.hosts if host.super_pod_id == pod for d in host.devices]
+            _require_unique(f"super_device_id of super pod {pod}", numbers)
         for host in self.hosts:
             _require_unique(f"device_id of host {host.server_id}", [device.device_id for device in host.devices])
         _require_unique("rank_id", [device.rank_id for device in devices])
@@ -91,15 +106,27 @@ class RankTable:
         servers = [
             {
                 "server_id": host.server_id,
-                "device": [
-                    {"device_id": str(d.device_id), "device_ip": d.device_ip, "rank_id": str(d.rank_id)}
-                    for d in host.devices
-                ],
+                "device": [_device_to_dict(device) for device in host.devices],
                 "host_nic_ip": "reserve",  # HCCL does not read it; MindSpore's documentation has it
             }
             for host in self.hosts
         ]
-        return {"version": VERSION, "server_count": str(len(servers)), "server_list": servers, "status": COMPLETED}
+        table = {"version": VERSION, "server_count": str(len(servers)), "server_list": servers, "status": COMPLETED}
+        if pods := list(dict.fromkeys(host.super_pod_id for host in self.hosts if host.super_pod_id)):
+            table["version"] = SUPER_POD_VERSION
+            table["super_pod_list"] = [
+                {
+                    "super_pod_id": pod,
+                    "server_list": [{"server_id": host.server_id} for host in self.hosts if host.super_pod_id == pod],
+                }
+                for pod in pods
+            ]
+        return table
+
+
+def _device_to_dict(device: Device) -> dict[str, str]:
+    values = {"device_id": str(device.device_id), "device_ip": device.device_ip, "rank_id": str(device.rank_id)}
+    return values | ({"super_device_id": device.super_device_id} if device.super_device_id else {})
 
 
 def number_hosts(hosts: Sequence[tuple[str, Sequence[tuple[int, str]]]]) -> RankTable:
@@ -113,8 +140,11 @@ def number_hosts(hosts: Sequence[tuple[str, Sequence[tuple[int, str]]]]) -> Rank
 
 def merge(tables: Sequence[RankTable]) -> RankTable:
     """All hosts of `tables`, ranks renumbered in the order given. Raises UsageError for a host given twice."""
-    hosts = [host for table in tables for host in table.hosts]
-    return number_hosts([(host.server_id, [(d.device_id, d.device_ip) for d in host.devices]) for host in hosts])
+    hosts, rank = [], 0
+    for host in (host for table in tables for host in table.hosts):
+        hosts.append(replace(host, devices=tuple(replace(d, rank_id=rank + i) for i, d in enumerate(host.devices))))
+        rank += len(host.devices)
+    return RankTable(tuple(hosts))
 
 
 def write_rank_table(table: RankTable, path: Path) -> None:
@@ -152,29 +182,53 @@ def _read_json(path: Path) -> object:
 
 def _table(values: object) -> RankTable:
     _require(values, lambda v: isinstance(v, dict), "the rank table", "a mapping")
-    _field(values, "", "version", lambda v: v == VERSION, f'"{VERSION}"')
+    versions = (VERSION, SUPER_POD_VERSION)
+    version = _field(values, "", "version", lambda v: v in versions, " or ".join(f'"{v}"' for v in versions))
     _field(values, "", "status", lambda v: v == COMPLETED, f'"{COMPLETED}"')
     servers = _list_of_mappings(values, "", "server_list")
     _field(values, "", "server_count", lambda v: v == str(len(servers)), f'"{len(servers)}", the length of server_list')
-    hosts = [_host(server, f"server_list[{i}].") for i, server in enumerate(servers)]
+    pods = _super_pods(values) if version == SUPER_POD_VERSION else None
+    hosts = [_host(server, f"server_list[{i}].", pods) for i, server in enumerate(servers)]
+    if pods and (unknown := set(pods) - {host.server_id for host in hosts}):
+        raise UsageError(f"super_pod_list names the host {min(unknown)}, which server_list does not have")
     return RankTable(tuple(sorted(hosts, key=lambda host: host.devices[0].rank_id)))
 
 
-def _host(server: dict, place: str) -> Host:
+def _super_pods(values: dict) -> dict[str, str]:
+    """The super pod of each host, by their names."""
+    pods = {}
+    for i, pod in enumerate(_list_of_mappings(values, "", "super_pod_list")):
+        place = f"super_pod_list[{i}]."
+        name = _field(pod, place, "super_pod_id", is_server_id, "the super pod's name")
+        for k, server in enumerate(_list_of_mappings(pod, place, "server_list")):
+            host = _field(server, f"{place}server_list[{k}].", "server_id", is_server_id, "a host of server_list")
+            if host in pods:
+                raise UsageError(f"host {host} is in super_pod_list twice")
+            pods[host] = name
+    return pods
+
+
+def _host(server: dict, place: str, pods: dict[str, str] | None) -> Host:
     name = _field(server, place, "server_id", is_server_id, "the host's address or name")
     devices = [
-        _device(device, f"{place}device[{i}].") for i, device in enumerate(_list_of_mappings(server, place, "device"))
+        _device(device, f"{place}device[{i}].", in_super_pod=pods is not None)
+        for i, device in enumerate(_list_of_mappings(server, place, "device"))
     ]
-    return Host(name, tuple(sorted(devices, key=lambda device: device.rank_id)))
+    if pods is not None and name not in pods:
+        raise UsageError(f"host {name} is in no super pod of super_pod_list, expected one for each host")
+    pod = pods[name] if pods is not None else ""
+    return Host(name, tuple(sorted(devices, key=lambda device: device.rank_id)), pod)
 
 
-def _device(device: dict, place: str) -> Device:
+def _device(device: dict, place: str, *, in_super_pod: bool) -> Device:
     number = "a whole number as a string"
-    return Device(
-        int(_field(device, place, "device_id", _is_number, number)),
-        _field(device, place, "device_ip", is_address, "an IP address"),
-        int(_field(device, place, "rank_id", _is_number, number)),
-    )
+    device_id = int(_field(device, place, "device_id", _is_number, number))
+    rank_id = int(_field(device, place, "rank_id", _is_number, number))
+    if not in_super_pod:
+        return Device(device_id, _field(device, place, "device_ip", is_address, "an IP address"), rank_id)
+    ip = _require(device.get("device_ip", ""), lambda v: v == "" or is_address(v), f"{place}device_ip", "an IP address")
+    super_device_id = _field(device, place, "super_device_id", _is_long_number, number)
+    return Device(device_id, ip, rank_id, super_device_id)
 
 
 def _list_of_mappings(values: dict, place: str, key: str) -> list[dict]:
@@ -210,7 +264,11 @@ def is_address(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 6
+    return _is_long_number(value) and len(value) <= 6
+
+
+def _is_long_number(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 20
 
 
 def _shown(value: object) -> str:

@@ -29,6 +29,26 @@ def test_any_port_is_fine_when_none_is_named():
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0", "0", "::", "0.0.0.7", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1", "255.255.255.255"],  # noqa: S104
+)
+@pytest.mark.parametrize("is_master", [True, False])
+def test_an_address_that_nobody_can_connect_to_is_refused_at_once(address, is_master):
+    for several in (True, False):
+        with pytest.raises(
+            UsageError, match=f"MASTER_ADDR {re.escape(address)} is the address of .*nobody can connect"
+        ):
+            check_meeting_point(address, 8118, is_master=is_master, several_hosts=several)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "127.3.2.1"])
+def test_other_hosts_cannot_come_to_this_hosts_own_address(address):
+    check_meeting_point(address, 0, is_master=True)
+    with pytest.raises(UsageError, match=f"MASTER_ADDR {address} is every host's own, by which the other hosts find"):
+        check_meeting_point(address, 0, is_master=True, several_hosts=True)
+
+
+@pytest.mark.parametrize(
     "address, is_master, message",
     [
         (ELSEWHERE, True, "MASTER_ADDR 192.0.2.1 is not an address of this host, whose NODE_RANK is 0"),

@@ -57,7 +57,8 @@ NUMBER, SECOND = "expected a whole number as a string", "server_list[1].device[0
 @pytest.mark.parametrize(
     "place, value, message",
     [
-        (["version"], "1.2", 'version is "1.2", expected "1.0"'),
+        (["version"], "1.1", 'version is "1.1", expected "1.0" or "1.2"'),
+        (["version"], "1.2", "super_pod_list is missing, expected a list that is not empty"),
         (["version"], 1.0, 'version is 1.0, expected "1.0"'),
         (["version"], None, 'version is missing, expected "1.0"'),
         (["status"], "initializing", 'status is "initializing", expected "completed"'),
@@ -217,3 +218,103 @@ def test_a_wrong_command_line_writes_nothing(arguments, message, tmp_path):
     with pytest.raises(UsageError, match=re.escape(message)):
         main(words)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def super_pods() -> dict:
+    """Version 1.2, of Atlas A3, as cluster managers write it: three hosts of two devices in two super pods."""
+    servers = [
+        {
+            "server_id": f"10.0.0.{host}",
+            "container_ip": f"172.16.0.{host}",
+            "device": [
+                {
+                    "device_id": str(i), "device_logical_id": str(i), "device_ip": f"10.1.{host}.{i}",
+                    "super_device_id": str(114360329 + 65537 * (2 * host + i)), "rank_id": str(2 * host + i),
+                }
+                for i in range(2)
+            ],
+        }
+        for host in range(3)
+    ]  # fmt: skip
+    pods = [
+        {"super_pod_id": "1", "server_list": [{"server_id": "10.0.0.0"}, {"server_id": "10.0.0.2"}]},
+        {"super_pod_id": "4", "server_list": [{"server_id": "10.0.0.1"}]},
+    ]
+    return {
+        "status": "completed",
+        "server_list": servers,
+        "server_count": "3",
+        "version": "1.2",
+        "super_pod_list": pods,
+    }
+
+
+def test_a_table_of_super_pods_is_read_and_written_back(tmp_path):
+    table = read_rank_table(write(super_pods(), tmp_path / "a.json"))
+    table.check(6, 3)
+    assert [host.super_pod_id for host in table.hosts] == ["1", "4", "1"]
+    assert table.hosts[2].devices[1].super_device_id == str(114360329 + 65537 * 5)
+    assert table.devices_of(1) == [0, 1]
+    write_rank_table(table, tmp_path / "b.json")
+    assert read_rank_table(tmp_path / "b.json") == table
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert (written["version"], written["super_pod_list"]) == ("1.2", super_pods()["super_pod_list"])
+
+
+def test_tables_of_super_pods_are_merged_but_not_with_others(tmp_path):
+    whole = read_rank_table(write(super_pods(), tmp_path / "a.json"))
+    single = []
+    for one in whole.hosts:
+        alone = super_pods() | {"server_count": "1"}
+        alone["server_list"] = [server for server in alone["server_list"] if server["server_id"] == one.server_id]
+        for i, device in enumerate(alone["server_list"][0]["device"]):
+            device["rank_id"] = str(i)
+        alone["super_pod_list"] = [{"super_pod_id": one.super_pod_id, "server_list": [{"server_id": one.server_id}]}]
+        single.append(read_rank_table(write(alone, tmp_path / "one.json")))
+    assert merge(single) == whole
+    with pytest.raises(UsageError, match=r"some hosts are in a super pod \(version 1\.2\), others are not \(1\.0\)"):
+        merge([whole, number_hosts([host(9, 1)])])
+
+
+def test_a_device_of_a_super_pod_needs_no_address_of_its_own(tmp_path):
+    table = super_pods()
+    for server in table["server_list"]:
+        for device in server["device"]:
+            del device["device_ip"]
+    assert read_rank_table(write(table, tmp_path / "a.json")).device_num == 6
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t["super_pod_list"].pop(), "host 10.0.0.1 is in no super pod of super_pod_list"),
+        (lambda t: t.update(super_pod_list=[]), "super_pod_list is [], expected a list that is not empty"),
+        (lambda t: t["super_pod_list"][1]["server_list"].append({"server_id": "x"}), "names the host x, which server_"),
+        (
+            lambda t: t["super_pod_list"][1]["server_list"].append({"server_id": "10.0.0.0"}),
+            "10.0.0.0 is in super_pod_list",
+        ),
+        (lambda t: t["super_pod_list"][0].pop("super_pod_id"), "super_pod_list[0].super_pod_id is missing"),
+        (
+            lambda t: t["super_pod_list"][0]["server_list"][0].clear(),
+            "super_pod_list[0].server_list[0].server_id is mis",
+        ),
+        (lambda t: t["server_list"][0]["device"][0].pop("super_device_id"), "device[0].super_device_id is missing"),
+        (
+            lambda t: t["server_list"][0]["device"][0].update(super_device_id=7),
+            "super_device_id is 7, expected a whole",
+        ),
+        (
+            lambda t: t["server_list"][2]["device"][0].update(
+                super_device_id=t["server_list"][0]["device"][0]["super_device_id"]
+            ),
+            "super_device_id of super pod 1 114360329 is there twice",
+        ),
+        (lambda t: t["server_list"][0]["device"][0].update(device_ip="x"), 'device_ip is "x", expected an IP address'),
+    ],
+)
+def test_what_is_wrong_in_a_table_of_super_pods(change, message, tmp_path):
+    table = super_pods()
+    change(table)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read_rank_table(write(table, tmp_path / "a.json"))
