@@ -15,11 +15,11 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
-from src.datasets.class_names import fill_class_names, used_class_names
+from src.datasets.class_names import unnamed_classes
 from src.datasets.classification import worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.source import Source
-from src.datasets.usable import open_usable
+from src.datasets.usable import describe, open_usable
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
 from src.model_utils.group import Group, join_group
@@ -30,7 +30,7 @@ from src.network.build import build_network
 from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
-from src.training.recipe import Recipe, class_names_of, recipe_as_asked
+from src.training.recipe import Recipe, recipe_as_asked
 from src.training.run_folder import log_name, open_run_folder, share_checkpoints_to_evaluate
 from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import Checkpoint, load_weights
@@ -68,9 +68,8 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
             get_logger().warning("eval.py does not use --%s", key)
         workers = worker_count(config.num_parallel_workers)
         source = open_usable(
-            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
-            class_names=used_class_names(class_names_of(first)) if first.metadata else None,
-        )  # fmt: skip
+            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder
+        )
         status = JobStatus(launcher_place().status_dir, group.rank)
         evaluator = Evaluator(config, source, device, workers, group, status)
         results = {}
@@ -89,6 +88,7 @@ class Evaluator:
         self.config, self.source, self.device = config, source, device
         self.workers, self.group, self.status = workers, group, status
         self.predict_step: PredictStep | None = None
+        self.matched: Source | None = None
 
     def evaluate(self, checkpoint: Checkpoint, folder: Path) -> Accuracy:
         """Log the seed's lines and write the report of this checkpoint into `folder`."""
@@ -96,14 +96,17 @@ class Evaluator:
         if self.predict_step is None or self.predict_step.network.architecture != recipe.architecture:
             self.predict_step = PredictStep(self._network(recipe.architecture))
         load_weights(self.predict_step.network, checkpoint)
-        class_names = fill_class_names(self.source.class_names, len(recipe.class_names))
+        source = self.source.for_network(recipe.class_names)
         if self.group.is_master:
+            if self.matched is None or self.matched.class_names != source.class_names:
+                describe(source, "eval")
             get_logger().info("checkpoint %s", checkpoint.path)
+        self.matched = source
         return evaluate_and_report(
             self.predict_step.logits,
-            self.source,
+            source,
             recipe.preprocessing,
-            class_names,
+            source.class_names,
             folder,
             batch_size=self.config.per_batch_size,
             workers=self.workers,
@@ -125,7 +128,7 @@ class Evaluator:
         config = self.config
         if checkpoint.metadata:
             return recipe_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
-        names = fill_class_names(self.source.class_names, config.num_classes)
+        names = unnamed_classes(config.num_classes or len(self.source.class_names))
         arch = architecture(config.net, len(names), **architecture_overrides(config))
         return Recipe(arch, default_preprocessing(self.source.dataset, config.image_size), names)
 

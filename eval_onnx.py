@@ -14,10 +14,9 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
-from src.datasets.class_names import fill_class_names, used_class_names
 from src.datasets.classification import evaluation_batches, usable_indices, worker_count
 from src.datasets.pictures import open_pictures
-from src.datasets.usable import open_usable
+from src.datasets.usable import describe, open_usable
 from src.deploy.onnx_session import OnnxModel
 from src.model_utils.config import Config, parse
 from src.model_utils.group import ALONE
@@ -50,16 +49,15 @@ def main(argv: Sequence[str]) -> Accuracy | None:
         log_file(folder / log_name("eval_onnx", ALONE.rank)),
     ):
         get_logger().info("results in %s, model %s on %s", folder, config.ckpt_files, model.provider)
-        names = model.manifest.class_names
         source = open_usable(
-            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
-            class_names=used_class_names(names),
-        )  # fmt: skip
+            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder
+        ).for_network(model.manifest.class_names)
+        describe(source, "eval")
         return evaluate_and_report(
             model,
             source,
             model.manifest.preprocessing,
-            fill_class_names(source.class_names, len(names)),
+            source.class_names,
             folder,
             batch_size=config.per_batch_size,
             workers=workers,

@@ -17,10 +17,11 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
-from src.datasets.class_names import unnamed_classes, used_class_names
+from src.datasets.class_names import unnamed_classes
 from src.datasets.classification import Batch, evaluation_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sources import open_source
+from src.datasets.usable import describe, refuse_undecodable
 from src.deploy.export import SUFFIXES, export_model
 from src.deploy.manifest import Manifest, manifest_path
 from src.deploy.quantize import export_quantized
@@ -113,7 +114,9 @@ def batches(
     """The images under `key`: of training data as many as calibrate, of held-out data all."""
     dataset, path = config.data_set(key, run_recipe)
     split = key.removesuffix("_data_dir")
-    source = open_source(dataset, path, split=split, class_names=used_class_names(recipe.class_names))
+    source = open_source(dataset, path, split=split, class_names=recipe.class_names)
+    refuse_undecodable(source)
+    describe(source, split)
     if split == "train":
         source = source.subset(np.random.default_rng(0).permutation(len(source))[: config.calibration_images])
     return evaluation_batches(source, recipe.preprocessing, batch_size=batch_size, workers=workers)

@@ -16,7 +16,6 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
-from src.datasets.class_names import fill_class_names
 from src.datasets.classification import evaluation_batches, training_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.preview import save_preview
@@ -36,11 +35,12 @@ from src.training.evaluation import PredictStep, evaluate
 from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.recorder import Recorder
+from src.training.run_data import absolute, open_run_data, share_pretrained
 from src.training.run_folder import log_name, open_run_folder, share_checkpoint
 from src.training.saver import Saver
 from src.training.step import TrainStep, resolve_loss_scaling
 from src.training.trainer import Trainer
-from src.utils.checkpoint import Checkpoint, load_checkpoint, load_training_state, load_weights
+from src.utils.checkpoint import Checkpoint, load_training_state, load_weights
 from src.utils.errors import run
 from src.utils.files import write_atomically, write_text_atomically
 from src.utils.job_status import JobStatus
@@ -62,8 +62,12 @@ def start(config: Config, root: Path) -> Progress:
     checkpoint = share_checkpoint(config.resume, root, group)
     if checkpoint:
         config = config.on_top_of(checkpoint.require("recipe"), str(checkpoint.path))
-    # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
-    config = config.replace(num_parallel_workers=worker_count(config.num_parallel_workers))
+    config = config.replace(
+        # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
+        num_parallel_workers=worker_count(config.num_parallel_workers),
+        train_data_dir=absolute(config.train_data_dir),  # a run is resumed from any folder
+        eval_data_dir=absolute(config.eval_data_dir),
+    )
     with (
         open_run_folder(root, group, checkpoint, config.resume) as folder,
         log_file(folder / log_name("train", group.rank)),
@@ -71,6 +75,9 @@ def start(config: Config, root: Path) -> Progress:
         get_logger().info("run folder %s, device %s; %s", folder, device, joined)
         for key in config.ignored:
             get_logger().warning("train.py does not use --%s", key)
+        unreached = [epoch for epoch in config.lr_epochs if epoch >= config.max_epoch]
+        if unreached and config.lr_scheduler == "exponential":
+            get_logger().warning("lr_epochs %s will not be reached: max_epoch is %d", unreached, config.max_epoch)
         if group.is_master:
             save_config(config, folder)
             status.run_folder(folder)
@@ -82,13 +89,25 @@ def train(
 ) -> Progress:
     """The recipe: data, network, step, schedule, loop."""
     workers, seed, batch_size = config.num_parallel_workers, config.seed, config.per_batch_size
-    open_data = partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder)
-    source = open_data(config.train_data_dir, split="train")
-    class_names = fill_class_names(source.class_names, config.num_classes)
+    pretrained, names = share_pretrained(config.train_pretrained, group)
+    data = open_run_data(
+        partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder),
+        config.train_data_dir,
+        config.eval_data_dir,
+        num_classes=config.num_classes,
+        is_asked_for=lambda key: config.given(key) is not None,
+        checkpoint=checkpoint,
+        pretrained_names=None if config.reset_head else names,
+        is_master=group.is_master,
+    )
+    source, class_names = data.training, data.class_names
     preprocessing = default_preprocessing(config.dataset, config.image_size)
 
     arch = architecture(config.net, len(class_names), **architecture_overrides(config))
-    arch.feature_size(preprocessing.image_size)  # raises when the image is too small for the network
+    norm_ranks = group.world_size if config.sync_batch_norm else 1
+    arch.check_batch(
+        preprocessing.image_size, batch_size * norm_ranks
+    )  # or when the image is too small for the network
     amp_level = resolve_amp_level(config.amp_level, device)
     network = build_network(
         arch,
@@ -98,12 +117,12 @@ def train(
         amp_level=amp_level,
         recompute=config.recompute,
         seed=seed,
-        norm_ranks=group.world_size if config.sync_batch_norm else 1,
+        norm_ranks=norm_ranks,
         trains=True,
         is_master=group.is_master,
     )
-    if config.train_pretrained and group.is_master:
-        load_weights(network, load_checkpoint(config.train_pretrained), reset_head=config.reset_head)
+    if pretrained:
+        load_weights(network, pretrained, reset_head=config.reset_head)
     optimizer = SGD(
         network.trainable_params(),
         momentum=config.momentum,
@@ -150,8 +169,7 @@ def train(
         training_batches, source, preprocessing, augmentation=config.augmentation, seed=seed, **shard
     )
     evaluate_now = None
-    if config.eval_data_dir:
-        held_out = open_data(config.eval_data_dir, split="eval", class_names=source.class_names)
+    if data.held_out:
         predict_step = PredictStep(network)
 
         def evaluate_now(stop_requested):
@@ -159,7 +177,7 @@ def train(
                 status.beat()
                 return stop_requested()
 
-            batches = evaluation_batches(held_out, preprocessing, **shard)
+            batches = evaluation_batches(data.held_out, preprocessing, **shard)
             counting = {"batch_size": batch_size, "num_classes": len(class_names), "group": group}
             return evaluate(predict_step.set_train(False).logits, batches, **counting, on_batch=on_batch)
 
@@ -169,6 +187,8 @@ def train(
             load_training_state(train_step.saved_parameters(), checkpoint)
         progress = Progress.from_dict(checkpoint.require("progress"))
         get_logger().info("resumed from %s", checkpoint.path)
+        if data.is_new_held_out:
+            progress.best_top1 = -1.0
     elif group.is_master:
         write_text_atomically(folder / "class_names.txt", "\n".join(class_names) + "\n")
         images, labels, _ = next(iter(train_batches(epoch=0)))
@@ -186,6 +206,7 @@ def train(
         "architecture": arch.to_dict(),
         "preprocessing": preprocessing.to_dict(),
         "class_names": class_names,
+        "data": data.fingerprints,
         "recipe": config.recipe(),
     }
     saves = group.is_master or not config.is_save_on_master

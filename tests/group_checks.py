@@ -61,6 +61,7 @@ def check() -> dict:
     found = {
         "rank": rank,
         "counts": group.sum_counts(np.array([rank, 10**9 + rank], np.int64)).tolist(),
+        "gathered": group.gather_counts(np.full((rank, 3), 10**9 + rank, np.int64)).tolist(),
         "mean": group.mean(np.array([rank, 1.0], np.float32)).tolist(),
         "bits": group.share(bits * (rank == 0)).tolist(),
         "text": group.from_master(lambda: "ä text \0 of any length, " * 1000),

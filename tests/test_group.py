@@ -23,6 +23,11 @@ def test_ranks_are_numbered(found):
     assert [f["rank"] for f in found] == [0, 1, 2]
 
 
+def test_rows_of_all_ranks_are_gathered_where_each_has_another_number(found):
+    expected = [[10**9 + rank] * 3 for rank in range(3) for _ in range(rank)]
+    assert all(f["gathered"] == expected for f in found)
+
+
 def test_counts_are_summed_exactly_where_float32_would_round(found):
     assert all(f["counts"] == [3, 3 * 10**9 + 3] for f in found)
 

@@ -18,15 +18,44 @@ constexpr size_t kChannelBytes = kCifarSide * kCifarSide;
 constexpr size_t kRecordBytes = 1 + 3 * kChannelBytes;  // label, then red, green, blue
 constexpr int kCifarClasses = 10;
 
-// As src/datasets/image_files.py: what cannot be decoded is listed so that it is reported and not silently left out.
-const std::vector<std::string> kExtensions = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"};
+// As src/datasets/listing.py: what cannot be decoded is listed so that it is reported and not silently left out.
+const std::vector<std::string> kExtensions = {".jpg", ".jpeg", ".jpe",  ".jfif", ".png",  ".bmp",  ".dib", ".tif",
+                                              ".tiff", ".gif", ".webp", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
+const std::vector<std::string> kSystemFolders = {
+    "__macosx", "__pycache__", "@eadir", "lost+found", "$recycle.bin", "system volume information", "#recycle"};
+const std::vector<std::string> kSignatures = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "BM", std::string("II*\0", 4),
+                                              std::string("MM\0*", 4), "GIF8", "RIFF"};
 
-bool IsPictureName(std::string name) {
+std::string Lower(std::string name) {
   for (char& c : name) c = (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
-  return name[0] != '.' && std::any_of(kExtensions.begin(), kExtensions.end(), [&](const std::string& extension) {
+  return name;
+}
+
+bool BeginsAsPicture(const fs::path& path) {
+  std::string head(8, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<size_t>(file.gcount()));
+  return std::any_of(kSignatures.begin(), kSignatures.end(), [&](const std::string& signature) {
+    return head.compare(0, signature.size(), signature) == 0;
+  });
+}
+
+// A file without an ending is a picture if it begins as one.
+bool IsPicture(const fs::directory_entry& entry) {
+  const std::string name = Lower(entry.path().filename().string());
+  if (name[0] == '.') return false;
+  std::error_code ignored;
+  if (name.find('.') == std::string::npos) return entry.is_regular_file(ignored) && BeginsAsPicture(entry.path());
+  return std::any_of(kExtensions.begin(), kExtensions.end(), [&](const std::string& extension) {
     return name.size() > extension.size() &&
            name.compare(name.size() - extension.size(), extension.size(), extension) == 0;
   });
+}
+
+bool IsSystemFolder(const std::string& name) {
+  return name[0] == '.' ||
+         std::find(kSystemFolders.begin(), kSystemFolders.end(), Lower(name)) != kSystemFolders.end();
 }
 
 // Names of the entries that `wanted` accepts, sorted.
@@ -43,7 +72,7 @@ std::vector<std::string> SortedNames(const fs::path& folder, Wanted wanted) {
 std::vector<Sample> ListClassFolders(const fs::path& root) {
   const auto classes = SortedNames(root, [](const fs::directory_entry& entry) {
     std::error_code ignored;
-    return entry.is_directory(ignored) && entry.path().filename().string()[0] != '.';
+    return entry.is_directory(ignored) && !IsSystemFolder(entry.path().filename().string());
   });
   if (classes.empty()) {
     throw Error(root.string() + " has no class folders; expected one folder of pictures for each class");
@@ -52,7 +81,7 @@ std::vector<Sample> ListClassFolders(const fs::path& root) {
   for (const auto& name : classes) {
     const auto files = SortedNames(root / name, [](const fs::directory_entry& entry) {
       std::error_code ignored;
-      return IsPictureName(entry.path().filename().string()) &&
+      return IsPicture(entry) &&
              (entry.is_regular_file(ignored) || !entry.exists(ignored));  // a dangling link is reported when it is read
     });
     for (const auto& file : files) {

@@ -26,17 +26,20 @@ std::string Record(char label) {
 TEST_CASE("class folders and their pictures come in the order of their names") {
   const TemporaryFolder folder;
   for (const auto* name : {"b/2.PNG", "b/10.jpeg", "a c/x.y.jpg", "b/notes.txt", "b/._1.jpg", "b/inner/3.jpg",
-                           ".git/4.jpg", "loose.jpg", "b/.jpg", "b/folder.jpg/5.jpg"}) {
+                           ".git/4.jpg", "loose.jpg", "b/.jpg", "b/folder.jpg/5.jpg", "b/3.JFIF", "__MACOSX/6.jpg",
+                           "@eaDir/7.jpg", "b/README"}) {
     folder.Write(name, "");
   }
+  folder.Write("b/IMG_0001", "\xff\xd8\xff\xe0");  // without an ending, but it begins as a JPEG
   std::filesystem::create_symlink("nowhere", folder / "b/dangling.bmp");
   std::vector<std::string> names, stems;
   for (const auto& sample : ListSamples("folder", folder.path())) {
     names.push_back(sample.name);
     stems.push_back(sample.stem);
   }
-  CHECK(names == std::vector<std::string>{"a c/x.y.jpg", "b/10.jpeg", "b/2.PNG", "b/dangling.bmp"});
-  CHECK(stems == std::vector<std::string>{"x.y", "10", "2", "dangling"});
+  CHECK(names == std::vector<std::string>{"a c/x.y.jpg", "b/10.jpeg", "b/2.PNG", "b/3.JFIF", "b/IMG_0001",
+                                          "b/dangling.bmp"});
+  CHECK(stems == std::vector<std::string>{"x.y", "10", "2", "3", "IMG_0001", "dangling"});
 }
 
 TEST_CASE("folders without pictures, or with two that would share a result, are refused") {

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from src.datasets.class_names import require_distinct
+from src.datasets.identity import hash_of, sample
 from src.datasets.image_files import printable
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
@@ -15,6 +17,7 @@ from src.utils.errors import ReportedError
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PATTERNS = {"train": "data_batch_*.bin", "eval": "test_batch.bin"}
 RECORD_BYTES = 1 + 3 * 32 * 32
+_MAX_META_BYTES = 2**16  # of ten names
 
 
 def open_cifar10(path: Path, split: str) -> Source:
@@ -46,7 +49,16 @@ def open_cifar10(path: Path, split: str) -> Source:
         return f"{files[part].name}[{record}]"
 
     labels = np.concatenate([part[:, 0] for part in parts]).astype(np.int32)
-    return Source("cifar10", _read_class_names(folder), labels, False, read, image_name)
+    return Source(
+        "cifar10",
+        read_class_names(folder),
+        labels,
+        encoded=False,
+        read=read,
+        image_name=image_name,
+        origin=printable(path),
+        identity=lambda: hash_of(*sample(len(labels), lambda i: read(i).tobytes())),
+    )
 
 
 def find_folder(path: Path) -> Path:
@@ -77,11 +89,15 @@ def open_records(file: Path) -> np.ndarray:
     return records
 
 
-def _read_class_names(folder: Path) -> tuple[str, ...]:
+def read_class_names(folder: Path) -> tuple[str, ...]:
+    """The names in the folder's batches.meta.txt, or CIFAR-10's own. Raises ReportedError unless they are ten."""
     file = folder / "batches.meta.txt"
     if not file.is_file():
         return CLASS_NAMES
-    names = tuple(printable(line.strip()) for line in file.read_text("utf-8", "replace").splitlines() if line.strip())
+    with file.open("rb") as opened:
+        text = opened.read(_MAX_META_BYTES).decode("utf-8", "replace")
+    names = tuple(printable(line.strip()) for line in text.splitlines() if line.strip())
     if len(names) != len(CLASS_NAMES):
         raise ReportedError(f"{printable(file)} should name {len(CLASS_NAMES)} classes, one a line, found {len(names)}")
+    require_distinct(names, printable(file))
     return names

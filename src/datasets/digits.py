@@ -6,6 +6,7 @@ Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UC
 import numpy as np
 from PIL import Image
 
+from src.datasets.identity import hash_of
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 
@@ -39,6 +40,8 @@ def open_digits(split: str) -> Source:
         encoded=False,
         read=pixels.__getitem__,
         image_name=lambda i: f"digits[{chosen[i]}]",
+        origin="the data set digits",
+        identity=lambda: hash_of(pixels.tobytes()),
     )
 
 

@@ -17,8 +17,6 @@ from PIL import Image
 
 from src.utils.errors import ReportedError
 
-# GIF and WebP cannot be decoded by MindSpore; they are listed so that they are reported and not silently left out.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 FORMATS = "a complete JPEG, PNG, BMP or TIFF picture"
 
 
@@ -60,21 +58,6 @@ def is_picture(data: np.ndarray) -> bool:
         return True
     except Exception:  # Pillow's parsers raise whatever the damaged bytes lead them to
         return False
-
-
-def picture_names(folder: Path) -> list[str]:
-    """Return the names of a folder's pictures, sorted. A dangling link is among them, so that it is reported later.
-
-    Raises OSError when the folder cannot be listed.
-    """
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(EXTENSIONS)
-            and not entry.name.startswith(".")  # ._name.jpg: what macOS leaves beside a file is no picture
-            and (entry.is_file() or not Path(entry).exists())
-        )
 
 
 def printable(path: str | os.PathLike) -> str:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.image_files import ImageFiles, picture_names, printable
+from src.datasets.image_files import ImageFiles, printable
+from src.datasets.listing import picture_names
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.files import is_file

@@ -12,7 +12,7 @@ from mindspore.dataset import vision
 
 from src.utils.errors import ReportedError
 
-AUGMENTATIONS = ("auto", "full", "crop", "none")
+AUGMENTATIONS = ("auto", "full", "shift", "crop", "none")
 
 # Statistics of the training images, per channel, in units where white is 1.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -106,7 +106,8 @@ def eval_transforms(preprocessing: Preprocessing, encoded: bool) -> list:
 def train_transforms(preprocessing: Preprocessing, encoded: bool, augmentation: str) -> list:
     """As `eval_transforms`, at random: photographs (`encoded`) as for ImageNet, small pictures as for CIFAR-10.
 
-    augmentation: 'full' (crop, mirror, colours), 'crop', or 'none' (the evaluation's operators).
+    augmentation: 'full' (crop, mirror, colours), 'shift' (crop, mirror: the paper's for CIFAR, section 4.1), 'crop', or
+    'none' (the evaluation's operators).
     """
     if augmentation == "none":
         return eval_transforms(preprocessing, encoded)
@@ -115,11 +116,9 @@ def train_transforms(preprocessing: Preprocessing, encoded: bool, augmentation: 
         crop = [vision.RandomCropDecodeResize(size, scale=(0.08, 1.0), ratio=(0.75, 1.333))]
     else:
         crop = [vision.Resize((size, size)), vision.RandomCrop(size, padding=round(4 * size / 32))]
-    mirror_and_colours = [
-        vision.RandomHorizontalFlip(0.5),
-        vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4),
-    ]
-    return [*crop, *(mirror_and_colours if augmentation == "full" else []), *_normalise(preprocessing)]
+    mirror = [vision.RandomHorizontalFlip(0.5)] if augmentation in ("full", "shift") else []
+    colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)] if augmentation == "full" else []
+    return [*crop, *mirror, *colours, *_normalise(preprocessing)]
 
 
 def _normalise(preprocessing: Preprocessing) -> list:

@@ -1,9 +1,12 @@
 """What every data set looks like once it is open."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from src.datasets.class_names import Wording, match
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,10 @@ class Source:
 
     labels: (n,) int32, each below len(class_names). read(i) returns uint8: a file's bytes (length,) if `encoded`, else
     pixels (H, W, 3); it raises ReportedError, naming the file, for a picture that cannot be used. image_name(i) is for
-    people.
+    people. origin: how to call the data set in a sentence. numbered: its labels are numbers that nobody has named.
+    identity(): bytes that tell these pictures, in this order, from others. remarks: what is odd about the files on
+    disk, in words. undecodable: how many pictures are of a kind that cannot be decoded, and the first of them. absent,
+    guess: see `class_names.Match`; empty before `for_network`.
     """
 
     dataset: str
@@ -21,6 +27,13 @@ class Source:
     encoded: bool
     read: Callable[[int], np.ndarray]
     image_name: Callable[[int], str]
+    origin: str = "the data set"
+    numbered: bool = False
+    identity: Callable[[], bytes] = bytes
+    remarks: tuple[str, ...] = ()
+    undecodable: tuple[int, str] = (0, "")
+    absent: tuple[str, ...] = ()
+    guess: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,4 +48,31 @@ class Source:
             labels=self.labels[indices],
             read=lambda i: self.read(indices[i]),
             image_name=lambda i: self.image_name(indices[i]),
+            identity=lambda: self.identity() + hashlib.sha256(indices.astype("<i8").tobytes()).digest(),
         )
+
+    def for_network(self, class_names: tuple[str, ...], advice: str = "") -> "Source":
+        """Return the data set with the labels and names of a network's outputs, `class_names` (see `match`).
+
+        Raises ReportedError, which ends with `advice`, for a class that the network does not know.
+        """
+        # A list has every number up to its largest label; only those that occur have to be known.
+        present = np.unique(self.labels) if self.numbered else np.arange(len(self.class_names))
+        own = [self.class_names[i] for i in present]
+        noun = "class folders" if self.dataset in ("folder", "imagenet") else "classes"
+        wording = Wording(self.origin, f"the data set {self.dataset}", noun, advice)
+        found = match(own, class_names, wording, numbered=self.numbered)
+        outputs = np.zeros(len(self.class_names), np.int32)
+        outputs[present] = found.outputs
+        return replace(
+            self,
+            labels=outputs[self.labels],
+            class_names=found.class_names,
+            absent=() if self.numbered else found.absent,
+            guess=found.guess,
+        )
+
+    def fingerprint(self) -> dict[str, int | str]:
+        """How many pictures there are, and a hash of what they are, their order and their labels."""
+        digest = hashlib.sha256(self.dataset.encode() + b"\0" + self.identity() + self.labels.astype("<i4").tobytes())
+        return {"images": len(self), "sha256": digest.hexdigest()}

@@ -1,11 +1,9 @@
 """Opening a data set by name: everything that can be checked without decoding pictures is checked here, once."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from src.datasets.cifar10 import open_cifar10
-from src.datasets.class_names import are_unnamed
 from src.datasets.digits import open_digits
 from src.datasets.image_files import printable
 from src.datasets.image_folder import open_folder
@@ -26,9 +24,8 @@ SPLITS = ("train", "eval")
 def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequence[str] | None = None) -> Source:
     """Open one of DATASETS; `split`, 'train' or 'eval', tells the parts of cifar10 and digits apart.
 
-    class_names: those of the network that will see the images (from its checkpoint). A folder's classes are then
-    matched by name; the other data sets have numbers, and only the count is compared. Raises ReportedError for what is
-    wrong on disk.
+    class_names: those of the network that will see the images, one for each output (see `Source.for_network`). Raises
+    ReportedError for what is wrong on disk, and for a class that the network does not know.
     """
     if dataset not in DATASETS or split not in SPLITS:
         raise UsageError(f"there is no data set {dataset!r} with a part {split!r}; choose from {', '.join(DATASETS)}")
@@ -38,26 +35,16 @@ def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequ
         raise UsageError(f"the data set {dataset} needs a path; give it with --{split}_data_dir")
     else:
         try:
-            source = _open_on_disk(dataset, Path(path), split, class_names)
+            source = _open_on_disk(dataset, Path(path), split)
         except OSError as error:
             where = printable(error.filename or path)
             raise ReportedError(f"{where} cannot be read: {error.strerror}; expected {LAYOUTS[dataset]}") from error
-    return source if class_names is None else _with_class_names(source, tuple(class_names))
+    return source if class_names is None else source.for_network(tuple(class_names))
 
 
-def _open_on_disk(dataset: str, path: Path, split: str, class_names: Sequence[str] | None) -> Source:
+def _open_on_disk(dataset: str, path: Path, split: str) -> Source:
     if dataset == "cifar10":
         return open_cifar10(path, split)
     if dataset == "list":
         return open_list(path)
-    return open_folder(dataset, path, class_names)
-
-
-def _with_class_names(source: Source, class_names: tuple[str, ...]) -> Source:
-    classes = len(source.class_names)  # for a list it is only the largest label that occurs in it
-    if classes > len(class_names) or (classes < len(class_names) and source.dataset != "list"):
-        raise ReportedError(
-            f"the data set {source.dataset} has labels of {classes} classes, but the network knows {len(class_names)}"
-        )
-    keeps_own = are_unnamed(class_names) and classes == len(class_names)
-    return source if keeps_own else replace(source, class_names=class_names)
+    return open_folder(dataset, path)

@@ -1,9 +1,12 @@
-"""Opening a data set for a run: what is wrong with its images is settled here, before the first batch."""
+"""Opening a data set for a run: what is wrong with its images is settled, and what was found said, before a batch."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from src.datasets.class_names import some, used_class_names
 from src.datasets.classification import usable_indices
+from src.datasets.listing import UNDECODABLE
 from src.datasets.source import Source
 from src.datasets.sources import open_source
 from src.utils.errors import ReportedError
@@ -19,14 +22,53 @@ def open_usable(
     on_bad_image: str,
     workers: int,
     folder: Path,
-    class_names: Sequence[str] | None = None,
 ) -> Source:
     """`open_source`; with on_bad_image 'skip' the images that cannot be decoded are left out, counted in the log and
-    listed in `folder`/skipped_SPLIT_images.txt. Raises ReportedError when nothing is left.
+    listed in `folder`/skipped_SPLIT_images.txt; otherwise those of a kind that never can be decoded are an error.
+
+    Raises ReportedError when nothing is left.
     """
-    source = open_source(dataset, path, split=split, class_names=class_names)
-    if on_bad_image != "skip":
-        return source
+    source = open_source(dataset, path, split=split)
+    if on_bad_image == "skip":
+        return _without_bad_images(source, path, split, workers, folder)
+    refuse_undecodable(source)
+    return source
+
+
+def refuse_undecodable(source: Source) -> None:
+    """Raise ReportedError when files are pictures of a kind that cannot be decoded, by their endings."""
+    count, first = source.undecodable
+    if count:
+        raise ReportedError(
+            f"{count} of {len(source)} pictures of {source.origin} are of a kind that cannot be decoded "
+            f"({', '.join(UNDECODABLE)}), first {first}; convert them to JPEG or PNG, or leave them out with "
+            "--on_bad_image skip"
+        )
+
+
+def describe(source: Source, split: str) -> None:
+    """Log in one line how many pictures of how many classes there are, and, as a warning, whatever looks odd."""
+    names = used_class_names(source.class_names)
+    counts = np.bincount(source.labels, minlength=len(names))
+    filled = np.flatnonzero(counts)
+    least, most = filled[counts[filled].argmin()], filled[counts[filled].argmax()]
+    text = (
+        f"{'training' if split == 'train' else 'held-out'} data {source.origin}: {len(source)} pictures of "
+        f"{len(filled)} classes, {counts[least]} "
+    )
+    if counts[least] < counts[most]:
+        text += f"({source.class_names[least]!r}) to {counts[most]} ({source.class_names[most]!r}) "
+    text += "in each class"
+    empty = [names[i] for i in np.flatnonzero(counts[: len(names)] == 0)]
+    odd = [f"{len(empty)} classes without a picture: {some(empty)}"] if empty else []
+    odd += [*source.remarks, *([source.guess] if source.guess else [])]
+    if odd:
+        get_logger().warning("%s; %s", text, "; ".join(odd))
+    else:
+        get_logger().info("%s", text)
+
+
+def _without_bad_images(source: Source, path: str, split: str, workers: int, folder: Path) -> Source:
     good, problems = usable_indices(source, workers)
     if not problems:
         return source

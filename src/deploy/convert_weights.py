@@ -32,7 +32,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from src.datasets.class_names import unnamed_classes
+from src.datasets.class_names import normalised, unnamed_classes
 from src.datasets.image_files import printable
 from src.datasets.preprocessing import default_preprocessing
 from src.deploy.torch_names import STEM, infer_architecture, present_style, torch_name
@@ -54,13 +54,12 @@ from src.utils.arguments import Parser
 from src.utils.checkpoint import load_checkpoint, misfits, refuse_unusable, save_checkpoint
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import require_new
-from src.utils.outside import read_outside
+from src.utils.text_lines import read_lines
 
 CHECKPOINT = ".ckpt"
 SUFFIXES = (*PICKLED, SAFE, CHECKPOINT)
 PAPERS_POOLS = {"transition_pool": "avg", "stem_pool": "pad"}  # and torchvision's and timm's
 HEAD = "classifier."
-MAX_NAMES = 2**26  # bytes: a million names
 COUNTER = "num_batches_tracked"  # PyTorch's batch normalisation counts its steps; nothing depends on the number
 
 
@@ -182,22 +181,27 @@ def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:
     """
     if path is None:
         return unnamed_classes(num_classes)
+    names: list[str] = []
     try:
-        lines = read_outside(path, MAX_NAMES).decode("utf-8-sig").removesuffix("\n").split("\n")
+        path.stat()  # raises where there is nothing
+        for _, lines in read_lines(path, f"class_names {path}", "text, one name a line"):
+            names += [printable(line.strip().decode()) for line in lines]
+            if len(names) > num_classes:
+                break
     except OSError as error:
         raise ReportedError(
             f"class_names {path} cannot be read ({error.strerror}); expected text, one name a line"
         ) from error
-    except UnicodeDecodeError as error:
-        raise ReportedError(f"class_names {path} cannot be read ({error}); expected text, one name a line") from error
-    names = tuple(printable(line.strip()) for line in lines)
     if len(names) != num_classes:
-        raise ReportedError(f"class_names {path} has {len(names)} lines, but the network has {num_classes} classes")
+        found = f"more than {num_classes}" if len(names) > num_classes else len(names)
+        raise ReportedError(f"class_names {path} has {found} lines, but the network has {num_classes} classes")
+    seen = set()
     for number, name in enumerate(names, 1):
-        if not name or name in names[: number - 1]:
+        if not name or normalised(name) in seen:
             found = f"{name!r} a second time" if name else "no name"
             raise ReportedError(f"class_names {path}, line {number}: found {found}, expected a name for each class")
-    return names
+        seen.add(normalised(name))
+    return tuple(names)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -10,10 +10,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.deploy.labels import DATASETS, check_labels, labels_of_folders, read_labels, result_name
+from src.datasets.cifar10 import find_folder, read_class_names
+from src.datasets.class_names import Wording, are_numbers, match
+from src.datasets.image_files import printable
+from src.datasets.listing import class_folders
+from src.deploy.labels import (
+    DATASETS,
+    check_labels,
+    labels_of_folders,
+    outputs_of_folders,
+    read_labels,
+    result_name,
+)
 from src.deploy.manifest import Manifest, read_manifest
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, run
+from src.utils.files import is_folder
 
 ANY_BATCH_SIZE = 32  # of a model that takes any
 
@@ -31,6 +43,7 @@ def main(argv: Sequence[str]) -> None:
     check_model(asked.model, manifest, asked.dataset, asked.newest_mindir)
     labels = read_labels(asked.dataset, asked.label_file)
     if asked.dataset == "cifar10":
+        check_cifar10(asked.data_path, manifest)
         check_labels(
             labels, read_labels("cifar10", asked.data_path).keys(), manifest.architecture.num_classes, "record"
         )
@@ -66,14 +79,30 @@ def check_folder(folder: Path, labels: Mapping[str, int], manifest: Manifest) ->
     """Raise ReportedError when the labels are not of these pictures, or number the classes otherwise than the model."""
     found = labels_of_folders(folder)
     check_labels(labels, {result_name(name) for name, *_ in found}, manifest.architecture.num_classes, "picture")
-    numbers = {name: number for number, name in enumerate(manifest.class_names)}
-    for name, of, _ in found:
-        label = labels[result_name(name)]
-        if numbers.get(of, label) != label:
-            raise ReportedError(
-                f"{of}/{name} has the label {label}, but {of} is the model's class {numbers[of]}; if {folder} lacks a "
-                "class of the model, add an empty folder of that name, and write the labels again"
-            )
+    guess = ""
+    if manifest.dataset == "list" and not are_numbers(class_folders(folder)):
+        guess = "the model's classes are the numbers of a text list, so the label file's numbers are taken as they are"
+    else:
+        outputs, guess = outputs_of_folders(folder, manifest)
+        for name, of, _ in found:
+            label = labels[result_name(name)]
+            if not guess and outputs[of] != label:
+                raise ReportedError(
+                    f"{of}/{name} has the label {label}, but {of} is the model's class {outputs[of]}; write the labels "
+                    "again with write_labels --model MODEL"
+                )
+    if guess:
+        print(f"warning: {guess}", file=sys.stderr)
+
+
+def check_cifar10(path: Path, manifest: Manifest) -> None:
+    """Raise ReportedError when the model numbers CIFAR-10's classes otherwise than the records in `path`."""
+    own = read_class_names(find_folder(path) if is_folder(path) else path.parent)
+    found = match(own, manifest.class_names, Wording(printable(path), "the data set cifar10"))
+    if found.guess:
+        print(f"warning: {found.guess}", file=sys.stderr)
+    if found.outputs.tolist() != list(range(len(own))):
+        raise ReportedError(f"the model numbers the classes of {path} otherwise than the records; train it on cifar10")
 
 
 if __name__ == "__main__":

@@ -5,18 +5,23 @@ Pictures have a text file of `name:label` lines, as the model zoo's; CIFAR-10's 
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Set
+from array import array
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from src.datasets.cifar10 import PATTERNS, find_folder, open_records
-from src.datasets.image_files import picture_names, printable
-from src.datasets.image_folder import class_folders
+from src.datasets.class_names import Wording, match, require_distinct
+from src.datasets.image_files import printable
+from src.datasets.listing import class_folders, picture_names
+from src.datasets.packed_names import PackedNames
+from src.deploy.label_table import LabelTable
+from src.deploy.manifest import Manifest
 from src.utils.errors import ReportedError
 from src.utils.files import is_folder
+from src.utils.text_lines import read_lines
 
 DATASETS = ("imagenet", "cifar10", "folder")  # those that the C++ program reads
-MAX_BYTES = 2**28  # of several million lines
-_LABEL = re.compile(r"[0-9]{1,9}")
+_LABEL = re.compile(rb"[0-9]{1,9}")
 
 
 def result_name(file_name: str) -> str:
@@ -24,7 +29,7 @@ def result_name(file_name: str) -> str:
     return os.path.splitext(file_name)[0]  # noqa: PTH122
 
 
-def read_labels(dataset: str, path: Path) -> dict[str, int]:
+def read_labels(dataset: str, path: Path) -> Mapping[str, int]:
     """Read a `name:label` file, or for cifar10 the records (see `cifar10_file`). Labels are not below zero.
 
     Raises ReportedError for a file that is missing, empty or not of this form, and for a name that occurs twice.
@@ -33,16 +38,10 @@ def read_labels(dataset: str, path: Path) -> dict[str, int]:
         if dataset == "cifar10":
             records = open_records(cifar10_file(path))
             return {f"test_batch_{i:05d}": int(label) for i, label in enumerate(records[:, 0])}
-        with path.open("rb") as lines:
-            data = lines.read(MAX_BYTES + 1)
+        path.stat()  # raises where there is nothing
+        return _parse(path)
     except OSError as error:
         raise ReportedError(f"the labels {path} cannot be read: {error.strerror}; give {_expected(dataset)}") from error
-    if len(data) > MAX_BYTES:
-        raise ReportedError(f"{path} has more than {MAX_BYTES} bytes; give {_expected(dataset)}")
-    try:
-        return _parse(path, data.decode("utf-8-sig").splitlines())
-    except UnicodeDecodeError as error:
-        raise ReportedError(f"{path} is not UTF-8 text; give {_expected(dataset)}") from error
 
 
 def cifar10_file(path: Path) -> Path:
@@ -57,13 +56,13 @@ def labels_of_folders(folder: Path) -> list[tuple[str, str, int]]:
     have a result of their own.
     """
     try:
-        found = [
-            (name, of, label) for label, of in enumerate(class_folders(folder)) for name in picture_names(folder / of)
-        ]
+        classes = class_folders(folder)
+        found = [(name, of, label) for label, of in enumerate(classes) for name in picture_names(folder / of)]
     except OSError as error:
         raise ReportedError(f"{printable(error.filename)} cannot be read: {error.strerror}") from error
     if not found:
         raise ReportedError(f"{printable(folder)} has no class folders with pictures in them")
+    require_distinct([printable(name) for name in classes], printable(folder))
     first: dict[str, str] = {}
     for name, of, _ in found:
         shown = printable(f"{of}/{name}")
@@ -77,13 +76,25 @@ def labels_of_folders(folder: Path) -> list[tuple[str, str, int]]:
     return found
 
 
+def outputs_of_folders(folder: Path, manifest: Manifest) -> tuple[dict[str, int], str]:
+    """Which of the model's outputs stands for each class folder in `folder`, and, if that is a guess, a sentence.
+
+    Raises ReportedError for a class that the model has not.
+    """
+    classes = class_folders(folder)
+    wording = Wording(printable(folder), noun="class folders")
+    found = match([printable(name) for name in classes], manifest.class_names, wording)
+    return dict(zip(classes, found.outputs.tolist(), strict=True)), found.guess
+
+
 def check_labels(labels: Mapping[str, int], names: Set[str], num_classes: int, what: str) -> None:
     """Raise ReportedError unless exactly `names`, what there is a `what` for, have labels, below num_classes."""
-    every = labels.keys() | names
-    for odd, found in ((every - names, f"label but no {what}"), (every - labels.keys(), f"{what} but no label")):
+    unlabelled = [name for name in names if name not in labels]
+    spare = [name for name in labels if name not in names]
+    for odd, found in ((spare, f"label but no {what}"), (unlabelled, f"{what} but no label")):
         if odd:
             raise ReportedError(
-                f"{len(odd)} of {len(every)} images have a {found}, first {printable(min(odd))}; "
+                f"{len(odd)} of {len(labels) + len(unlabelled)} images have a {found}, first {printable(min(odd))}; "
                 "give the label file of exactly these pictures"
             )
     for name, label in labels.items():
@@ -94,24 +105,31 @@ def check_labels(labels: Mapping[str, int], names: Set[str], num_classes: int, w
             )
 
 
-def _parse(path: Path, lines: Iterable[str]) -> dict[str, int]:
-    labels: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name, colon, label = line.rpartition(":")
-        if not colon or not name.strip() or not _LABEL.fullmatch(label.strip()):
-            raise ReportedError(
-                f"{path} has {printable(line.strip())[:80]!r} in line {number}; expected the form name:label, "
-                "the label being the number of the class"
-            )
-        key = result_name(name)
-        if key in labels:
-            raise ReportedError(f"{path} names {printable(key)} a second time in line {number}; keep one of them")
-        labels[key] = int(label)
+def _parse(path: Path) -> LabelTable:
+    names, labels, numbers = PackedNames(), array("i"), array("i")
+    for first, lines in read_lines(path, str(path), "lines of the form name:label"):
+        keys = []
+        for number, line in enumerate(lines, first):
+            if not line.strip():
+                continue
+            name, colon, label = line.rpartition(b":")
+            if not colon or not name.strip() or not _LABEL.fullmatch(label.strip()):
+                raise ReportedError(
+                    f"{path} has {printable(line.strip())[:80]!r} in line {number}; expected the form name:label, "
+                    "the label being the number of the class"
+                )
+            keys.append(os.path.splitext(name)[0])  # noqa: PTH122
+            labels.append(int(label))
+            numbers.append(number)
+        names.extend(keys)
     if not labels:
         raise ReportedError(f"{path} holds no labels; expected a line name:label for each picture")
-    return labels
+    table = LabelTable(names, labels)
+    if (again := table.first_repeated()) is not None:
+        raise ReportedError(
+            f"{path} names {printable(names.raw(again))} a second time in line {numbers[again]}; keep one of them"
+        )
+    return table
 
 
 def _expected(dataset: str) -> str:

@@ -62,6 +62,17 @@ class Group:
         high, low = _AllReduceSum()(ms.Tensor(digits)).asnumpy().astype(np.int64)
         return high * _LIMB + low
 
+    def gather_counts(self, rows: np.ndarray) -> np.ndarray:
+        """The `rows`, non-negative int64 (n, k), of all ranks, one rank's after another's; n may differ, k may not."""
+        if self.world_size == 1:
+            return rows
+        lengths = np.zeros(self.world_size, np.int64)
+        lengths[self.rank] = len(rows)
+        ends = np.cumsum(self.sum_counts(lengths))
+        gathered = np.zeros((ends[-1], rows.shape[1]), np.int64)
+        gathered[ends[self.rank] - len(rows) : ends[self.rank]] = rows
+        return self.sum_counts(gathered.ravel()).reshape(gathered.shape)
+
     def mean(self, values: np.ndarray) -> np.ndarray:
         """The mean over the ranks of `values`, (n,) float32; the same bits on every rank."""
         if self.world_size == 1:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, UsageError
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,19 @@ class Architecture:
                 "leave no pixel of it; use larger images or fewer blocks"
             )
         return size
+
+    def check_batch(self, image_size: int, images: int) -> None:
+        """Raise UsageError when `images` square images at once are too few to train batch normalisation with.
+
+        The last feature map is the smallest. Of a single value in each channel the variance is 0 and its unbiased
+        estimate 0 / 0: the running variances would become 0 or NaN, and an evaluation amplify noise.
+        """
+        if self.feature_size(image_size) ** 2 * images < 2:
+            raise UsageError(
+                f"found per_batch_size {images} with image_size {image_size}, of which {self.net} leaves 1x1 features, "
+                "so that batch normalisation would have one value in each channel; give --per_batch_size 2 or more, or "
+                "larger images"
+            )
 
 
 # Upper limits are far above any trained DenseNet; they keep a damaged checkpoint from asking for all memory.

@@ -86,8 +86,8 @@ OPTIONS: tuple[Option, ...] = (
            "held-out data; train evaluates on it when it is given (bundled: the digits' own)", is_path=True),
     Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1, commands=_IMAGES, asks=True),
     Option("augmentation", str, "auto", "data",
-           "of training images; full: crop, flip and colours, auto: full, but crop for digits",
-           ("auto", "full", "crop", "none"), commands=_TRAIN),
+           "of training images; full: crop, flip and colours, shift: crop and flip as in the paper, auto: full, but "
+           "crop for digits", ("auto", "full", "shift", "crop", "none"), commands=_TRAIN),
     Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
            ("error", "skip"), commands=_IMAGES),
     Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),

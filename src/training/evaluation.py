@@ -63,5 +63,5 @@ def evaluate(
         accuracy.update(logits, labels)
         if on_batch and on_batch(logits, labels, indices):
             break
-    accuracy.set_counts(group.sum_counts(accuracy.counts()))
+    accuracy.set_counts(group.gather_counts(accuracy.counts()))
     return accuracy

@@ -19,6 +19,7 @@ from src.utils.files import require_new, write_atomically, write_text_atomically
 from src.utils.logging import get_logger
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
+MAX_MATRIX_CLASSES = 2000  # above, a whole matrix has more cells than anybody reads and more pixels than the picture
 
 
 def check_predictions(path: Path, models: str, count: int) -> None:
@@ -80,27 +81,36 @@ def evaluate_and_report(
 def write_report(accuracy: Accuracy, class_names: Sequence[str], folder: Path) -> None:
     """Write per_class_accuracy.csv, confusion_matrix.csv and confusion_matrix.png into `folder`.
 
-    A row of the matrix is a true class, a column a predicted one. Raises ReportedError when the disk refuses.
+    A row of the matrix is a true class, a column a predicted one; of more than MAX_MATRIX_CLASSES classes only the
+    cells that are not empty are written, a row each. Raises ReportedError when the disk refuses.
     """
     rows = accuracy.per_class(class_names)
     write_text_atomically(folder / "per_class_accuracy.csv", _table([list(rows[0]), *(row.values() for row in rows)]))
-    matrix = [["true \\ predicted", *class_names]]
-    matrix += [[name, *counts] for name, counts in zip(class_names, accuracy.confusion.tolist(), strict=True)]
+    if len(class_names) <= MAX_MATRIX_CLASSES:
+        matrix = [["true \\ predicted", *class_names]]
+        matrix += [[name, *counts] for name, counts in zip(class_names, accuracy.confusion.tolist(), strict=True)]
+    else:
+        matrix = [["true", "predicted", "images"]]
+        matrix += [[class_names[true], class_names[guess], count] for true, guess, count in accuracy.cells.tolist()]
     write_text_atomically(folder / "confusion_matrix.csv", _table(matrix))
     write_atomically(folder / "confusion_matrix.png", lambda path: draw_confusion(accuracy, class_names, path))
 
 
 def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -> None:
-    """The confusion matrix as a PNG: colour is the share of the true class, the numbers are images."""
+    """The confusion matrix as a PNG: colour is the share of the true class, the numbers are images.
+
+    Of more than MAX_MATRIX_CLASSES classes, neighbours share a pixel.
+    """
     from matplotlib.figure import Figure
 
-    counts = accuracy.confusion
+    counts = _drawn(accuracy)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     named = len(class_names) <= MAX_NAMED_CLASSES
     side = 2.5 + 0.45 * len(class_names) if named else 10
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    end = len(counts) * -(-len(class_names) // len(counts)) - 0.5
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, extent=[-0.5, end, end, -0.5])
     figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046)
     title = f"{accuracy.top1_correct} of {accuracy.seen} right: top-1 {100 * accuracy.top1:.2f} %"
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
@@ -112,6 +122,15 @@ def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -
             colour = "white" if share[true, predicted] > 0.5 else "black"
             axes.text(predicted, true, counts[true, predicted], ha="center", va="center", color=colour, fontsize=8)
     figure.savefig(path, dpi=100, bbox_inches="tight")
+
+
+def _drawn(accuracy: Accuracy) -> np.ndarray:
+    """The matrix, with as many neighbouring classes added up as it takes to have MAX_MATRIX_CLASSES at most."""
+    together = -(-accuracy.num_classes // MAX_MATRIX_CLASSES)
+    side = -(-accuracy.num_classes // together)
+    counts = np.zeros((side, side), np.int64)
+    np.add.at(counts, (accuracy.cells[:, 0] // together, accuracy.cells[:, 1] // together), accuracy.cells[:, 2])
+    return counts
 
 
 def best_classes(logits: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

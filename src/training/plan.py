@@ -39,5 +39,9 @@ class Plan:
         return steps_per_epoch(self.num_images, self.batch_size * self.accumulation_steps, self.world_size)
 
     def steps_done(self, progress: Progress) -> int:
-        """Steps from the start of training to `progress`; one that was begun with another global batch counts not."""
+        """Steps from the start of training to `progress`, which older checkpoints do not say: then with this plan's
+        batches, where one that was begun with another counts not.
+        """
+        if progress.steps >= 0:
+            return progress.steps
         return progress.epoch * self.steps_per_epoch + progress.images // self.images_per_step

@@ -53,7 +53,9 @@ class Progress:
     epoch_loss     mean loss of the epoch so far
     window_loss    mean loss since the last log line
     best_top1      best top-1 accuracy (fraction) of an evaluation so far, -1 before the first
-    history        one row a finished epoch, the rows of metrics.csv
+    history        one row an epoch that was trained to its end, the rows of metrics.csv
+    steps          updates of the weights since the start of training; -1 in checkpoints that do not say
+    evaluation_due  whether the epoch's end is still to be evaluated
     """
 
     epoch: int = 0
@@ -63,6 +65,8 @@ class Progress:
     window_loss: Mean = field(default_factory=Mean)
     best_top1: float = -1.0
     history: list[dict] = field(default_factory=list)
+    steps: int = -1
+    evaluation_due: bool = False
 
     def to_dict(self) -> dict:
         """As JSON-able values."""
@@ -80,6 +84,9 @@ class Progress:
             valid = (
                 all(type(number) is int and 0 <= number < 2**53 for number in integers)
                 and progress.first_image <= progress.images
+                and type(progress.steps) is int
+                and progress.steps < 2**53
+                and type(progress.evaluation_due) is bool
                 and all(type(number) is float and math.isfinite(number) for number in floats)
                 and isinstance(progress.history, list)
                 and all(isinstance(row, dict) and set(row) == set(COLUMNS) for row in progress.history)

@@ -59,6 +59,7 @@ class Trainer:
         self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
         self.progress, self.saver, self.recorder = progress, saver, recorder
         self.evaluate, self.group, self.beat = evaluate, group, beat
+        progress.steps = plan.steps_done(progress)
         self._compiled = False
         self._skips_in_a_row = 0
 
@@ -71,8 +72,8 @@ class Trainer:
         try:
             with StopRequest() as self._stop:
                 while self.progress.epoch < self.plan.max_epoch:
-                    clock = self._train_epoch()
-                    self._finish_epoch(clock)
+                    self._train_epoch()
+                    self._finish_epoch()
         except ReportedError as error:
             with contextlib.suppress(ReportedError):  # a full disk refuses the picture too; the first error is told
                 self.recorder.close(self.progress.history)
@@ -82,15 +83,15 @@ class Trainer:
         self.recorder.close(self.progress.history)
         return self.progress
 
-    def _train_epoch(self) -> "_Clock":
-        """Train the rest of the current epoch and save its end."""
+    def _train_epoch(self) -> None:
+        """Train the rest of the current epoch, put its row into the history, and save its end."""
         plan, progress = self.plan, self.progress
         # After a resumption with another global batch the epoch's rest need not be a whole number of steps from here.
         first = progress.images // plan.images_per_step
         end = first + (plan.num_images - progress.images) // plan.images_per_step
         epoch_clock, window_clock = _Clock(), _Clock()
         if first >= end:
-            return epoch_clock
+            return
         self.train_step.set_train(True)  # an evaluation in between has set the shared network to inference
         done = progress.batches_done(plan.images_per_batch)
         batches = iter(self.epoch_batches(progress.epoch, progress.first_image, done))
@@ -108,6 +109,7 @@ class Trainer:
                 rate = self.schedule(global_step)
                 self._one_step(batches, rate, global_step, (epoch_clock, window_clock))
                 progress.images += plan.images_per_step
+                progress.steps += 1
                 is_last = step + 1 == end
                 bar.update()
                 bar.set_postfix(loss=f"{progress.window_loss.value:.3f}", lr=f"{rate:.3g}")
@@ -120,10 +122,10 @@ class Trainer:
                     self._share_statistics()
                 if is_last:
                     self._log_epoch(global_step, rate, epoch_clock)
+                    self._begin_row(rate, epoch_clock)
                 if saves:
                     self.saver.save(progress, step + 1)
                 self._stop_if(stop_signal)
-        return epoch_clock
 
     def _share_statistics(self) -> None:
         """Give every rank the same running statistics, so that all evaluate the network that is saved.
@@ -186,7 +188,7 @@ class Trainer:
                 self.progress.epoch, global_step, loss, clock.images_per_second, rate,
             )  # fmt: skip
         self.recorder.log_step(
-            global_step + 1, loss=loss, learning_rate=rate, images_per_second=clock.images_per_second
+            self.progress.steps, loss=loss, learning_rate=rate, images_per_second=clock.images_per_second
         )
         self.progress.window_loss = type(self.progress.window_loss)()
 
@@ -198,42 +200,54 @@ class Trainer:
                 progress.epoch, global_step, progress.epoch_loss.value, clock.images_per_second,
             )  # fmt: skip
         self.recorder.log_step(
-            global_step + 1,
+            progress.steps,
             loss=progress.window_loss.value,
             learning_rate=rate,
             images_per_second=clock.images_per_second,
         )
         progress.window_loss = type(progress.window_loss)()
 
-    def _finish_epoch(self, clock: "_Clock") -> None:
-        """Evaluate when due, record the epoch's row, keep the best, and move to the next epoch."""
+    def _begin_row(self, rate: float, clock: "_Clock") -> None:
+        """Put the epoch's row, still without its evaluation, into the history.
+
+        The checkpoint at the epoch's end is saved with it: what is past is never computed again from a configuration
+        that was changed for the epochs to come.
+        """
         plan, progress = self.plan, self.progress
-        end = (progress.epoch + 1) * plan.steps_per_epoch
         row = {
             "epoch": progress.epoch + 1,
-            "step": end,
+            "step": progress.steps,
             "loss": progress.epoch_loss.value,
-            "learning_rate": self.schedule(end - 1),
+            "learning_rate": rate,
             "images_per_second": round(clock.images_per_second, 2) or "",
             "data_wait_percent": round(clock.wait_percent, 2) if clock.seconds else "",
             "skipped_steps": self._skipped_steps(),
             "top1": "",
             "top5": "",
         }
-        due = (progress.epoch + 1) % plan.eval_interval == 0 or progress.epoch + 1 == plan.max_epoch
-        if self.evaluate and due:
+        progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
+        last = progress.epoch + 1 == plan.max_epoch
+        progress.evaluation_due = last or (progress.epoch + 1) % plan.eval_interval == 0
+
+    def _finish_epoch(self) -> None:
+        """Evaluate when due, complete the epoch's row, keep the best, and move to the next epoch."""
+        plan, progress = self.plan, self.progress
+        if not progress.history or progress.history[-1]["epoch"] <= progress.epoch:
+            # Resumed so near the end that no step is left, or from a checkpoint that was saved without the row.
+            self._begin_row(self.schedule((progress.epoch + 1) * plan.steps_per_epoch - 1), _Clock())
+        row = progress.history[-1]
+        if self.evaluate and (progress.evaluation_due or (row["top1"] == "" and progress.epoch + 1 == plan.max_epoch)):
             accuracy = self.evaluate(lambda: self._stop.signal_number > 0)
             self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
             row["top1"] = accuracy.top1
             row["top5"] = accuracy.top5 if accuracy.num_classes >= TOP5_MIN_CLASSES else ""
+            progress.evaluation_due = False
             if self.group.is_master:
                 for line in accuracy.lines():
                     get_logger().info(line)
-        # best.ckpt and a run killed right here carry this epoch's row already: it is written once.
-        progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
-        if row["top1"] != "" and row["top1"] > progress.best_top1:
-            progress.best_top1 = row["top1"]
-            self.saver.save_best(progress)
+            if row["top1"] > progress.best_top1:
+                progress.best_top1 = row["top1"]
+                self.saver.save_best(progress)
         self.recorder.log_epoch(progress.history)
         progress.next_epoch()
 

@@ -21,23 +21,39 @@ def check_finite(logits: np.ndarray) -> None:
 class Accuracy:
     """Exact counts of what was seen: top-1, top-5 and the confusion matrix.
 
-    `confusion[t, p]` is the number of images of class t whose highest logit is that of class p.
+    The matrix is kept by its cells that are not empty, of which there are no more than images.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
         self.top5_correct = 0
-        self.confusion = np.zeros((num_classes, num_classes), np.int64)
+        self._cells = np.zeros((0, 3), np.int64)
+        self._new: list[np.ndarray] = []  # rows like those of `cells`, in the order in which they came
+        self._new_rows = 0
+
+    @property
+    def cells(self) -> np.ndarray:
+        """The confusion matrix, int64 (n, 3): true class, class of the highest logit, number of such images; sorted."""
+        if self._new:
+            self._merge()
+        return self._cells
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """`confusion[t, p]`, int64: the whole matrix, which takes memory for the square of the classes."""
+        matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
+        matrix[self.cells[:, 0], self.cells[:, 1]] = self.cells[:, 2]
+        return matrix
 
     @property
     def seen(self) -> int:
         """Number of images counted."""
-        return int(self.confusion.sum())
+        return int(self.cells[:, 2].sum())
 
     @property
     def top1_correct(self) -> int:
         """Number of images whose highest logit is that of their label."""
-        return int(np.trace(self.confusion))
+        return int(self._right()[:, 2].sum())
 
     @property
     def top1(self) -> float:
@@ -71,16 +87,41 @@ class Accuracy:
         lower_class = np.arange(self.num_classes) < labels[:, None]
         rank = ((logits > own) | ((logits == own) & lower_class)).sum(1)
         self.top5_correct += int((rank < 5).sum())
-        np.add.at(self.confusion, (labels, logits.argmax(1)), 1)
+        labels = np.asarray(labels, np.int64)
+        self._add(np.stack([labels, logits.argmax(1), np.ones_like(labels)], axis=1))
 
     def counts(self) -> np.ndarray:
-        """Everything counted as one flat int64 array, to be summed over ranks."""
-        return np.concatenate([[self.top5_correct], self.confusion.ravel()]).astype(np.int64)
+        """Everything counted, int64 (n, 3): the cells, and a last row for the top-5; to be gathered from all ranks."""
+        return np.concatenate([self.cells, [[self.num_classes, 0, self.top5_correct]]])
 
     def set_counts(self, counts: np.ndarray) -> None:
-        """The reverse of `counts`."""
-        self.top5_correct = int(counts[0])
-        self.confusion = counts[1:].reshape(self.confusion.shape)
+        """Take over what the `counts` of one or, one after another, of several accumulators say together."""
+        is_top5 = counts[:, 0] == self.num_classes
+        self.top5_correct = int(counts[is_top5, 2].sum())
+        self._cells, self._new, self._new_rows = self._cells[:0], [], 0
+        self._add(counts[~is_top5])
+
+    def _add(self, rows: np.ndarray) -> None:
+        self._new.append(rows)
+        self._new_rows += len(rows)
+        if self._new_rows > max(2**16, len(self._cells)):  # seldom enough to cost nothing, often enough for the memory
+            self._merge()
+
+    def _merge(self) -> None:
+        cells = np.concatenate([self._cells, *self._new])
+        places, inverse = np.unique(cells[:, 0] * self.num_classes + cells[:, 1], return_inverse=True)
+        totals = np.zeros(len(places), np.int64)
+        np.add.at(totals, inverse, cells[:, 2])
+        self._cells = np.stack([*np.divmod(places, self.num_classes), totals], axis=1)
+        self._new, self._new_rows = [], 0
+
+    def _right(self) -> np.ndarray:
+        return self.cells[self.cells[:, 0] == self.cells[:, 1]]
+
+    def _per_class(self, cells: np.ndarray, column: int) -> np.ndarray:
+        totals = np.zeros(self.num_classes, np.int64)
+        np.add.at(totals, cells[:, column], cells[:, 2])
+        return totals
 
     def lines(self) -> list[str]:
         """The result in the form of the seed's evaluation log, top-5 only for more than ten classes."""
@@ -95,7 +136,8 @@ class Accuracy:
 
     def per_class(self, class_names: Sequence[str]) -> list[dict]:
         """One row a class: images, correct, recall (its accuracy), precision and F1; nan where undefined."""
-        correct, images, predicted = np.diag(self.confusion), self.confusion.sum(1), self.confusion.sum(0)
+        correct = self._per_class(self._right(), 0)
+        images, predicted = self._per_class(self.cells, 0), self._per_class(self.cells, 1)
         with np.errstate(invalid="ignore"):
             recall, precision, f1 = correct / images, correct / predicted, 2 * correct / (images + predicted)
         return [

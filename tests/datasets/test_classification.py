@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -111,6 +112,20 @@ def test_ranks_see_the_images_of_one_process_with_a_larger_batch_and_augment_on_
 
 def test_auto_augmentation_only_shifts_digits():
     assert_same(train(DIGITS, SMALL, augmentation="auto"), train(DIGITS, SMALL, augmentation="crop"))
+
+
+def test_shift_moves_and_mirrors_and_leaves_colours_alone():
+    """A picture dark on the left and bright on the right: sides are changed, but there are still only two values."""
+    halves = np.zeros((32, 32, 3), np.uint8)
+    halves[:, 16:] = 200
+    source = replace(DIGITS.subset(np.zeros(32, np.int64)), read=lambda _: halves)
+    values, mirrored = {}, {}
+    for how in ("crop", "shift", "full"):
+        (images, *_), *_ = train(source, SMALL, augmentation=how, batch_size=32)
+        values[how] = len(np.unique(images.round(3)[:, 0]))
+        mirrored[how] = int((images[:, 0, 16, 10] > images[:, 0, 16, 22]).sum())
+    assert values["crop"] == values["shift"] == 2 < values["full"]
+    assert mirrored["crop"] == 0 < mirrored["shift"] < 32
 
 
 def test_auto_augmentation_is_full_for_everything_else(cifar_folder):

@@ -32,7 +32,8 @@ def test_a_network_s_class_names_decide_the_labels(photo_folder):
 
 def test_a_class_the_network_does_not_know_is_named(photo_folder):
     with pytest.raises(
-        ReportedError, match=r"1 class folders that the network does not know, first 'temple 塔'; it knows 2"
+        ReportedError,
+        match=r"has 1 class folders that the network does not know, first 'temple 塔'; it knows 2",
     ):
         open_source("folder", photo_folder, split="eval", class_names=("flower", "empty"))
 
@@ -63,7 +64,7 @@ def test_folders_called_as_the_unnamed_classes_are_matched_by_name(photo_folder,
 
 
 def test_some_unnamed_classes_among_names_are_names(photo_folder):
-    with pytest.raises(ReportedError, match="3 class folders that the network does not know, first 'empty'"):
+    with pytest.raises(ReportedError, match="has 3 class folders that the network does not know, first 'empty'"):
         open_source("folder", photo_folder, split="eval", class_names=("class_0", "class_1", "cat"))
 
 

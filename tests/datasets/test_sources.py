@@ -18,21 +18,35 @@ def test_unknown_names_and_missing_paths_are_usage_errors():
         open_source("folder", "", split="eval")
 
 
-def test_numbered_classes_take_the_network_s_names():
-    names = tuple("abcdefghij")
-    assert open_source("digits", "", split="eval", class_names=names).class_names == names
-    with pytest.raises(ReportedError, match="the data set digits has labels of 10 classes, but the network knows 9"):
-        open_source("digits", "", split="eval", class_names=names[:9])
-    with pytest.raises(ReportedError, match="the data set digits has labels of 10 classes, but the network knows 11"):
-        open_source("digits", "", split="eval", class_names=(*names, "k"))
+def test_labels_of_digits_are_matched_by_name_whatever_the_order():
+    own = open_source("digits", "", split="eval")
+    names = tuple("9876543210")
+    turned = open_source("digits", "", split="eval", class_names=names)
+    assert turned.class_names == names
+    assert turned.labels.tolist() == [9 - label for label in own.labels]
+    with pytest.raises(ReportedError, match="the data set digits has 10 classes that the network does not know, first"):
+        open_source("digits", "", split="eval", class_names=tuple("abcdefghij"))
 
 
 def test_a_list_may_lack_the_network_s_last_classes(photo_folder, tmp_path):
     file = tmp_path / "list.txt"
     file.write_text(f"{photo_folder}/flower/flower 0.jpg 1\n")
-    assert open_source("list", file, split="eval", class_names=("a", "b", "c")).class_names == ("a", "b", "c")
-    with pytest.raises(ReportedError, match="the data set list has labels of 2 classes, but the network knows 1"):
+    source = open_source("list", file, split="eval", class_names=("a", "b", "c"))
+    assert source.class_names == ("a", "b", "c")
+    assert source.guess.endswith("are taken for the numbers of the network's classes, counted from 0, which nothing "
+                                 "confirms: 'a', 'b', 'c'")  # fmt: skip
+    with pytest.raises(ReportedError, match=r"the data set list has labels of 2 classes, but the network knows 1"):
         open_source("list", file, split="eval", class_names=("a",))
+
+
+def test_the_labels_of_a_list_are_names_where_the_network_s_names_are_numbers(photo_folder, tmp_path):
+    """A network trained on folders 10, 9 and 2, in whatever order its outputs are."""
+    file = tmp_path / "list.txt"
+    file.write_text("".join(f"{photo_folder}/flower/flower {i}.jpg {label}\n" for i, label in enumerate((9, 10, 2))))
+    source = open_source("list", file, split="eval", class_names=("10", "2", "9"))
+    assert (source.labels.tolist(), source.guess) == ([2, 0, 1], "")
+    with pytest.raises(ReportedError, match="has 1 classes that the network does not know, first '9'; it knows 2 cl"):
+        open_source("list", file, split="eval", class_names=("10", "2"))
 
 
 def test_a_subset_is_renumbered_and_can_be_cut_again(photo_folder):

@@ -324,7 +324,7 @@ BAD = [
     ("{b}/zoo.ckpt {b}/new.safetensors --net densenet121", 1, "zoo.ckpt has transition_pool max, but torchvision's "),
     ("{b}/zoo.ckpt {b}/new.safetensors --net densenet121 --transition_pool avg", 1, "zoo.ckpt has stem_pool same, but"),
     ("{good} --class_names {b}/none.txt", 1, "none.txt cannot be read ("),
-    ("{good} --class_names {b}/text.safetensors", 1, "text.safetensors cannot be read ('utf-8' codec"),
+    ("{good} --class_names {b}/text.safetensors", 1, "text.safetensors is not UTF-8 text; expected te"),
     ("{good} --class_names {b}/four.txt", 1, "four.txt has 4 lines, but the network has 5 classes"),
     ("{good} --class_names {b}/same.txt", 1, "same.txt, line 4: found 'b' a second time, expected a name for each"),
     ("{good} --class_names {b}/blank.txt", 1, "blank.txt, line 2: found no name, expected a name for each class"),

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from src.network.architecture import NETWORKS, Architecture, architecture
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, UsageError
 
 GOOD = architecture("densenet121", 10).to_dict()
 
@@ -67,3 +67,27 @@ def test_feature_size(net, image_size, expected):
     smallest = 4 if net == "densenet100" else 29
     with pytest.raises(ReportedError, match=f"image_size is {smallest - 1}: .* leave no pixel of it"):
         architecture(net, 10).feature_size(smallest - 1)
+
+
+@pytest.mark.parametrize(
+    ("net", "image_size", "images", "fits"),
+    [
+        ("densenet121", 32, 1, False),
+        ("densenet121", 63, 1, True),
+        ("densenet121", 64, 1, True),
+        ("densenet121", 32, 2, True),
+        ("densenet100", 4, 1, False),
+        ("densenet100", 7, 1, False),
+        ("densenet100", 8, 1, True),
+        ("densenet100", 4, 3, True),
+    ],
+)
+def test_batch_normalisation_needs_two_values_in_each_channel(net, image_size, images, fits):
+    arch = architecture(net, 10)
+    if fits:
+        arch.check_batch(image_size, images)
+        return
+    with pytest.raises(
+        UsageError, match=f"found per_batch_size {images} with image_size {image_size}, of which {net} "
+    ):
+        arch.check_batch(image_size, images)

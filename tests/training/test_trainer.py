@@ -138,7 +138,7 @@ def test_best_is_kept_and_evaluation_comes_every_so_many_epochs_and_last(tmp_pat
         correct = next(results)
         calls.append(correct)
         accuracy = Accuracy(2)
-        accuracy.confusion = np.array([[correct, 0], [10 - correct, 0]])
+        accuracy.set_counts(np.array([[0, 0, correct], [1, 0, 10 - correct]]))
         return accuracy
 
     progress = make_trainer(tmp_path, evaluate=evaluate, max_epoch=7, eval_interval=2, keep=2).run()
@@ -149,6 +149,47 @@ def test_best_is_kept_and_evaluation_comes_every_so_many_epochs_and_last(tmp_pat
     assert (best["epoch"], best["best_top1"]) == (3, 0.7), "the first of equal ones, counted from 0"
     assert progress.best_top1 == 0.7
     assert names(tmp_path) == ["0-6_5.ckpt", "0-7_5.ckpt", "best.ckpt"]
+
+
+def go_on(folder, checkpoint, **plan) -> Trainer:
+    """A trainer that resumes from the file, in the same folder."""
+    found = load_checkpoint(folder / checkpoint)
+    step, progress = make_step(), Progress.from_dict(found.require("progress"))
+    load_training_state(step.saved_parameters(), found)
+    return make_trainer(folder, step=step, progress=progress, **plan)
+
+
+def half_right(_) -> Accuracy:
+    accuracy = Accuracy(2)
+    accuracy.set_counts(np.array([[0, 0, 5], [1, 0, 5]]))
+    return accuracy
+
+
+@pytest.mark.parametrize("checkpoint", ["0-2_5.ckpt", "best.ckpt"])
+def test_what_is_past_is_not_computed_again_when_a_finished_run_gets_more_epochs(checkpoint, tmp_path):
+    """With another schedule, batch size and interval of evaluations: each would change the last row."""
+    make_trainer(tmp_path, evaluate=half_right, eval_interval=2).run()
+    before = rows(tmp_path)
+    assert [row["top1"] for row in before] == ["", "0.5"]
+    changed = {"max_epoch": 3, "batch_size": 2 * BATCH, "eval_interval": 5, "schedule": lambda _: 0.001}
+    data = lambda *_: iter([(*make_data(2 * BATCH), np.arange(2 * BATCH))] * 2)  # noqa: E731
+    progress = go_on(tmp_path, checkpoint, evaluate=half_right, data=data, **changed).run()
+    after = rows(tmp_path)
+    assert after[:2] == before
+    assert (after[2]["epoch"], after[2]["step"], after[2]["learning_rate"]) == ("3", str(2 * STEPS + 2), "0.001")
+    assert progress.steps == 2 * STEPS + 2, "steps that were made, not those that the new batch size would have needed"
+
+
+def test_a_checkpoint_of_an_earlier_version_gets_the_row_it_was_saved_without(tmp_path):
+    make_trainer(tmp_path, max_epoch=1).run()
+    found = load_checkpoint(tmp_path / "0-1_5.ckpt").require("progress")
+    progress = Progress.from_dict(
+        {**{k: found[k] for k in found if k not in ("steps", "evaluation_due")}, "history": []}
+    )
+    make_trainer(tmp_path, progress=progress, max_epoch=1, evaluate=half_right).run()
+    assert [(row["step"], row["top1"], float(row["learning_rate"])) for row in rows(tmp_path)] == [
+        ("5", "0.5", rate(4))
+    ]
 
 
 def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):

@@ -42,7 +42,7 @@ def test_top5_agrees_with_a_stable_sort_on_random_logits():
 
 def test_counts_of_two_ranks_add_up():
     first, second = counted(2, [[1, 0], [1, 0]], [0, 1]), counted(2, [[0, 1]], [1])
-    first.set_counts(first.counts() + second.counts())
+    first.set_counts(np.concatenate([first.counts(), second.counts()]))
     assert first.confusion.tolist() == [[1, 0], [1, 1]]
     assert (first.seen, first.top1_correct, first.top5_correct) == (3, 2, 3)
 
@@ -86,3 +86,29 @@ def test_labels_out_of_range_are_an_error(label):
 def test_logits_of_another_shape_are_a_bug():
     with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \(1, 2\)"):
         counted(2, [[0, 1, 2]], [0])
+
+
+def test_many_classes_take_no_memory_for_the_classes_that_did_not_occur():
+    """A whole matrix of 100,000 classes would be 80 GB."""
+    accuracy = Accuracy(100_000)
+    logits = np.zeros((3, 100_000), np.float32)
+    logits[[0, 1, 2], [99_999, 5, 99_999]] = 1
+    for _ in range(2):
+        accuracy.update(logits, np.array([99_999, 7, 5], np.int32))
+    assert accuracy.cells.tolist() == [[5, 99_999, 2], [7, 5, 2], [99_999, 99_999, 2]]
+    assert (accuracy.seen, accuracy.top1_correct) == (6, 2)
+    assert len(accuracy.counts()) == 4, "what ranks exchange"
+    rows = accuracy.per_class([str(i) for i in range(100_000)])
+    assert [rows[i]["images"] for i in (5, 7, 99_999)] == [2, 2, 2]
+    assert rows[99_999]["precision"] == 0.5
+
+
+def test_cells_add_up_however_many_batches_there_are():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(90_000, 4)).astype(np.float32), random.integers(0, 4, 90_000)
+    accuracy = Accuracy(4)
+    for part in np.split(np.arange(90_000), 9):
+        accuracy.update(logits[part], labels[part])
+    expected = np.zeros((4, 4), np.int64)
+    np.add.at(expected, (labels, logits.argmax(1)), 1)
+    assert accuracy.confusion.tolist() == expected.tolist()

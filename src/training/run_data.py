@@ -1,0 +1,170 @@
+"""A training run's data: brought together by name with what it begins from, and the same as before when resumed.
+
+A checkpoint keeps a fingerprint of the data, because its paths may lead to others: on another machine, or to another
+project's folder.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src.datasets.class_names import fill_class_names, unnamed_classes
+from src.datasets.source import Source
+from src.datasets.usable import describe
+from src.model_utils.group import Group
+from src.training.recipe import class_names_of
+from src.utils.checkpoint import Checkpoint, load_checkpoint
+from src.utils.errors import ReportedError, UsageError
+from src.utils.logging import get_logger
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run trains on and evaluates on, one name for each output of its network, and what a checkpoint keeps.
+
+    is_new_held_out: an evaluation before the run was resumed was of other pictures.
+    """
+
+    training: Source
+    held_out: Source | None
+    class_names: tuple[str, ...]
+    fingerprints: dict[str, dict]
+    is_new_held_out: bool = False
+
+
+def open_run_data(
+    open_data: Callable[..., Source],
+    train_data_dir: str,
+    eval_data_dir: str,
+    *,
+    num_classes: int,
+    is_asked_for: Callable[[str], bool],
+    checkpoint: Checkpoint | None,
+    pretrained_names: tuple[str, ...] | None,
+    is_master: bool,
+) -> RunData:
+    """Open both data sets with `open_data` (`open_usable` of a kind of data); eval_data_dir may be empty.
+
+    is_asked_for(key) tells whether the user gave the key. checkpoint: the run that is resumed. pretrained_names: of the
+    outputs of the classifier that training begins with, None for a new one. Raises ReportedError for data that are not
+    the resumed run's, and for classes that are not the classifier's.
+    """
+    training = open_data(train_data_dir, split="train")
+    if checkpoint:
+        training = _as_before(training, checkpoint)
+        class_names = training.class_names
+    elif pretrained_names and len(pretrained_names) == (num_classes or len(training.class_names)):
+        training = training.for_network(
+            pretrained_names, "; give --reset_head true for a new classifier, or the data of train_pretrained's classes"
+        )
+        class_names = training.class_names
+    else:  # of another number of classes: `load_weights` says so
+        _refuse_forgotten_dataset(training, num_classes, is_asked_for)
+        class_names = fill_class_names(training.class_names, num_classes)
+    filled = np.unique(training.labels)
+    if len(filled) < 2:
+        raise ReportedError(
+            f"all {len(training)} training pictures of {training.origin} are of one class, "
+            f"{class_names[filled[0]]!r}, so there is nothing to learn; expected a folder or label for each of several"
+        )
+    fingerprints, held_out, is_new = {"train": training.fingerprint()}, None, False
+    if eval_data_dir:
+        held_out = open_data(eval_data_dir, split="eval").for_network(class_names)
+        fingerprints["eval"] = held_out.fingerprint()
+    saved = _saved(checkpoint)
+    _require_same(saved.get("train"), fingerprints["train"], training.origin, "train_data_dir", checkpoint)
+    if held_out and "eval" in saved and saved["eval"] != fingerprints["eval"]:
+        if not is_asked_for("eval_data_dir"):
+            _require_same(saved["eval"], fingerprints["eval"], held_out.origin, "eval_data_dir", checkpoint)
+        is_new = True
+    if is_master:
+        _say(training, held_out, is_new)
+    return RunData(training, held_out, class_names, fingerprints, is_new)
+
+
+def absolute(path: str) -> str:
+    """`path` as it leads to the same place from any folder; the empty path and `bundled` are no paths."""
+    return path if path in ("", "bundled") else os.path.abspath(path)  # noqa: PTH100, links are kept
+
+
+def share_pretrained(path: str, group: Group) -> tuple[Checkpoint | None, tuple[str, ...] | None]:
+    """The checkpoint `path` on the master (None on the others, and for an empty path), and on all ranks the names of
+    its classifier's outputs, `unnamed_classes` where it names none. Raises ReportedError on all.
+    """
+    found = None
+
+    def load() -> str:
+        nonlocal found
+        found = load_checkpoint(path)
+        if found.metadata:
+            return json.dumps(class_names_of(found))
+        head = found.arrays.get("head.fc.weight", np.empty(()))
+        return json.dumps(unnamed_classes(len(head) if head.ndim == 2 else 0))
+
+    if not path:
+        return None, None
+    names = tuple(json.loads(group.from_master(load)))
+    return found, names or None
+
+
+def _as_before(training: Source, checkpoint: Checkpoint) -> Source:
+    advice = "; a run goes on with its own data; for others begin a new one with --train_pretrained --reset_head true"
+    training = training.for_network(class_names_of(checkpoint), advice)
+    if training.absent:
+        raise ReportedError(
+            f"{training.origin} lacks {len(training.absent)} classes of the run, first {training.absent[0]!r}{advice}"
+        )
+    return training
+
+
+def _refuse_forgotten_dataset(training: Source, num_classes: int, is_asked_for: Callable[[str], bool]) -> None:
+    found = len(training.class_names)
+    if found < num_classes and not is_asked_for("num_classes"):
+        raise UsageError(
+            f"found {found} classes in {training.origin}, expected the {num_classes} of the network's YAML file; give "
+            f"--dataset folder for as many outputs as there are class folders, or --num_classes {num_classes} to have "
+            "some without a class"
+        )
+
+
+def _saved(checkpoint: Checkpoint | None) -> Mapping[str, object]:
+    """The fingerprints in a checkpoint; older ones have none."""
+    saved = checkpoint.metadata.get("data") if checkpoint else None
+    return saved if isinstance(saved, Mapping) else {}
+
+
+def _require_same(saved: object, found: Mapping, origin: str, key: str, checkpoint: Checkpoint | None) -> None:
+    if saved is None or saved == found:
+        return
+    before = saved.get("images") if isinstance(saved, Mapping) else None
+    many = f"{found['images']} pictures" if before == found["images"] else f"{found['images']} pictures, not {before}"
+    raise ReportedError(
+        f"{origin} holds other data than {checkpoint.path} was trained with ({many}, by their names, labels and "
+        f"contents); give the same with --{key}, or begin a new run with --train_pretrained"
+    )
+
+
+def _say(training: Source, held_out: Source | None, is_new: bool) -> None:
+    describe(training, "train")
+    if held_out is None:
+        return
+    describe(held_out, "eval")
+    if is_new:
+        get_logger().warning("the held-out pictures are others than before: the best accuracy is counted anew")
+    if _are_the_same(training, held_out):
+        get_logger().warning(
+            "the held-out data %s are the training data: their accuracy says nothing about other pictures",
+            held_out.origin,
+        )
+
+
+def _are_the_same(training: Source, held_out: Source) -> bool:
+    if len(training) != len(held_out) or training.dataset in ("cifar10", "digits"):
+        return False
+    return Path(training.origin).resolve() == Path(held_out.origin).resolve() or (
+        training.identity() == held_out.identity()
+    )
