@@ -13,7 +13,7 @@ struct Image {
 };
 
 // Orientation marks, gamma and transparency are ignored, as in MindSpore.
-// Error for anything but a complete JPEG or PNG.
+// LimitError for a picture that is too large, Error for anything but a complete JPEG or PNG.
 Image DecodeImage(const std::vector<uint8_t>& file);
 
 }  // namespace densenet

@@ -23,10 +23,12 @@ struct UsageError : Error {
 // Calls `body` and returns the exit status. What it throws becomes one `error: ...` line, the last one on stderr.
 int RunReported(const std::function<void()>& body);
 
-// The text with control characters, such as line breaks in a file's name, replaced by '?'.
-std::string Printable(std::string text);
+// The text as it can be printed, as src/datasets/image_files.py does it: characters that a terminal would obey or not
+// show, such as line breaks and escapes in a file's name, become '?', and what is no UTF-8 becomes \xff.
+std::string Printable(const std::string& text);
 
-// The whole file; Error when it cannot be read or is larger than any picture.
+// The whole file; Error when it cannot be read, is larger than any picture, or is no regular file: a pipe would keep
+// the reader waiting, a device never end.
 std::vector<uint8_t> ReadFile(const std::string& path);
 
 // Writes a new file; Error when the disk refuses.

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <map>
 
+#include "file_kind.h"
+#include "headers.h"
 #include "utils.h"
 
 namespace fs = std::filesystem;
@@ -171,9 +173,12 @@ Image ReadSample(const Sample& sample) {
   const std::vector<uint8_t> file = ReadFile(sample.path);
   try {
     return DecodeImage(file);
+  } catch (const LimitError& error) {
+    throw Error(sample.path + " " + error.what());
   } catch (const Error& error) {
-    throw Error(sample.path + " should be a complete JPEG or PNG picture, found " + std::to_string(file.size()) +
-                " bytes: " + error.what());
+    const std::string kind = KindOfFile(file);
+    throw Error(sample.path + " should be a complete JPEG or PNG picture, found " +
+                (kind.empty() ? std::to_string(file.size()) + " bytes: " + error.what() : kind));
   }
 }
 

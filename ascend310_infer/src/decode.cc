@@ -10,6 +10,7 @@
 #include <jpeglib.h>
 #include <png.h>
 
+#include "headers.h"
 #include "utils.h"
 
 // libjpeg and libpng leave a failed call by longjmp, which runs no destructors and may undo changes of local variables:
@@ -21,16 +22,6 @@ namespace {
 // MindSpore's libjpeg-turbo is built without SIMD instructions. With them sound pictures are the same, but the sums of
 // a damaged one overflow in another way. Set before there are threads; libjpeg-turbo reads it at its first picture.
 [[maybe_unused]] const int kPortableDecoder = setenv("JSIMD_FORCENONE", "1", 1);
-
-// Pillow, through which the Python pipeline checks every file, opens no larger picture.
-constexpr uint64_t kMaxPixels = 178956970;
-
-void CheckSize(uint64_t width, uint64_t height) {
-  if (width * height > kMaxPixels) {
-    throw Error("it says it is " + std::to_string(width) + " x " + std::to_string(height) + ", more than " +
-                std::to_string(kMaxPixels) + " pixels");
-  }
-}
 
 struct JpegReader {
   JpegReader();
@@ -77,11 +68,11 @@ JpegReader::JpegReader() {
   source.term_source = [](j_decompress_ptr) {};
 }
 
-// One row of CMYK, which Adobe's programs store inverted, to RGB.
-void CmykToRgb(const uint8_t* cmyk, int width, bool inverted, uint8_t* rgb) {
+// One row of CMYK to RGB. Adobe's programs store it inverted; without their marker nobody knows, and it is taken for
+// inverted too, as the Python pipeline, browsers and Pillow do.
+void CmykToRgb(const uint8_t* cmyk, int width, uint8_t* rgb) {
   for (int x = 0; x < width; x++, cmyk += 4, rgb += 3) {
-    const int black = inverted ? cmyk[3] : 255 - cmyk[3];
-    for (int c = 0; c < 3; c++) rgb[c] = static_cast<uint8_t>((inverted ? cmyk[c] : 255 - cmyk[c]) * black / 255);
+    for (int c = 0; c < 3; c++) rgb[c] = static_cast<uint8_t>(cmyk[c] * cmyk[3] / 255);
   }
 }
 
@@ -93,7 +84,6 @@ void ReadJpeg(const std::vector<uint8_t>& file, JpegReader* reader, Image* image
   reader->source.bytes_in_buffer = file.size();
   jpeg->src = &reader->source;
   jpeg_read_header(jpeg, TRUE);
-  CheckSize(jpeg->image_width, jpeg->image_height);
   const bool is_cmyk = jpeg->num_components == 4;
   jpeg->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(jpeg);
@@ -109,7 +99,7 @@ void ReadJpeg(const std::vector<uint8_t>& file, JpegReader* reader, Image* image
     JSAMPROW rgb = &image->rgb[start];
     JSAMPROW row = is_cmyk ? cmyk->data() : rgb;
     jpeg_read_scanlines(jpeg, &row, 1);
-    if (is_cmyk) CmykToRgb(row, image->width, jpeg->saw_Adobe_marker, rgb);
+    if (is_cmyk) CmykToRgb(row, image->width, rgb);
   }
   jpeg_finish_decompress(jpeg);
 }
@@ -121,6 +111,9 @@ Image DecodeJpeg(const std::vector<uint8_t>& file) {
   ReadJpeg(file, &reader, &image, &cmyk);
   return image;
 }
+
+// Names of chunks, each with the zero that libpng wants.
+constexpr char kMetadata[] = "iCCP\0tEXt\0zTXt\0iTXt\0eXIf\0sPLT";
 
 struct PngReader {
   explicit PngReader(const std::vector<uint8_t>& file);
@@ -158,10 +151,13 @@ void ReadPng(PngReader* reader, Image* image) {
   if (setjmp(png_jmpbuf(reader->png))) throw Error(reader->message);
   const png_structp png = reader->png;
   const png_infop info = reader->info;
+  // Colour profile and text do not change pixels; libpng would refuse large ones.
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, reinterpret_cast<png_const_bytep>(kMetadata),
+                              sizeof kMetadata / 5);
+  png_set_chunk_malloc_max(png, 0);
   png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);  // Pillow checks all that comes before the pixels,
   png_read_info(png, info);
   png_set_crc_action(png, PNG_CRC_DEFAULT, PNG_CRC_DEFAULT);  // and OpenCV, which decodes, only what it needs
-  CheckSize(png_get_image_width(png, info), png_get_image_height(png, info));
   png_set_strip_16(png);
   png_set_palette_to_rgb(png);
   if (png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(png);
@@ -193,8 +189,14 @@ Image DecodePng(const std::vector<uint8_t>& file) {
 }  // namespace
 
 Image DecodeImage(const std::vector<uint8_t>& file) {
-  if (file.size() > 3 && std::memcmp(file.data(), "\xff\xd8\xff", 3) == 0) return DecodeJpeg(file);
-  if (file.size() > 8 && png_sig_cmp(file.data(), 0, 8) == 0) return DecodePng(file);
+  if (file.size() > 3 && std::memcmp(file.data(), "\xff\xd8\xff", 3) == 0) {
+    CheckJpegHeader(file);
+    return DecodeJpeg(file);
+  }
+  if (file.size() > 8 && png_sig_cmp(file.data(), 0, 8) == 0) {
+    CheckPngHeader(file);
+    return DecodePng(file);
+  }
   throw Error(file.empty() ? "it is empty" : "it is neither JPEG nor PNG; convert it");
 }
 

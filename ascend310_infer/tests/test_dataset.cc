@@ -83,7 +83,8 @@ TEST_CASE("a file that is no picture is named") {
     return Message<Error>([&] { ReadSample({"x", "x", folder.Write("x.jpg", content), {}}); });
   };
   CHECK(Contains(refusal(""), "x.jpg should be a complete JPEG or PNG picture, found 0 bytes: it is empty"));
-  CHECK(Contains(refusal("BM 12345"), "found 8 bytes: it is neither JPEG nor PNG; convert it"));
+  CHECK(Contains(refusal("BM 12345"), "found a BMP picture; convert it to PNG or JPEG"));
+  CHECK(Contains(refusal("text"), "found 4 bytes: it is neither JPEG nor PNG; convert it"));
   CHECK(Contains(refusal("\xff\xd8\xff\xe0"), "found 4 bytes: it is truncated"));
   CHECK(Contains(refusal("\x89PNG\r\n\x1a\n\x01"), "found 9 bytes: it is truncated"));
 }

@@ -13,11 +13,13 @@ from src.datasets.identity import hash_of, sample
 from src.datasets.image_files import printable
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
+from src.utils.files import read_array
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PATTERNS = {"train": "data_batch_*.bin", "eval": "test_batch.bin"}
 RECORD_BYTES = 1 + 3 * 32 * 32
 _MAX_META_BYTES = 2**16  # of ten names
+MAX_FILE_BYTES = 2**31  # CIFAR-10's own have 31 million
 
 
 def open_cifar10(path: Path, split: str) -> Source:
@@ -72,14 +74,17 @@ def find_folder(path: Path) -> Path:
 
 
 def open_records(file: Path) -> np.ndarray:
-    """Map a file into memory as uint8 (records, RECORD_BYTES), its labels checked. Raises ReportedError, or OSError."""
-    size = file.stat().st_size
-    if size == 0 or size % RECORD_BYTES:
+    """Read a file as uint8 (records, RECORD_BYTES), its labels checked. Raises ReportedError, or OSError.
+
+    It is not mapped into memory: a mapped file that is cut later ends the process with SIGBUS.
+    """
+    data = read_array(file, MAX_FILE_BYTES)
+    if len(data) == 0 or len(data) % RECORD_BYTES:
         raise ReportedError(
-            f"{printable(file)} has {size} bytes, not whole records of {RECORD_BYTES} bytes; it is truncated or not "
-            "CIFAR-10"
+            f"{printable(file)} has {len(data)} bytes, not whole records of {RECORD_BYTES} bytes; it is truncated or "
+            "not CIFAR-10"
         )
-    records = np.memmap(file, np.uint8, mode="r").reshape(-1, RECORD_BYTES)
+    records = data.reshape(-1, RECORD_BYTES)
     wrong = np.flatnonzero(records[:, 0] >= len(CLASS_NAMES))
     if len(wrong):
         raise ReportedError(

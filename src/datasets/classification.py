@@ -16,6 +16,7 @@ from src.datasets.preprocessing import Preprocessing, eval_transforms, train_tra
 from src.datasets.sampler import augmentation_seed, epoch_order, evaluation_indices, training_indices
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
+from src.utils.logging import get_logger
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images (B, 3, S, S) float32, labels (B,) int32, indices (B,) int32
 
@@ -87,8 +88,14 @@ def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]
 
     with ThreadPoolExecutor(workers) as pool:
         problems = list(pool.map(problem, range(len(source))))
+    _log_noticed(source)
     good = np.array([i for i, sentence in enumerate(problems) if sentence is None], np.int64)
     return good, [sentence for sentence in problems if sentence is not None]
+
+
+def _log_noticed(source: Source) -> None:
+    for sentence in source.noticed():
+        get_logger().warning(sentence)
 
 
 class _Rows:
@@ -145,3 +152,4 @@ def _batches(
         finally:
             iterator.stop()
             pool.shutdown(cancel_futures=True)
+            _log_noticed(source)

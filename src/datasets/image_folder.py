@@ -46,6 +46,7 @@ def open_folder(dataset: str, path: Path) -> Source:
         encoded=True,
         read=images,
         image_name=images.name,
+        noticed=images.noticed,
         origin=printable(path),
         identity=lambda: identity_of_files(path, names),
         remarks=(f"left out: {', '.join(found)}",) if (found := left_out.sentences()) else (),

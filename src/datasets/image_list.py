@@ -45,6 +45,7 @@ def open_list(path: Path) -> Source:
         encoded=True,
         read=images,
         image_name=images.name,
+        noticed=images.noticed,
         origin=printable(path),
         numbered=True,
         identity=lambda: identity_of_files(path.parent, names),

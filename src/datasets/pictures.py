@@ -28,4 +28,5 @@ def open_pictures(path: Path) -> Source:
     if not names:
         raise ReportedError(f"{printable(path)} holds no pictures; expected them directly in it")
     images = ImageFiles(folder, names)
-    return Source("pictures", (), np.zeros(len(names), np.int32), True, images, lambda i: printable(names[i]))
+    labels = np.zeros(len(names), np.int32)
+    return Source("pictures", (), labels, True, images, lambda i: printable(names[i]), noticed=images.noticed)

@@ -18,7 +18,8 @@ class Source:
     people. origin: how to call the data set in a sentence. numbered: its labels are numbers that nobody has named.
     identity(): bytes that tell these pictures, in this order, from others. remarks: what is odd about the files on
     disk, in words. undecodable: how many pictures are of a kind that cannot be decoded, and the first of them. absent,
-    guess: see `class_names.Match`; empty before `for_network`.
+    guess: see `class_names.Match`; empty before `for_network`. noticed(): what the log should say once of the pictures
+    read so far.
     """
 
     dataset: str
@@ -32,6 +33,7 @@ class Source:
     identity: Callable[[], bytes] = bytes
     remarks: tuple[str, ...] = ()
     undecodable: tuple[int, str] = (0, "")
+    noticed: Callable[[], list[str]] = list
     absent: tuple[str, ...] = ()
     guess: str = ""
 

@@ -38,6 +38,11 @@ class Saver:
         found = list_checkpoints(self.folder, self.rank)
         return str(found[0]) if found else "none yet"
 
+    @property
+    def has_saved(self) -> bool:
+        """Whether this rank has a checkpoint in the folder."""
+        return bool(list_checkpoints(self.folder, self.rank))
+
     def _write(self, name: str, progress: Progress) -> None:
         if not self.active:
             return

@@ -24,9 +24,14 @@ from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
 from src.utils.signals import StopRequest
 
+UNREADABLE = 63  # beside the numbers of signals, which Group.any takes: a rank's data cannot be read
 MAX_SKIPS_IN_A_ROW = 50  # a dynamic scale of 2**15 reaches 1 after 15; beyond, nothing is learnt any more
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+class UnreadableDataError(ReportedError):
+    """A file could not be read in the middle of an epoch; the position that was reached is saved."""
 
 
 class Trainer:
@@ -62,12 +67,16 @@ class Trainer:
         progress.steps = plan.steps_done(progress)
         self._compiled = False
         self._skips_in_a_row = 0
+        self._step_batches: list = []
+        self._waited = 0.0
+        self._data_error: ReportedError | None = None
 
     def run(self) -> Progress:
         """Train to the last epoch.
 
-        Raises StopError after SIGINT or SIGTERM, with a checkpoint saved, and ReportedError when the loss is not
-        finite any more: the last good checkpoint then stays the newest.
+        Raises StopError after SIGINT or SIGTERM, and UnreadableDataError when a file cannot be read any more, both with
+        a checkpoint of the position reached; ReportedError when the loss is not finite any more: the last good
+        checkpoint then stays the newest.
         """
         try:
             with StopRequest() as self._stop:
@@ -77,7 +86,7 @@ class Trainer:
         except ReportedError as error:
             with contextlib.suppress(ReportedError):  # a full disk refuses the picture too; the first error is told
                 self.recorder.close(self.progress.history)
-            if isinstance(error, StopError):
+            if isinstance(error, StopError | UnreadableDataError):
                 self.group.wait()  # a launcher may end all ranks when the first of them ends: let each have finished
             raise
         self.recorder.close(self.progress.history)
@@ -104,10 +113,12 @@ class Trainer:
             disable=not (self.group.is_master and sys.stderr.isatty()),
         )
         with bar:
+            self._fetch(batches)
+            self._stop_if(self.group.any(UNREADABLE if self._data_error else 0))
             for step in range(first, end):
                 global_step = progress.epoch * plan.steps_per_epoch + step
                 rate = self.schedule(global_step)
-                self._one_step(batches, rate, global_step, (epoch_clock, window_clock))
+                self._one_step(rate, global_step, (epoch_clock, window_clock))
                 progress.images += plan.images_per_step
                 progress.steps += 1
                 is_last = step + 1 == end
@@ -116,8 +127,11 @@ class Trainer:
                 if (global_step + 1) % plan.log_interval == 0 and not is_last:
                     self._log_window(global_step, rate, window_clock)
                     window_clock = _Clock()
-                stop_signal = self.group.any(self._stop.signal_number)
-                saves = is_last or stop_signal or (plan.ckpt_interval and (global_step + 1) % plan.ckpt_interval == 0)
+                stop = self._stop.signal_number
+                if not is_last:
+                    self._fetch(batches)
+                stop = self.group.any(UNREADABLE if self._data_error else stop)
+                saves = is_last or stop or (plan.ckpt_interval and (global_step + 1) % plan.ckpt_interval == 0)
                 if is_last or (saves and plan.sync_bn_stats):
                     self._share_statistics()
                 if is_last:
@@ -125,7 +139,7 @@ class Trainer:
                     self._begin_row(rate, epoch_clock)
                 if saves:
                     self.saver.save(progress, step + 1)
-                self._stop_if(stop_signal)
+                self._stop_if(stop)
 
     def _share_statistics(self) -> None:
         """Give every rank the same running statistics, so that all evaluate the network that is saved.
@@ -145,13 +159,23 @@ class Trainer:
         for parameter, value in zip(statistics, np.split(values, ends[:-1]), strict=True):
             parameter.set_data(Tensor(value))
 
-    def _one_step(self, batches: Iterator, rate: float, global_step: int, clocks: tuple) -> None:
+    def _fetch(self, batches: Iterator) -> None:
+        """Have all batches of the next step at hand, or what they cannot be read for: no step is begun in vain.
+
+        A part of a step would leave its mark on the running statistics, which are saved.
+        """
+        start = time.perf_counter()
+        try:
+            self._step_batches = [next(batches) for _ in range(self.plan.accumulation_steps)]
+        except ReportedError as error:
+            self._data_error = error
+        self._waited = time.perf_counter() - start
+
+    def _one_step(self, rate: float, global_step: int, clocks: tuple) -> None:
         plan = self.plan
-        start, waited, losses = time.perf_counter(), 0.0, []
-        for i in range(plan.accumulation_steps):
-            before = time.perf_counter()
-            images, labels, _ = next(batches)
-            waited += time.perf_counter() - before
+        start, losses = time.perf_counter() - self._waited, []
+        batches, self._step_batches = self._step_batches, []
+        for i, (images, labels, _) in enumerate(batches):
             self.beat()
             is_last = Tensor(i + 1 == plan.accumulation_steps, ms.bool_)
             loss, finite = self.train_step(Tensor(images), Tensor(labels), Tensor(rate, ms.float32), is_last)
@@ -159,7 +183,7 @@ class Trainer:
         seconds = time.perf_counter() - start
         if self._compiled:
             for clock in clocks:
-                clock.add(seconds, waited, plan.images_per_step)
+                clock.add(seconds, self._waited, plan.images_per_step)
         else:  # the first step of a process compiles: it would drown the speed
             get_logger().info("the first step, with compilation, took %.1f s", seconds)
             self._compiled = True
@@ -237,7 +261,10 @@ class Trainer:
             self._begin_row(self.schedule((progress.epoch + 1) * plan.steps_per_epoch - 1), _Clock())
         row = progress.history[-1]
         if self.evaluate and (progress.evaluation_due or (row["top1"] == "" and progress.epoch + 1 == plan.max_epoch)):
-            accuracy = self.evaluate(lambda: self._stop.signal_number > 0)
+            try:
+                accuracy = self.evaluate(lambda: self._stop.signal_number > 0)
+            except ReportedError as error:
+                raise ReportedError(f"{error}; {self._where_to_go_on()}") from error
             self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
             row["top1"] = accuracy.top1
             row["top5"] = accuracy.top5 if accuracy.num_classes >= TOP5_MIN_CLASSES else ""
@@ -251,14 +278,23 @@ class Trainer:
         self.recorder.log_epoch(progress.history)
         progress.next_epoch()
 
-    def _stop_if(self, signal_number: int) -> None:
-        """Raise when a signal came in; the position has been saved."""
-        if signal_number:
-            name = signal.Signals(signal_number).name
+    def _stop_if(self, reason: int) -> None:
+        """Raise when a signal came in or a rank's data cannot be read; the position has been saved."""
+        if reason == UNREADABLE:
+            found = self._data_error or "the data of another rank cannot be read, as its own message says"
+            raise UnreadableDataError(f"{found}; {self._where_to_go_on()}") from self._data_error
+        if reason:
+            name = signal.Signals(reason).name
             raise StopError(
-                signal_number,
-                f"stopped by {name} (saved: {self.saver.newest()}); go on with --resume {self.saver.folder}",
+                reason, f"stopped by {name} (saved: {self.saver.newest()}); go on with --resume {self.saver.folder}"
             )
+
+    def _where_to_go_on(self) -> str:
+        if not self.saver.active:
+            return f"go on with --resume {self.saver.folder}"
+        if not self.saver.has_saved:
+            return "nothing has been trained yet"
+        return f"saved: {self.saver.newest()}; go on with --resume {self.saver.folder}"
 
     def _skipped_steps(self) -> int:
         return int(self.train_step.skipped_steps.asnumpy()) if self.train_step.scaling != "none" else 0

@@ -1,17 +1,21 @@
 """The C++ preprocessing against the Python pipeline: the same pictures refused, the others equal bit for bit."""
 
+import os
 import struct
+import subprocess
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import write_cifar
 from cpp import build, damaged, encoded, photographs, png, png_chunk, preprocess, write_all
+from file_kinds import FILES
 from PIL import Image
 
 from src.datasets.cifar10 import open_cifar10
 from src.datasets.classification import evaluation_batches
-from src.datasets.image_files import ImageFiles
+from src.datasets.image_files import ImageFiles, printable
 from src.datasets.preprocessing import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
@@ -65,6 +69,10 @@ def with_jpeg_segment_removed(jpeg: bytes, marker: bytes) -> bytes:
     start = jpeg.index(marker)
     (length,) = struct.unpack(">H", jpeg[start + 2 : start + 4])
     return jpeg[:start] + jpeg[start + 2 + length :]
+
+
+def with_chunk(whole_png: bytes, name: bytes, content: bytes) -> bytes:
+    return whole_png[:33] + png_chunk(name, content) + whole_png[33:]
 
 
 def odd_pictures() -> dict[str, bytes]:
@@ -138,11 +146,14 @@ def odd_pictures() -> dict[str, bytes]:
     tall[frame + 5 : frame + 9] = struct.pack(">HH", 512, 256)  # the blocks of a 4:2:2 picture laid out as 4:4:0
     tall[frame + 11] = 0x12
     files["JPEG 4:4:0"] = bytes(tall)
+    files["PNG with a large colour profile"] = encoded(
+        temple, "PNG", icc_profile=np.random.default_rng(0).bytes(9_000_000)
+    )
+    files["PNG with a large private chunk"] = with_chunk(files["PNG RGB"], b"prVt", bytes(9_000_000))
     files["JPEG with more behind it"] = files["JPEG plain"] + bytes(1000)
 
-    rgb = files["PNG RGB"]
     for name, content in ((b"gAMA", struct.pack(">I", 100000)), (b"bKGD", bytes(6)), (b"sBIT", b"\5\5\5")):
-        files[f"PNG with {name.decode()}"] = rgb[:33] + png_chunk(name, content) + rgb[33:]
+        files[f"PNG with {name.decode()}"] = with_chunk(files["PNG RGB"], name, content)
     files["PNG 16 bit RGB"] = png(deep[..., :3], 2)
     files["PNG 16 bit RGBA"] = png(deep, 6)
     files["PNG 16 bit grey with alpha"] = png(deep[..., 2:], 4)
@@ -213,23 +224,63 @@ def test_normalisation_rounds_as_in_python(tool, tmp_path):
 def test_what_is_no_jpeg_or_png_is_refused_with_a_reason(tool, tmp_path):
     temple = photographs()[0]
     jpeg, whole_png = encoded(temple, "JPEG"), encoded(temple, "PNG")
-    frame = jpeg.index(b"\xff\xc0")
-    claims = struct.pack(">II", 20000, 20000)
     contents = {
-        encoded(temple, "BMP"): "neither JPEG nor PNG; convert it",
-        encoded(temple, "GIF"): "neither JPEG nor PNG; convert it",
+        encoded(temple, "BMP"): "found a BMP picture; convert it to PNG or JPEG",
+        b"plain text": "neither JPEG nor PNG; convert it",
         b"": "found 0 bytes: it is empty",
         b"\xff\xd8\xff": "neither JPEG nor PNG",
         jpeg[:-1]: "it is truncated",
         whole_png[:-1]: "it is truncated",
         whole_png[:33] + b"\0\0\0\0tEXtcrc?" + whole_png[33:]: "CRC error",
-        jpeg[: frame + 5] + struct.pack(">HH", 40000, 40000) + jpeg[frame + 9 :]: "40000 x 40000, more than 178956970",
-        whole_png[:8]
-        + png_chunk(b"IHDR", claims + whole_png[24:29])
-        + whole_png[33:]: "20000 x 20000, more than 178956",
+        whole_png[:8] + b"\x7f" + whole_png[9:]: "it is truncated, or a chunk's length is damaged",
     }
     done = preprocess(tool, IMAGENET, write_all(tmp_path / "files", list(contents)))
     for line, reason in zip(done.stdout.splitlines(), contents.values(), strict=True):
         assert "should be a complete JPEG or PNG picture" in line
         assert reason in line
     assert (done.returncode, done.stderr) == (1, f"error: {len(contents)} of {len(contents)} files are bad\n")
+
+
+def resized_jpeg(jpeg: bytes, height: int, width: int) -> bytes:
+    size_at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:size_at] + struct.pack(">HH", height, width) + jpeg[size_at + 4 :]
+
+
+def resized_png(whole_png: bytes, width: int, height: int) -> bytes:
+    return whole_png[:8] + png_chunk(b"IHDR", struct.pack(">II", width, height) + whole_png[24:29]) + whole_png[33:]
+
+
+def test_limits_and_kinds_are_said_in_the_words_of_python(tool, tmp_path):
+    jpeg, whole_png = encoded(photographs()[0], "JPEG"), encoded(photographs()[0], "PNG")
+    contents = [resized_jpeg(jpeg, *size) for size in ((40000, 40000), (65535, 100), (100, 65535))]
+    contents += [resized_png(whole_png, *size) for size in ((13377, 13379), (20000, 20000), (3, 1000001))]
+    contents += [jpeg[:2000].replace(jpeg[:2], b"GIF89a"), *FILES.values()]
+    files = write_all(tmp_path / "files", contents)
+    lines = preprocess(tool, IMAGENET, files).stdout.splitlines()
+    images = ImageFiles(Path("/"), [str(file) for file in files])
+    for i, line in enumerate(lines):
+        with pytest.raises(ReportedError) as caught:
+            images(i)
+        assert line == str(caught.value).replace("JPEG, PNG, BMP or TIFF picture", "JPEG or PNG picture")
+
+
+def test_small_files_that_claim_much_are_refused_by_both(tool, tmp_path):
+    jpeg, whole_png = encoded(photographs()[0].resize((9, 9)), "JPEG"), encoded(photographs()[0].resize((9, 9)), "PNG")
+    files = write_all(tmp_path / "files", [resized_jpeg(jpeg, 13300, 13300), resized_png(whole_png, 13300, 13300)])
+    lines = preprocess(tool, IMAGENET, files).stdout.splitlines()
+    images = ImageFiles(Path("/"), [str(file) for file in files])
+    for i, line in enumerate(lines):
+        assert "cannot hold the 13300 x 13300 pixels that it claims" in line
+        with pytest.raises(ReportedError, match="cannot hold the 13300 x 13300 pixels that it claims"):
+            images(i)
+
+
+def test_names_are_printed_as_python_prints_them(tool):
+    characters = [c for c in map(chr, range(1, 0x30000)) if unicodedata.category(c) not in ("Cn", "Cs") and c != "/"]
+    names = ["".join(characters[i : i + 100]) for i in range(0, len(characters), 100)]
+    names += [
+        os.fsdecode(name) for name in (b"\xff\xfe", b"\xe2\x82", b"\x9b31m", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf8")
+    ]
+    command = [tool, "--image_size=8", "--resize=0", "--mean=0,0,0", "--std=1,1,1", *(f"/no/{name}" for name in names)]
+    lines = subprocess.run(command, capture_output=True, text=True).stdout.split("\n")[:-1]
+    assert [line.split(" cannot be read: ")[0] for line in lines] == [printable(f"/no/{name}") for name in names]

@@ -5,12 +5,13 @@ import csv
 import os
 import re
 import signal
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
-from toy import make_data, make_step
+from toy import make_data, make_step, values
 
 from src.training import trainer as trainer_module
 from src.training.evaluation import PredictStep, evaluate
@@ -19,7 +20,7 @@ from src.training.progress import Progress
 from src.training.recorder import Recorder
 from src.training.saver import Saver
 from src.training.step import LossScaling
-from src.training.trainer import Trainer
+from src.training.trainer import UNREADABLE, Trainer, UnreadableDataError
 from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import list_checkpoints, load_checkpoint, load_training_state
 from src.utils.errors import ReportedError, StopError
@@ -274,6 +275,68 @@ def test_a_signal_saves_the_position_and_stops(number, tmp_path):
         make_trainer(tmp_path, data=data).run()
     assert names(tmp_path) == ["0-1_5.ckpt", "0-2_3.ckpt"]
     assert len(rows(tmp_path)) == 1
+
+
+def unreadable_at(broken: tuple[int, int], accumulation_steps: int = 1):
+    """Data of which, in an epoch, a batch cannot be read."""
+
+    def data(epoch, first_image, first):
+        for i, batch in enumerate(batches(epoch, first_image, first, accumulation_steps), first):
+            if (epoch, i) == broken:
+                raise ReportedError("cat/1.jpg cannot be read: Input/output error")
+            yield batch
+
+    return data
+
+
+@pytest.mark.parametrize(("accumulation_steps", "broken"), [(1, (1, 2)), (2, (1, 5))])
+def test_an_unreadable_file_saves_the_position_and_training_goes_on_from_there(accumulation_steps, broken, tmp_path):
+    """Once it is mended the end is, bit for bit, that of a run that was not interrupted."""
+    plan = {"num_images": STEPS * BATCH * accumulation_steps, "accumulation_steps": accumulation_steps}
+    good, bad = unreadable_at((-1, 0), accumulation_steps), unreadable_at(broken, accumulation_steps)
+    step, resumed, whole = (make_step(accumulation_steps=accumulation_steps) for _ in range(3))
+    with pytest.raises(UnreadableDataError) as raised:
+        make_trainer(tmp_path, step=step, data=bad, **plan).run()
+    saved = tmp_path / "0-2_2.ckpt"
+    assert str(raised.value) == (
+        f"cat/1.jpg cannot be read: Input/output error; saved: {saved}; go on with --resume {tmp_path}"
+    )
+    assert names(tmp_path) == ["0-1_5.ckpt", saved.name]
+
+    checkpoint = load_checkpoint(saved)
+    load_training_state(resumed.saved_parameters(), checkpoint)
+    progress = Progress.from_dict(checkpoint.require("progress"))
+    for name, trained, begin in (("on", resumed, progress), ("whole", whole, None)):
+        (tmp_path / name).mkdir()
+        make_trainer(tmp_path / name, step=trained, progress=begin, data=good, **plan).run()
+    assert all(value.tobytes() == values(whole)[name].tobytes() for name, value in values(resumed).items())
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [((0, 0), "nothing has been trained yet"), ((1, 0), r"saved: .*/0-1_5\.ckpt; go on with --resume")],
+)
+def test_an_unreadable_file_at_the_beginning_of_an_epoch(broken, where, tmp_path):
+    with pytest.raises(UnreadableDataError, match=rf"cannot be read: Input/output error; {where}"):
+        make_trainer(tmp_path, data=unreadable_at(broken)).run()
+
+
+def test_unreadable_held_out_data_lose_no_position_either(tmp_path):
+    def evaluate(_):
+        raise ReportedError("dog/2.jpg cannot be read")
+
+    with pytest.raises(ReportedError, match=r"dog/2\.jpg cannot be read; saved: .*/0-1_5\.ckpt; go on with --resume"):
+        make_trainer(tmp_path, evaluate=evaluate).run()
+
+
+def test_data_that_another_rank_cannot_read_end_all_ranks_at_the_same_step(tmp_path):
+    trainer = make_trainer(tmp_path)
+    reasons = iter([0, 0, 0, UNREADABLE])  # of the other rank, before the first step and after each
+    ask = lambda flag: max(flag, next(reasons, 0))  # noqa: E731
+    trainer.group = SimpleNamespace(world_size=1, is_master=True, any=ask, wait=lambda: None)
+    with pytest.raises(UnreadableDataError, match=r"another rank cannot be read.*; saved: .*/0-1_3\.ckpt; go on with"):
+        trainer.run()
+    assert names(tmp_path) == ["0-1_3.ckpt"]
 
 
 def test_a_signal_during_the_evaluation_stops_it(tmp_path):
