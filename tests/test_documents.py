@@ -1,5 +1,6 @@
 """The documents agree with each other, in both languages, and with what they point to."""
 
+import ast
 import csv
 import re
 from pathlib import PurePosixPath
@@ -141,3 +142,27 @@ def test_the_front_page_tells_the_benchmark():
     claim = rows["densenet121-training", "ours-bf16"]
     assert f"{float(claim['images_per_second']):.1f} images/s" in text_of("README.md").split("```")[0]
     assert f"{float(claim['ratio']):.1f} times as fast as it comes" in text_of("README.md").split("```")[0]
+
+
+def messages_in_the_code() -> str:
+    """Every text in the code, one a line, with a blank for what is filled in."""
+    texts = []
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("src/**/*.py"), *ROOT.glob("scripts/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                texts.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(re.sub(r"%[sdg]|%\.\df", "\0", node.value))
+    return "\n".join(texts)
+
+
+def test_troubleshooting_names_messages_that_exist():
+    code, checked = messages_in_the_code(), 0
+    for title, text in sections("docs/troubleshooting.md")[:-1]:  # the last are of other programs
+        for cell in re.findall(r"^\| (.*?) \| ", text, re.MULTILINE):
+            for message in re.findall(r"`([^`]+)`", cell):
+                for part in filter(None, (part.strip() for part in re.split(r"\.\.\.", message))):
+                    assert part.strip(" ;,:") in code, f"{title}: no message has {part!r}"
+                    checked += 1
+    assert checked > 40
