@@ -69,15 +69,17 @@ def tables(translate: Callable[[str], str], meaning: Callable[[Option], str]) ->
 
 
 def _chinese() -> tuple[Callable[[str], str], Callable[[Option], str]]:
+    """As `tables` takes them. Raises ReportedError for a key whose help is not the one that was translated."""
     known = yaml.safe_load(CHINESE.read_text("utf-8"))
-    absent = [option.name for option in OPTIONS if option.name not in known["keys"]]
-    surplus = known["keys"].keys() - {option.name for option in OPTIONS}
-    if absent or surplus:
+    keys = known["keys"]
+    stale = [option.name for option in OPTIONS if keys.get(option.name, {}).get("en") != option.help]
+    surplus = sorted(keys.keys() - {option.name for option in OPTIONS})
+    if stale or surplus:
         raise ReportedError(
-            f"{CHINESE.relative_to(ROOT)} lacks the meaning of {', '.join(absent) or 'no key'}, and has that of "
-            f"{', '.join(sorted(surplus)) or 'no other'}: give each key of the schema one line there"
+            f"{CHINESE.relative_to(ROOT)} translates another help than the schema's of {', '.join(stale) or 'no key'}, "
+            f"and knows {', '.join(surplus) or 'nothing'} besides; give en, the schema's help, and zh for each key"
         )
-    return known["words"].__getitem__, lambda option: known["keys"][option.name]
+    return known["words"].__getitem__, lambda option: keys[option.name]["zh"]
 
 
 def documents() -> dict[Path, str]:

@@ -30,13 +30,24 @@ def test_each_key_has_one_row_with_its_defaults(name):
     assert by_name["resume"][1:3] == ("", "")
 
 
-def test_a_key_without_a_chinese_meaning_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("  lr_gamma:", "  lr_gama:", "of lr_gamma, and knows lr_gama besides"),
+        ('en: "initial learning rate', 'en: "learning rate', "of lr, and knows nothing besides"),
+    ],
+)
+def test_a_key_without_its_chinese_meaning_is_named(tmp_path, monkeypatch, old, new, message):
     text = write_configuration_docs.CHINESE.read_text("utf-8")
+    assert text.count(old) == 1
     changed = tmp_path / "keys.yaml"
-    changed.write_text(text.replace("  lr_gamma:", "  lr_gama:"), "utf-8")
+    changed.write_text(text.replace(old, new), "utf-8")
     monkeypatch.setattr(write_configuration_docs, "CHINESE", changed)
     monkeypatch.setattr(write_configuration_docs, "ROOT", tmp_path)
-    with pytest.raises(ReportedError, match="lacks the meaning of lr_gamma, and has that of lr_gama"):
+    with pytest.raises(ReportedError, match=message):
         documents()
+
+
+def test_it_takes_no_arguments():
     with pytest.raises(UsageError, match="usage"):
         main(["--help"])
