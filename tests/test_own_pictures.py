@@ -53,7 +53,7 @@ def answers(folder, monkeypatch):
     """The rows of answers.csv by picture, in the folder of the page."""
     monkeypatch.chdir(folder)
     with Path("answers.csv").open(encoding="utf-8") as file:
-        return {str(Path(row["image"]).relative_to(folder.resolve())): row for row in csv.DictReader(file)}
+        return {"/".join(Path(row["image"]).parts[-4:]): row for row in csv.DictReader(file)}
 
 
 def test_what_the_page_speaks_of_is_there(folder, answers):
@@ -74,7 +74,7 @@ def test_the_exported_model_answers_as_the_page_says(answers, capsys):
     lines = re.findall(r"^(.*): (\w+) (\S+) %", capsys.readouterr().out, re.MULTILINE)
     assert len(lines) == 36
     for picture, name, probability in lines:
-        row = answers[str(Path("photos/val/china") / Path(picture).name)]
+        row = answers[f"photos/val/china/{Path(picture).name}"]
         assert name == row["top1"]
         assert float(probability) == pytest.approx(100 * float(row["probability1"]), abs=0.02)
 

@@ -1,5 +1,6 @@
 """Every command that the documents show is one that the code accepts."""
 
+import ast
 import importlib
 import re
 import subprocess
@@ -94,6 +95,9 @@ def check_python(command: Command) -> None:
     words = command.words()
     if words[1] == "-m":
         check_tool(command, words[2], words[3:])
+        return
+    if words[1] == "-c":
+        ast.parse(words[2])
         return
     assert (ROOT / words[1]).is_file(), command
     if words[1] in PARSED_BY:
