@@ -30,7 +30,7 @@ class Recipe:
     """A network on its data set.
 
     device_rate: images/s of one reference device; image_bytes: mean size of a picture as stored; core_rate: images/s
-    that one core prepares, measured here; cpu_rate: images/s trained on two cores, from the README.
+    that one core prepares, measured here; cpu_rate: images/s trained on two cores, from docs/results.md.
     """
 
     net: str
