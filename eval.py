@@ -35,6 +35,7 @@ from src.training.run_folder import log_name, open_run_folder, share_checkpoints
 from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import Checkpoint, load_weights
 from src.utils.errors import UsageError, run
+from src.utils.graph_cache import open_graph_cache
 from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
 
@@ -95,6 +96,7 @@ class Evaluator:
         recipe = self._recipe(checkpoint)
         if self.predict_step is None or self.predict_step.network.architecture != recipe.architecture:
             self.predict_step = PredictStep(self._network(recipe.architecture))
+            self.predict_step.graph_cache = open_graph_cache(self.config.graph_cache, self.device)
         load_weights(self.predict_step.network, checkpoint)
         source = self.source.for_network(recipe.class_names)
         if self.group.is_master:

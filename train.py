@@ -43,6 +43,7 @@ from src.training.trainer import Trainer
 from src.utils.checkpoint import Checkpoint, load_training_state, load_weights
 from src.utils.errors import run
 from src.utils.files import write_atomically, write_text_atomically
+from src.utils.graph_cache import open_graph_cache
 from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
 
@@ -140,6 +141,7 @@ def train(
         accumulation_steps=config.grad_accumulation_steps,
         world_size=group.world_size,
     )
+    train_step.graph_cache = graph_cache = open_graph_cache(config.graph_cache, device)
 
     plan = Plan(
         max_epoch=config.max_epoch,
@@ -171,6 +173,7 @@ def train(
     evaluate_now = None
     if data.held_out:
         predict_step = PredictStep(network)
+        predict_step.graph_cache = graph_cache
 
         def evaluate_now(stop_requested):
             def on_batch(*_):

@@ -3,6 +3,8 @@
 MindSpore 2.10's bundled oneDNN runs every k x k convolution as unoptimised reference code when it may use AVX-512;
 limited to AVX2 it takes its `gemm:jit` path, about seven times faster for a DenseNet training step. oneDNN reads
 the variable once, at the first operator, so it has to be set here and not in a function. A value set by the user wins.
+
+MindSpore warns at each graph that it takes from a cache, or does not find there; `src/utils/graph_cache.py` says it.
 """
 
 import os
@@ -13,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3}")
 
 
 def _open_standard_streams() -> None:

@@ -134,6 +134,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("cpu_precision", str, "fp32", "run",
            "cpu_kernels: numbers that convolutions multiply; bf16: on a CPU with AMX or AVX512_BF16",
            ("fp32", "bf16"), commands=_GROUP),
+    Option("graph_cache", str, "auto", "run",
+           "keep compiled graphs, so that the next start of the same network takes seconds; auto: on a CPU",
+           ("auto", "on", "off"), commands=_GROUP),
     Option("is_distributed", int, 1, "run", "1: join the launcher's group if a launcher started this process; "
            "0: run alone", (0, 1), commands=_GROUP),
     Option("rank", int, 0, "run",

@@ -8,11 +8,12 @@ from mindspore import Tensor, nn
 
 from src.model_utils.group import ALONE, Group
 from src.utils.accuracy import Accuracy
+from src.utils.graph_cache import CachedCell
 
 Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32
 
 
-class PredictStep(nn.Cell):
+class PredictStep(CachedCell):
     """The network in inference mode: images (B, 3, H, W) float32 -> logits (B, num_classes) float32."""
 
     def __init__(self, network: nn.Cell) -> None:

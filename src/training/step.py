@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
+from src.utils.graph_cache import CachedCell
+
 SCALE_WINDOW = 1000  # steps without overflow after which a dynamic loss scale doubles (the usual 1000 to 2000)
 
 # Over the parameters with HyperMap, not in loops: MindSpore unrolls a loop into nested calls and gives up at 1000.
@@ -59,7 +61,7 @@ def resolve_loss_scaling(kind: str, value: float, amp_level: str) -> LossScaling
     return LossScaling(kind, value)
 
 
-class TrainStep(nn.Cell):
+class TrainStep(CachedCell):
     """Trains on one micro-batch; after `accumulation_steps` of them the weights are updated once.
 
     construct(images (B, 3, H, W) float32, labels (B,) int32, learning_rate () float32, is_last () bool)

@@ -1,0 +1,144 @@
+"""What a compiled graph depends on, as one digest: all that a cell holds, the code, the versions, the surroundings.
+
+The description is of the cell itself and not of the flags that made it, so that no key of the configuration can be
+forgotten: whatever reaches the graph is an attribute of some cell, primitive or closure.
+"""
+
+import enum
+import functools
+import hashlib
+import os
+import platform
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[2]
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+# What every cell has: bookkeeping of MindSpore, and times and ids of this process.
+_BOOKKEEPING = frozenset(vars(nn.Cell())) | {"_cell_init_args", "graph_cache", "_compiled_graphs"}
+# Of the bookkeeping, what reaches the graph.
+_IN_THE_GRAPH = (
+    "training",
+    "requires_grad",
+    "mixed_precision_type",
+    "_amp_level",
+    "_jit_config_dict",
+    "_func_graph_flags",
+)
+# Where a process runs, not what it computes. All other variables of MindSpore count.
+_PLACE = (
+    "MS_SCHED_HOST",
+    "MS_SCHED_PORT",
+    "MS_ROLE",
+    "MS_NODE_ID",
+    "MS_COMPILER_CACHE_",
+    "MS_SUBMODULE_LOG_v",
+    "MS_OM_PATH",
+)
+
+
+def graph_key(cell: nn.Cell, inputs: Iterable[Tensor]) -> str:
+    """A SHA-256 in hexadecimal that changes with everything that shapes the graph of `cell` for `inputs`.
+
+    The values of parameters and inputs do not shape it; those of other tensors do, as constants. Raises TypeError for
+    an attribute of a kind that cannot be described: such a cell has no key.
+    """
+    signature = [(tuple(value.shape), str(value.dtype)) for value in inputs]
+    digest = hashlib.sha256()
+    for token in (*_tokens(_surroundings(), {}), *_tokens(signature, {}), *_tokens(cell, {})):
+        digest.update(token.encode(errors="backslashreplace") + b"\0")
+    return digest.hexdigest()
+
+
+def _surroundings() -> dict[str, object]:
+    variables = {
+        name: text for name, text in os.environ.items() if name.startswith("MS_") and not name.startswith(_PLACE)
+    }
+    ranks = {name: os.environ.get(name) for name in ("RANK_ID", "RANK_SIZE", "DEVICE_ID")}
+    context = {name: str(ms.get_context(name)) for name in ("mode", "device_target", "deterministic", "jit_level")}
+    parallel = {name: str(ms.get_auto_parallel_context(name)) for name in ("parallel_mode", "gradients_mean")}
+    versions = {"mindspore": ms.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    return {
+        "variables": variables, "ranks": ranks, "context": context, "parallel": parallel, "versions": versions,
+        "machine": platform.machine(), "code": _code_digest(),
+    }  # fmt: skip
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Of the project's Python files and of the script that was started."""
+    digest = hashlib.sha256()
+    for path in (*sorted((ROOT / "src").rglob("*.py")), Path(sys.argv[0])):
+        digest.update(path.name.encode(errors="backslashreplace") + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _tokens(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
+    """`value` as words, the same in every process.
+
+    seen: by its id, the number of each object that was described before, and the object, so that it keeps its id.
+    """
+    if isinstance(value, _PLAIN):
+        yield f"{type(value).__name__} {value!r}"
+        return
+    if id(value) in seen:
+        yield f"again {seen[id(value)][0]}"
+        return
+    seen[id(value)] = len(seen), value
+    yield _name(type(value))
+    yield from _content(value, seen)
+
+
+def _content(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
+    if isinstance(value, Parameter):
+        yield f"{value.name} {tuple(value.shape)} {value.dtype} {value.requires_grad}"
+    elif isinstance(value, Tensor):
+        yield f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(value.asnumpy().tobytes()).hexdigest()}"
+    elif isinstance(value, np.ndarray | np.generic):
+        yield f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    elif isinstance(value, nn.Cell):
+        own = {name: item for name, item in vars(value).items() if name not in _BOOKKEEPING}
+        shared = {name: vars(value).get(name) for name in _IN_THE_GRAPH}
+        yield from _tokens_of_all((own, shared, value._cells, value._params, value._buffers), seen)
+    elif isinstance(value, Mapping):
+        yield from _tokens_of_all((item for pair in value.items() for item in pair), seen)
+    elif isinstance(value, tuple | list):
+        yield from _tokens_of_all(value, seen)
+    elif isinstance(value, set | frozenset):
+        yield repr(sorted(map(repr, value)))
+    elif isinstance(value, functools.partial):
+        yield from _tokens_of_all((value.func, value.args, value.keywords), seen)
+    elif isinstance(value, types.FunctionType):
+        yield _name(value)
+        closure = {
+            name: cell.cell_contents
+            for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            if name != "hash_obj"  # of MindSpore's jit: the time at which it was called
+        }
+        yield from _tokens_of_all((closure, value.__defaults__, value.__kwdefaults__), seen)
+    elif isinstance(value, types.MethodType):
+        yield from _tokens_of_all((value.__func__, value.__self__), seen)
+    elif isinstance(value, type | types.BuiltinFunctionType | types.BuiltinMethodType):
+        yield _name(value)
+    elif isinstance(value, enum.Enum | ms.Type) or hasattr(type(value), "__members__"):  # and enums of C++
+        yield str(value)
+    elif hasattr(value, "__dict__"):
+        yield from _tokens(vars(value), seen)
+    else:
+        raise TypeError(f"a {_name(type(value))} cannot be described")
+
+
+def _tokens_of_all(values: Iterable[object], seen: dict[int, tuple[int, object]]) -> Iterator[str]:
+    for value in values:
+        yield from _tokens(value, seen)
+    yield "end"
+
+
+def _name(thing: object) -> str:
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', repr(type(thing)))}"

@@ -1,0 +1,92 @@
+"""Graphs that are kept between processes: the same bits, never an old graph, nothing damaged or foreign used."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.utils.graph_cache import GraphCache, open_graph_cache
+
+SCRIPT = Path(__file__).with_name("compile_graphs.py")
+USED = "the graph was compiled before"
+
+
+def compile_graphs(*cases: str) -> list[dict]:
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[2]), "MS_SUBMODULE_LOG_v": "{PIPELINE:3}"}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *cases], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def used(run: dict) -> int:
+    return sum(USED in line for line in run["log"])
+
+
+def same(first: dict, second: dict) -> bool:
+    return first["results"] == second["results"] and first["weights"] == second["weights"]
+
+
+@pytest.mark.slow
+def test_a_kept_graph_gives_the_same_bits_and_no_other_configuration_gets_it(tmp_path):
+    cases = ("0:1:ttete", "0:1:ett", "0:7:te", "0.1:1:tt")
+    plain, plain_later, plain_seed, plain_smoothed, cold, warm, later, seed, smoothed = compile_graphs(
+        *(f":{case}" for case in cases), f"{tmp_path}:{cases[0]}", *(f"{tmp_path}:{case}" for case in cases)
+    )
+    assert used(cold) == used(smoothed) == 0
+    assert used(warm) == used(later) == used(seed) == 2
+    assert same(plain, cold)
+    assert same(plain, warm)
+    assert same(plain_later, later)
+    assert same(plain_seed, seed)
+    assert same(plain_smoothed, smoothed)
+    assert len({run["results"][-1] for run in (warm, later, seed, smoothed)}) == 4
+
+
+@pytest.mark.slow
+def test_a_graph_that_is_damaged_or_not_ours_is_ignored_with_a_line(tmp_path):
+    compile_graphs(f"{tmp_path}:0:1:t")
+    (graph,) = tmp_path.glob("*.graph")
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
+    damaged, mended = compile_graphs(f"{tmp_path}:0:1:t", f"{tmp_path}:0:1:t")
+    assert used(damaged) == 0
+    assert any("is damaged and is ignored" in line for line in damaged["log"])
+    assert used(mended) == 1
+    assert same(damaged, mended)
+    graph.chmod(0o666)
+    graph_elsewhere = tmp_path / "elsewhere"
+    graph.rename(graph_elsewhere)
+    graph.symlink_to(graph_elsewhere)
+    (linked,) = compile_graphs(f"{tmp_path}:0:1:t")
+    assert used(linked) == 0
+    assert any(str(graph) in line and "ignored" in line for line in linked["log"])
+    assert same(linked, mended)
+
+
+def test_only_this_users_graphs_are_read(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert isinstance(open_graph_cache("auto", "CPU"), GraphCache)
+    folder = tmp_path / "densenet-mindspore/graphs"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert open_graph_cache("auto", "CPU") is None
+    assert f"{folder} can be written by others" in caplog.text
+
+
+def test_when_graphs_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert open_graph_cache("off", "CPU") is None
+    assert open_graph_cache("auto", "Ascend") is None
+    assert isinstance(open_graph_cache("on", "Ascend"), GraphCache)
+    monkeypatch.setenv("MS_COMPILER_CACHE_ENABLE", "1")
+    assert open_graph_cache("on", "CPU") is None
+    monkeypatch.delenv("MS_COMPILER_CACHE_ENABLE")
+    monkeypatch.setattr(sys, "argv", ["-c"])  # MindSpore reads the started script and fails where there is none
+    assert open_graph_cache("on", "CPU") is None
