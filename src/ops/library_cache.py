@@ -1,7 +1,7 @@
 """Where the compiled kernels are kept: folders and files that nobody but this user can have written, or none.
 
-A library is code that runs with this user's rights: each level of the cache below ${XDG_CACHE_HOME:-~/.cache}, and each
-file that is read, has to be this user's own, no link, and closed to others' writing.
+A library is code that runs with this user's rights: see `src/utils/own_folder.py` for what is asked of the folders
+and of each file that is read.
 """
 
 import atexit
@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +20,9 @@ from src.ops.compile import CompilationError
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
 from src.utils.logging import get_logger
+from src.utils.own_folder import cache_folder, make_own, read_own
 
 LIBRARY_NAME = "libdensenet_kernels.so"
-_LEVELS = ("densenet-mindspore", "kernels")
 _POLL = 0.1  # seconds
 
 
@@ -34,7 +33,7 @@ def cached_library(key: str, compile_to: Callable[[Path], None]) -> tuple[Path, 
     Raises ReportedError when it can be kept nowhere, and CompilationError.
     """
     try:
-        return _library_in(_cache_folder() / key, compile_to)
+        return _library_in(cache_folder("kernels", _check_loadable_from) / key, compile_to)
     except CompilationError:
         raise
     except ReportedError as error:
@@ -53,7 +52,7 @@ def _library_in(folder: Path, compile_to: Callable[[Path], None]) -> tuple[Path,
     """The library in `folder`, compiled there when it is not. Raises ReportedError."""
     library = folder / LIBRARY_NAME
     try:
-        _make_own(folder)
+        make_own(folder)
         if _loads(library):
             return library, "found in the cache"
         with _locked(folder / "lock"):
@@ -63,7 +62,7 @@ def _library_in(folder: Path, compile_to: Callable[[Path], None]) -> tuple[Path,
                 leftover.unlink(missing_ok=True)
             started = time.monotonic()
             write_atomically(library, compile_to)
-            write_text_atomically(_digest_file(library), hashlib.sha256(_read_own(library)).hexdigest())
+            write_text_atomically(_digest_file(library), hashlib.sha256(read_own(library)).hexdigest())
             _load(library)
     except OSError as error:
         raise ReportedError(f"{library} cannot be used ({error.strerror or error})") from error
@@ -95,7 +94,7 @@ def _try_lock(lock: int) -> bool:
 def _load(library: Path) -> None:
     """Raise OSError when the library is not there, not what this user compiled, or does not run here."""
     # Asked first: the loader does not survive a library that was cut short.
-    if _read_own(_digest_file(library)) != hashlib.sha256(_read_own(library)).hexdigest().encode():
+    if read_own(_digest_file(library)) != hashlib.sha256(read_own(library)).hexdigest().encode():
         raise OSError("it is not what was compiled")
     ctypes.CDLL(str(library))
 
@@ -108,54 +107,8 @@ def _loads(library: Path) -> bool:
     return True
 
 
-def _read_own(path: Path) -> bytes:
-    """The contents of a regular file of this user's that nobody else can write. Raises OSError for any other."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise OSError(f"{path.name} is not a file that this user alone can write")
-        return file.read()
-
-
 def _digest_file(library: Path) -> Path:
     return library.with_suffix(".sha256")
-
-
-def _cache_folder() -> Path:
-    """The user's own folder, which nobody else can have put a library into. Raises ReportedError without one."""
-    named = os.environ.get("XDG_CACHE_HOME")
-    try:
-        home = Path(named) if named else Path.home() / ".cache"
-        folder = home.joinpath(*_LEVELS)
-        if not folder.is_absolute():
-            raise ReportedError(f"{folder} is no absolute path; set {'XDG_CACHE_HOME' if named else 'HOME'} to one")
-        _check_loadable_from(folder)
-        for missing in reversed([path for path in (home, *home.parents) if not path.exists()]):
-            missing.mkdir(mode=0o700, exist_ok=True)
-        for level in range(len(_LEVELS)):
-            _make_own(home.joinpath(*_LEVELS[: level + 1]))
-    except RuntimeError:  # of Path.home
-        raise ReportedError("this user has no home; set XDG_CACHE_HOME to a folder") from None
-    except OSError as error:
-        raise ReportedError(f"{folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME") from error
-    return folder
-
-
-def _make_own(folder: Path) -> None:
-    """Have `folder`, below an existing one, be a folder of this user's with mode 0700. Raises OSError when it cannot be
-    made, ReportedError when it is there and others may have written in it.
-    """
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise ReportedError(f"{folder} is a link; remove it, or set XDG_CACHE_HOME to where it leads")
-    if found.st_uid != os.geteuid():
-        raise ReportedError(f"{folder} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own")
-    if found.st_mode & 0o022:
-        raise ReportedError(f"{folder} can be written by others; make it yours: chmod 700")
-    if stat.S_IMODE(found.st_mode) != 0o700:
-        folder.chmod(0o700)
 
 
 def _private_folder() -> Path:

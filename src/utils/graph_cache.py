@@ -26,7 +26,7 @@ from src.utils.errors import ReportedError
 from src.utils.files import is_file, write_atomically
 from src.utils.graph_key import graph_key
 from src.utils.logging import get_logger
-from src.utils.own_folder import cache_folder, read_own_file
+from src.utils.own_folder import cache_folder, read_own
 
 MOST_GRAPHS = 100  # DenseNet-121's takes a megabyte
 _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
@@ -150,10 +150,10 @@ def _process_slots() -> _Slots:
 def _read(path: Path) -> _Graph | None:
     """The graph that is kept at `path`, None with a line in the log when it is not what was written there."""
     try:
-        whole = read_own_file(path)
+        whole = read_own(path)
     except FileNotFoundError:
         return None
-    except (OSError, ReportedError) as error:
+    except OSError as error:
         get_logger().warning("the compiled graph %s is ignored: %s", path, error)
         return None
     start = len(_MAGIC) + _DIGEST

@@ -1,29 +1,35 @@
-"""Folders and files of this user alone, for what is run or believed without being looked at again."""
+"""Folders and files of this user alone, for what is run or believed without being looked at again.
+
+Each level of the cache below ${XDG_CACHE_HOME:-~/.cache}, and each file that is read, has to be this user's own, no
+link, and closed to others' writing.
+"""
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from src.utils.errors import ReportedError
 
-PROJECT = "densenet-mindspore"
+_PROJECT = "densenet-mindspore"
 
 
-def cache_folder(name: str) -> Path:
-    """${XDG_CACHE_HOME:-~/.cache}/densenet-mindspore/`name`, made when it is missing; nobody else may write there.
+def cache_folder(name: str, accept: Callable[[Path], None] = lambda _: None) -> Path:
+    """${XDG_CACHE_HOME:-~/.cache}/densenet-mindspore/`name`, made when it is missing. `accept` may refuse it before.
 
     Raises ReportedError when it cannot be made or is not this user's alone.
     """
-    home = os.environ.get("XDG_CACHE_HOME")
+    named = os.environ.get("XDG_CACHE_HOME")
     try:
-        base = Path(home) if home else Path.home() / ".cache"
-        folder = base / PROJECT / name
+        home = Path(named) if named else Path.home() / ".cache"
+        folder = home / _PROJECT / name
         if not folder.is_absolute():
-            raise ReportedError(f"{folder} is no absolute path; set {'XDG_CACHE_HOME' if home else 'HOME'} to one")
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for level in (folder.parent, folder):
-            level.mkdir(mode=0o700, exist_ok=True)
-            require_own(level, level.lstat(), stat.S_ISDIR)
+            raise ReportedError(f"{folder} is no absolute path; set {'XDG_CACHE_HOME' if named else 'HOME'} to one")
+        accept(folder)
+        for missing in reversed([path for path in (home, *home.parents) if not path.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        make_own(folder.parent)
+        make_own(folder)
     except RuntimeError:  # of Path.home
         raise ReportedError("this user has no home; set XDG_CACHE_HOME to a folder") from None
     except OSError as error:
@@ -31,24 +37,27 @@ def cache_folder(name: str) -> Path:
     return folder
 
 
-def read_own_file(path: Path) -> bytes:
-    """The content of a regular file that only this user can have written.
-
-    Raises OSError when it cannot be read, ReportedError when it is somebody else's, a link, or writable by others.
+def make_own(folder: Path) -> None:
+    """Have `folder`, below an existing one, be a folder of this user's with mode 0700. Raises OSError when it cannot be
+    made, ReportedError when it is there and others may have written in it.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        require_own(path, os.fstat(file.fileno()), stat.S_ISREG)
-        return file.read()
-
-
-def require_own(path: Path, found: os.stat_result, is_kind) -> None:
-    """Raise ReportedError unless `found`, the lstat of `path`, is of the kind asked for, this user's and nobody else's
-    to write.
-    """
-    if not is_kind(found.st_mode):
-        raise ReportedError(f"{path} is a link or of another kind than it should be; remove it")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise ReportedError(f"{folder} is a link; remove it, or set XDG_CACHE_HOME to where it leads")
     if found.st_uid != os.geteuid():
-        raise ReportedError(f"{path} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own")
+        raise ReportedError(f"{folder} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own")
     if found.st_mode & 0o022:
-        raise ReportedError(f"{path} can be written by others; make it yours: chmod go-w")
+        raise ReportedError(f"{folder} can be written by others; make it yours: chmod 700")
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+def read_own(path: Path) -> bytes:
+    """The contents of a regular file of this user's that nobody else can write. Raises OSError for any other."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise OSError(f"{path.name} is not a file that this user alone can write")
+        return file.read()

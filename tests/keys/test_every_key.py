@@ -15,8 +15,8 @@ OTHERS = {
     "save_ckpt_path config_path debug ckpt_files predictions images",
 }
 
-# tests/test_distributed.py: they need a second rank
-IN_OTHER_FILES = {"train": "is_save_on_master sync_bn_stats sync_batch_norm"}
+# tests/test_distributed.py: they need a second rank; tests/utils/test_graph_cache.py: it needs a second process
+IN_OTHER_FILES = {"train": "is_save_on_master sync_bn_stats sync_batch_norm graph_cache", "eval": "graph_cache"}
 
 # tests/test_modelarts.py, and one by one tests/model_utils/test_moxing_adapter.py
 MODELARTS = {option.name for option in OPTIONS if option.group == "modelarts"}
@@ -25,7 +25,7 @@ MODELARTS = {option.name for option in OPTIONS if option.group == "modelarts"}
 def test_every_key_is_covered():
     covered = {
         "train": {row[0] for row in TRAIN} | {*OTHERS["train"].split(), *IN_OTHER_FILES["train"].split()} | MODELARTS,
-        "eval": set(ZOO) | set(OTHERS["eval"].split()) | MODELARTS,
+        "eval": set(ZOO) | {*OTHERS["eval"].split(), *IN_OTHER_FILES["eval"].split()} | MODELARTS,
         "export": {row[0] for row in EXPORT} | set(ZOO) | set(OTHERS["export"].split()) | MODELARTS,
         "eval_onnx": set(OTHERS["eval_onnx"].split()),
     }

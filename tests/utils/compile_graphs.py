@@ -1,7 +1,8 @@
 """Train and evaluate tiny networks, each in a process of its own, as `CASE...` says; one JSON line for each.
 
 A CASE is FOLDER:SMOOTHING:SEED:ORDER: the cache's folder ("" for none), label smoothing, the seed of weights and
-dropout, and t (train) and e (evaluate) in order. The processes are forked once MindSpore is imported, which takes longer than all that they do.
+dropout, and t (train) and e (evaluate) in order. The processes are forked once MindSpore is imported, which takes
+longer than all that they do.
 """
 
 import hashlib
