@@ -1,15 +1,15 @@
 """A text file of `path label` lines."""
 
+import itertools
 import os
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from src.datasets.identity import identity_of_files
 from src.datasets.image_files import ImageFiles, printable
-from src.datasets.listing import UNDECODABLE
+from src.datasets.listing import UNDECODABLE, LeftOut
 from src.datasets.packed_names import PackedNames
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
@@ -28,13 +28,19 @@ def open_list(path: Path) -> Source:
     Paths may hold spaces and are relative to the list's folder. Empty lines are skipped. The classes are named by their
     numbers, up to the largest label. Raises ReportedError that names the first bad line.
     """
-    names, labels = PackedNames(), array("i")
+    names, labels, undecodable = PackedNames(), array("i"), LeftOut()
+    existing: set[bytes] = set()
     for first, lines in read_lines(path, printable(path), LINES):
-        names.extend(_paths(path, first, lines, labels))
+        images, numbers = _parse(path, first, lines)
+        _require_files(path, first, lines, images, existing)
+        names.extend(images)
+        labels.extend(numbers)
+        for image in images:
+            if image.lower().endswith(_UNDECODABLE):
+                undecodable.add("", path.parent / os.fsdecode(image))
     if not labels:
         raise ReportedError(f"{printable(path)} is empty; expected {LINES}")
     images = ImageFiles(path.parent, names)
-    undecodable = [i for i in range(len(names)) if names.raw(i).lower().endswith(_UNDECODABLE)]
     numbers = np.frombuffer(labels, np.int32)
     smallest, largest = int(numbers.min()), int(numbers.max())
     from_one = f"no picture for the labels below {smallest}, which are classes too: labels count from 0"
@@ -50,33 +56,47 @@ def open_list(path: Path) -> Source:
         numbered=True,
         identity=lambda: identity_of_files(path.parent, names),
         remarks=(from_one,) if smallest else (),
-        undecodable=(len(undecodable), images.name(undecodable[0]) if undecodable else ""),
+        undecodable=(undecodable.count[""], undecodable.example.get("", "")),
     )
 
 
-def _paths(path: Path, first: int, lines: list[bytes], labels: array) -> Iterator[bytes]:
-    """The path on each line that is not empty; its label is appended to `labels`."""
-    folder, known = os.fsencode(path.parent) + b"/", set()
+def _parse(path: Path, first: int, lines: list[bytes]) -> tuple[list[bytes], list[int]]:
+    """The paths and the labels of the lines that are not empty. Raises ReportedError that names the first bad one."""
+    filled = [stripped for line in lines if (stripped := line.strip())]
+    if not filled:
+        return [], []
+    # Without a list or tuple for each line: the garbage collector would look through all of them again and again.
+    spaces = [line.rfind(b" ") for line in filled]
+    texts = [line[space + 1 :] for line, space in zip(filled, spaces, strict=True)]
+    if min(spaces) > 0 and b"".join(texts).isdigit() and max(map(len, texts)) <= MAX_DIGITS:
+        labels = list(map(int, texts))
+        if max(labels) < MAX_CLASSES:
+            return [line[:space].rstrip() for line, space in zip(filled, spaces, strict=True)], labels
     for number, line in enumerate(lines, first):
-        words = line.rsplit(None, 1)
-        if not words:
-            continue
-        image, label = words[0].strip() if len(words) == 2 else b"", words[-1]
-        if not image or not label.isdigit() or len(label) > MAX_DIGITS or int(label) >= MAX_CLASSES:
-            raise ReportedError(f"{printable(path)} line {number}: {_problem(line.strip())}")
-        if image not in known:
-            if not os.path.isfile(folder + image if image[:1] != b"/" else image):  # noqa: PTH113
-                there = printable(path.parent / os.fsdecode(image))
-                raise ReportedError(f"{printable(path)} line {number}: there is no file {there[-300:]}")
-            if len(known) == _REMEMBERED:
-                known.clear()
-            known.add(image)
-        labels.append(int(label))
-        yield image
+        if line.strip() and (problem := _problem(line.strip())):
+            raise ReportedError(f"{printable(path)} line {number}: {problem}")
+    words = [line.rsplit(None, 1) for line in filled]  # separated by tabs, say
+    return [image for image, _ in words], [int(label) for _, label in words]
+
+
+def _require_files(path: Path, first: int, lines: list[bytes], images: list[bytes], existing: set[bytes]) -> None:
+    """Raise ReportedError, naming the line, unless all `images` are files. `existing` remembers some that are."""
+    folder = os.fsencode(path.parent)
+    missing = {name for name in set(images) - existing if not os.path.isfile(os.path.join(folder, name))}  # noqa: PTH113, PTH118
+    if missing:
+        filled = (first + i for i, line in enumerate(lines) if line.strip())
+        number, name = next(pair for pair in zip(filled, images, strict=True) if pair[1] in missing)
+        there = printable(path.parent / os.fsdecode(name))
+        raise ReportedError(f"{printable(path)} line {number}: there is no file {there[-300:]}")
+    if len(existing) > _REMEMBERED:
+        existing.clear()
+    existing.update(itertools.islice(images, _REMEMBERED))
 
 
 def _problem(line: bytes) -> str:
     words = line.rsplit(None, 1)
     if len(words) != 2:
         return f"expected `path label`, found {printable(line)[:80]!r}"
+    if words[1].isdigit() and len(words[1]) <= MAX_DIGITS and int(words[1]) < MAX_CLASSES:
+        return ""
     return f"the label should be an integer from 0 to {MAX_CLASSES - 1}, found {printable(words[1])[:80]!r}"

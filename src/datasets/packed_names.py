@@ -1,34 +1,32 @@
-"""Millions of file names in little memory: one after another in one buffer, instead of an object each."""
+"""Millions of file names in little memory: one after another in a few buffers, instead of an object each."""
 
+import itertools
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-
-_FLUSH = 2**16  # names; small enough to be no matter, large enough that flushing costs nothing
+_BLOCK = 1024  # names in a buffer
 
 
 class PackedNames(Sequence[str]):
-    """A sequence of names that takes their bytes and eight more for each. Grows with `extend`."""
+    """A sequence of names that takes their bytes and four more for each. Grows with `extend`."""
 
     def __init__(self, names: Iterable[bytes] = ()) -> None:
-        self._bytes = bytearray()
-        self._ends = array("q")
+        self._packed: list[tuple[bytes, array]] = []  # the names of a block, and where each ends
+        self._rest: list[bytes] = []
         self.extend(names)
 
     def extend(self, names: Iterable[bytes]) -> None:
         """Add names as the file system spells them."""
-        waiting: list[bytes] = []
-        for name in names:
-            waiting.append(name)
-            if len(waiting) == _FLUSH:
-                self._flush(waiting)
-                waiting = []
-        self._flush(waiting)
+        rest = [*self._rest, *names]
+        whole = len(rest) - len(rest) % _BLOCK
+        for start in range(0, whole, _BLOCK):
+            block = rest[start : start + _BLOCK]
+            self._packed.append((b"".join(block), array("I", itertools.accumulate(map(len, block)))))
+        self._rest = rest[whole:]
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._packed) * _BLOCK + len(self._rest)
 
     def __getitem__(self, i: int) -> str:
         """Name number `i`, from 0 (a slice is not offered)."""
@@ -36,15 +34,17 @@ class PackedNames(Sequence[str]):
 
     def raw(self, i: int) -> bytes:
         """Name number `i`, from 0, as bytes."""
-        if not 0 <= i < len(self._ends):
+        if not 0 <= i < len(self):
             raise IndexError(i)
-        return bytes(self._bytes[self._ends[i - 1] if i else 0 : self._ends[i]])
+        block, at = divmod(int(i), _BLOCK)
+        if block == len(self._packed):
+            return self._rest[at]
+        names, ends = self._packed[block]
+        return names[ends[at - 1] if at else 0 : ends[at]]
 
-    def buffers(self) -> tuple[memoryview, memoryview]:
-        """All bytes, and where each name ends: what tells one sequence from any other."""
-        return memoryview(self._bytes), memoryview(self._ends).cast("B")
-
-    def _flush(self, names: list[bytes]) -> None:
-        lengths = np.fromiter(map(len, names), np.int64, len(names))
-        self._ends.frombytes((len(self._bytes) + np.cumsum(lengths)).tobytes())
-        self._bytes += b"".join(names)
+    def parts(self) -> Iterator[bytes]:
+        """Bytes that tell the sequence from any other."""
+        for names, ends in self._packed:
+            yield names
+            yield ends.tobytes()
+        yield from self._rest

@@ -12,12 +12,13 @@ from src.datasets.packed_names import PackedNames
 class LabelTable(Mapping[str, int]):
     """Name to label: names in one buffer, found by their hashes, instead of an object for each."""
 
-    def __init__(self, names: PackedNames, labels: array) -> None:
+    def __init__(self, names: PackedNames, labels: array, hashes: array) -> None:
+        """labels: int32, hashes: `hash` of each name's bytes, of which 32 bits are kept."""
         self._names = names
         self._labels = np.frombuffer(labels, np.int32)
-        hashes = np.fromiter((hash(names.raw(i)) for i in range(len(names))), np.int64, len(names))
-        self._order = np.argsort(hashes, kind="stable").astype(np.int32)
-        self._hashes = hashes[self._order]
+        self._hashes = np.frombuffer(hashes, np.int64).astype(np.uint32)
+        self._order = np.argsort(self._hashes, kind="stable").astype(np.int32)
+        self._hashes = self._hashes[self._order]
 
     def __len__(self) -> int:
         return len(self._names)
@@ -27,8 +28,9 @@ class LabelTable(Mapping[str, int]):
 
     def __getitem__(self, name: str) -> int:
         raw = os.fsencode(name)
-        place = int(np.searchsorted(self._hashes, hash(raw)))
-        while place < len(self._order) and self._hashes[place] == hash(raw):
+        wanted = np.uint32(hash(raw) & 0xFFFFFFFF)
+        place = int(np.searchsorted(self._hashes, wanted))
+        while place < len(self._order) and self._hashes[place] == wanted:
             if self._names.raw(int(self._order[place])) == raw:
                 return int(self._labels[self._order[place]])
             place += 1

@@ -3,6 +3,7 @@
 Pictures have a text file of `name:label` lines, as the model zoo's; CIFAR-10's records carry their own.
 """
 
+import itertools
 import os
 import re
 from array import array
@@ -106,30 +107,49 @@ def check_labels(labels: Mapping[str, int], names: Set[str], num_classes: int, w
 
 
 def _parse(path: Path) -> LabelTable:
-    names, labels, numbers = PackedNames(), array("i"), array("i")
+    names, labels, hashes = PackedNames(), array("i"), array("q")
     for first, lines in read_lines(path, str(path), "lines of the form name:label"):
-        keys = []
-        for number, line in enumerate(lines, first):
-            if not line.strip():
-                continue
-            name, colon, label = line.rpartition(b":")
-            if not colon or not name.strip() or not _LABEL.fullmatch(label.strip()):
-                raise ReportedError(
-                    f"{path} has {printable(line.strip())[:80]!r} in line {number}; expected the form name:label, "
-                    "the label being the number of the class"
-                )
-            keys.append(os.path.splitext(name)[0])  # noqa: PTH122
-            labels.append(int(label))
-            numbers.append(number)
+        filled = [line for line in lines if line.strip()]
+        # Without a tuple for each line: the garbage collector would look through all of them again and again.
+        colons = [line.rfind(b":") for line in filled]
+        texts = [line[colon + 1 :].strip() for line, colon in zip(filled, colons, strict=True)]
+        keys = [line[:colon] for line, colon in zip(filled, colons, strict=True)]
+        if not (all(map(_LABEL.fullmatch, texts)) and all(map(bytes.strip, keys)) and min(colons, default=1) > 0):
+            raise ReportedError(_problem(path, first, lines))
+        keys = list(map(_key, keys))
         names.extend(keys)
+        labels.extend(map(int, texts))
+        hashes.extend(map(hash, keys))
     if not labels:
         raise ReportedError(f"{path} holds no labels; expected a line name:label for each picture")
-    table = LabelTable(names, labels)
+    table = LabelTable(names, labels, hashes)
     if (again := table.first_repeated()) is not None:
+        filled = (
+            first + i for first, lines in read_lines(path, "", "") for i, line in enumerate(lines) if line.strip()
+        )
+        number = next(itertools.islice(filled, again, None))
         raise ReportedError(
-            f"{path} names {printable(names.raw(again))} a second time in line {numbers[again]}; keep one of them"
+            f"{path} names {printable(names.raw(again))} a second time in line {number}; keep one of them"
         )
     return table
+
+
+def _key(name: bytes) -> bytes:
+    return os.path.splitext(name)[0] if name[:1] == b"." or b"/" in name else name.rsplit(b".", 1)[0]  # noqa: PTH122
+
+
+def _problem(path: Path, first: int, lines: list[bytes]) -> str:
+    """The sentence for the first line that is not of the form."""
+    parts = ((number, line, line.rpartition(b":")) for number, line in enumerate(lines, first) if line.strip())
+    number, line = next(
+        (number, line)
+        for number, line, (name, colon, label) in parts
+        if not (colon and name.strip() and _LABEL.fullmatch(label.strip()))
+    )
+    return (
+        f"{path} has {printable(line.strip())[:80]!r} in line {number}; expected the form name:label, "
+        "the label being the number of the class"
+    )
 
 
 def _expected(dataset: str) -> str:

@@ -57,6 +57,10 @@ def open_run_data(
     if checkpoint:
         training = _as_before(training, checkpoint)
         class_names = training.class_names
+        if is_asked_for("num_classes") and num_classes not in (0, len(class_names)):
+            raise UsageError(
+                f"num_classes is {num_classes}, but the run of {checkpoint.path} has {len(class_names)}; leave it out"
+            )
     elif pretrained_names and len(pretrained_names) == (num_classes or len(training.class_names)):
         training = training.for_network(
             pretrained_names, "; give --reset_head true for a new classifier, or the data of train_pretrained's classes"

@@ -7,7 +7,7 @@ from src.utils.errors import ReportedError
 from src.utils.outside import open_outside
 
 MAX_LINE = 2**16  # bytes: of a path and a label; what has no line ends is no text
-_BLOCK = 2**24
+_BLOCK = 2**22
 
 
 def read_lines(path: Path, shown: str, expected: str) -> Iterator[tuple[int, list[bytes]]]:

@@ -100,6 +100,13 @@ def test_a_run_goes_on_with_its_own_data(change, message, pictures):
         begin(pictures, checkpoint=checkpoint)
 
 
+def test_a_run_keeps_its_number_of_outputs(pictures):
+    checkpoint = saved(begin(pictures))
+    assert begin(pictures, checkpoint=checkpoint, num_classes=3, asked=("num_classes",)).class_names == A_B_C
+    with pytest.raises(UsageError, match=r"num_classes is 5, but the run of 0-1_5\.ckpt has 3; leave it out"):
+        begin(pictures, checkpoint=checkpoint, num_classes=5, asked=("num_classes",))
+
+
 def test_moved_data_are_the_same_data(pictures, tmp_path):
     checkpoint = saved(begin(pictures, pictures))
     pictures.rename(tmp_path / "elsewhere")
