@@ -24,6 +24,7 @@ from src.datasets.sources import open_source
 from src.datasets.usable import describe, refuse_undecodable
 from src.deploy.export import SUFFIXES, export_model
 from src.deploy.manifest import Manifest, manifest_path
+from src.deploy.publish import require_new_model
 from src.deploy.quantize import export_quantized
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
@@ -33,7 +34,6 @@ from src.training.evaluation import PredictStep
 from src.training.recipe import Recipe, recipe_as_asked
 from src.utils.checkpoint import Checkpoint, load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError, run
-from src.utils.files import require_new
 from src.utils.logging import get_logger
 
 CALIBRATION_BATCH, MEASURED_BATCH = 8, 32  # images; while calibrating, all intermediate results of a batch are kept
@@ -94,8 +94,7 @@ def check_target(path: Path) -> None:
         raise UsageError(
             f"file_name {path.parent}/ ends in no name; give one for the model, such as {path.parent}/model"
         )
-    for file in (path, manifest_path(path)):
-        require_new(file)
+    require_new_model(path)
 
 
 def recipe_to_export(config: Config, checkpoint: Checkpoint) -> Recipe:

@@ -42,10 +42,11 @@ from src.training.step import TrainStep, resolve_loss_scaling
 from src.training.trainer import Trainer
 from src.utils.checkpoint import Checkpoint, load_training_state, load_weights
 from src.utils.errors import run
-from src.utils.files import write_atomically, write_text_atomically
+from src.utils.files import write_text_atomically
 from src.utils.graph_cache import open_graph_cache
 from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
+from src.utils.plotting import write_picture
 
 
 def main(argv: Sequence[str]) -> Progress:
@@ -195,7 +196,7 @@ def train(
     elif group.is_master:
         write_text_atomically(folder / "class_names.txt", "\n".join(class_names) + "\n")
         images, labels, _ = next(iter(train_batches(epoch=0)))
-        write_atomically(
+        write_picture(
             folder / "preview.png", lambda path: save_preview(images, labels, preprocessing, class_names, path)
         )
     group.share_parameters(train_step.saved_parameters())  # what was read from a file, on the master only, too

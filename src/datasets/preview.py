@@ -1,11 +1,12 @@
 """A picture of what the network is shown: a sheet of one training batch after augmentation."""
 
 import os
-import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 from src.datasets.preprocessing import Preprocessing
+from src.utils.plotting import words
 
 MAX_IMAGES, COLUMNS = 32, 8
 
@@ -18,6 +19,17 @@ def save_preview(
     path: str | os.PathLike,
 ) -> None:
     """Write the first 32 of `images`, float32 (B, 3, S, S) as the network gets them, and their class names as a PNG."""
+    with words(class_names) as names:
+        _save(images, labels, preprocessing, names, path)
+
+
+def _save(
+    images: np.ndarray,
+    labels: np.ndarray,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    path: str | os.PathLike,
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # 0.5 s to import: not for other ranks or a mistake
     from matplotlib.figure import Figure
 
@@ -34,7 +46,5 @@ def save_preview(
         axes.imshow(pixels.clip(0, 1), interpolation="nearest", extent=extent, aspect="auto")
         name = class_names[label]
         name = name if len(name) <= 18 else name[:17] + "…"
-        axes.text(column + 0.5, row + 0.15, name, ha="center", va="bottom", fontsize=8, parse_math=False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in Chinese is drawn as boxes
-        FigureCanvasAgg(figure).print_png(path)
+        axes.text(column + 0.5, row + 0.15, name, ha="center", va="bottom", fontsize=8)
+    FigureCanvasAgg(figure).print_png(path)

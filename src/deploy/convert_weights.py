@@ -27,6 +27,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import mindspore as ms
@@ -51,9 +52,9 @@ from src.network.densenet import DenseNet
 from src.schema.options import NETWORKS, usual_dataset
 from src.training.recipe import recipe_of
 from src.utils.arguments import Parser
-from src.utils.checkpoint import load_checkpoint, misfits, refuse_unusable, save_checkpoint
+from src.utils.checkpoint import fill_checkpoint, load_checkpoint, misfits, refuse_unusable
 from src.utils.errors import ReportedError, UsageError, run
-from src.utils.files import require_new
+from src.utils.files import require_new, write_new
 from src.utils.text_lines import read_lines
 
 CHECKPOINT = ".ckpt"
@@ -97,14 +98,20 @@ def main(argv: Sequence[str]) -> None:
     arrays = fitted(weights, arch)
     if target.suffix != CHECKPOINT:
         _check_pools(source, arch, PAPERS_POOLS, "torchvision's and timm's networks")
-        write_torch_weights(target, _state_dict(arrays))
+        save = partial(write_torch_weights, arrays=_state_dict(arrays))
     elif weights.architecture:
         _check_pools(source, arch, _zoo_pools(arch), "the model zoo's networks")
-        save_checkpoint(target, _parameters(arrays), metadata=None)
+        save = partial(fill_checkpoint, parameters=_parameters(arrays), metadata=None)
     else:
         names = read_class_names(asked.class_names, arch.num_classes) if weights.has_head else ()
-        save_checkpoint(target, _parameters(arrays), _metadata(arch, names) if names else None)
-    _verify(target, arrays)
+        metadata = _metadata(arch, names) if names else None
+        save = partial(fill_checkpoint, parameters=_parameters(arrays), metadata=metadata)
+
+    def write(temporary: Path) -> None:
+        save(temporary)
+        _verify(temporary, arrays, target)
+
+    write_new(target, write)
     print(
         f"{target}: {arch.net}, {arch.num_classes} classes, {arch.transition_pool} pools in its transitions; "
         f"{len(arrays)} arrays of {source}, read back and equal bit for bit"
@@ -302,15 +309,14 @@ def _state_dict(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return state
 
 
-def _verify(target: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise ReportedError, and delete `target`, when it does not hold `arrays` bit for bit."""
-    written = read_weights(target).arrays
+def _verify(path: Path, arrays: Mapping[str, np.ndarray], target: Path) -> None:
+    """Raise ReportedError when `path`, which is to become `target`, does not hold `arrays` bit for bit."""
+    written = read_weights(path).arrays
     expected = {torch_name(name): value for name, value in arrays.items()}
     if written.keys() != expected.keys() or any(
         written[name].dtype != np.float32 or not np.array_equal(written[name].view(np.uint32), value.view(np.uint32))
         for name, value in expected.items()
     ):
-        target.unlink()
         raise ReportedError(f"{target} did not read back as it was written and is deleted; check the disk")
 
 

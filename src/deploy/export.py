@@ -1,11 +1,9 @@
 """A network written for another runtime: loaded back, and compared before anyone gets to see the file."""
 
 import contextlib
-import json
 import logging
 import math
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +13,22 @@ import mindspore as ms
 import numpy as np
 import onnx
 from mindspore import Tensor, nn
+from onnxruntime.transformers import onnx_model
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
-from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, write_manifest
+from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from src.deploy.mindir_v1 import downgrade
-from src.deploy.onnx_session import METADATA_KEY, OnnxModel
+from src.deploy.onnx_file import save_onnx
+from src.deploy.onnx_session import OnnxModel
+from src.deploy.publish import publish
 from src.training.evaluation import Logits, PredictStep, predict
 from src.utils.accuracy import check_finite
 from src.utils.checkpoint import quiet_mindspore
 from src.utils.errors import ReportedError
-from src.utils.files import is_file, write_atomically
+from src.utils.files import is_file
 
 SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx"}
 CHECKED_BATCHES = (1, 7, 32)  # of a model that takes any number of images
@@ -62,9 +63,8 @@ def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: 
             downgrade(made, made)
         elif manifest.file_format == "AIR":
             ms.export(step, _example(manifest), file_name=str(made), file_format="AIR")
-        write_atomically(path, lambda temporary: shutil.copyfile(made, temporary))
-    manifest = replace(manifest, verified=verified)
-    write_manifest(manifest, path)
+        manifest = replace(manifest, verified=verified)
+        publish(made, manifest, path)
     return manifest
 
 
@@ -83,13 +83,9 @@ def write_onnx(step: PredictStep, manifest: Manifest, path: Path) -> None:
     batch.dim_param = "batch"
     if manifest.precision == "float16":
         model = convert_float_to_float16(model, keep_io_types=True)
-    set_metadata(model, manifest)
-    onnx.save(model, path)
-
-
-def set_metadata(model: onnx.ModelProto, manifest: Manifest) -> None:
-    """Have the file itself carry its description, where `OnnxModel` looks for it."""
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(manifest.to_dict())})
+        # It appends the cast of the input behind all that reads it, which ONNX forbids and ONNX Runtime forgives.
+        onnx_model.OnnxModel.graph_topological_sort(model.graph)
+    save_onnx(model, manifest, path)
 
 
 def write_mindir(step: PredictStep, manifest: Manifest, path: Path) -> None:

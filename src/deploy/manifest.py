@@ -115,17 +115,19 @@ def manifest_path(model: Path) -> Path:
     return model.with_name(model.name + ".json")
 
 
-def write_manifest(manifest: Manifest, model: Path) -> None:
-    """Describe the file `model`, which is there.
+def write_manifest(manifest: Manifest, model: Path, made: Path | None = None) -> None:
+    """Describe the file `model`, which is still called `made` if that is given. Raises ReportedError if it cannot."""
+    values = {"file": printable(model.name), "sha256": _sha256(made or model), **manifest.to_dict()}
+    write_text_atomically(manifest_path(model), json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
-    Raises ReportedError when the disk refuses; `model` is then deleted, as nobody could use it.
-    """
-    values = {"file": printable(model.name), "sha256": _sha256(model), **manifest.to_dict()}
+
+def has_manifest(model: Path) -> bool:
+    """Whether beside `model`, which need not be there, lies what `write_manifest` wrote for that name."""
+    path = manifest_path(model)
     try:
-        write_text_atomically(manifest_path(model), json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    except ReportedError:
-        model.unlink(missing_ok=True)
-        raise
+        return is_file(path) and _parse(_read(path), str(path)).get("file") == printable(model.name)
+    except (ReportedError, OSError):
+        return False
 
 
 def read_manifest(model: Path) -> Manifest:
@@ -135,13 +137,10 @@ def read_manifest(model: Path) -> Manifest:
         if not is_file(file):
             raise ReportedError(f"there is no file {file}; export the model with export.py, which writes both")
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+        text = _read(path)
         digest = _sha256(model)
     except OSError as error:
         raise ReportedError(f"{error.filename} cannot be read: {error.strerror}; check its permissions") from error
-    if len(text) > MAX_BYTES:
-        raise ReportedError(f"{path} has more than {MAX_BYTES} bytes, which no description has; export the model again")
     values = _parse(text, str(path))
     manifest = Manifest._from_dict(values, str(path))
     if values.get("sha256") != digest:
@@ -150,6 +149,14 @@ def read_manifest(model: Path) -> Manifest:
             "it is damaged or was replaced, export it again"
         )
     return manifest
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        text = file.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise ReportedError(f"{path} has more than {MAX_BYTES} bytes, which no description has; export the model again")
+    return text
 
 
 def _parse(text: str | bytes, where: str) -> dict:

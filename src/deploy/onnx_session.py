@@ -6,11 +6,11 @@ import numpy as np
 import onnxruntime
 
 from src.datasets.image_files import printable
-from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME
+from src.deploy.onnx_file import METADATA_KEY as METADATA_KEY
+from src.deploy.onnx_file import read_onnx
 from src.utils.errors import ReportedError, UsageError
-from src.utils.files import is_file, no_file
 
-METADATA_KEY = "densenet_manifest"  # the manifest's JSON, among the model's own metadata
 _FATAL = 4  # what it logs below this, it also raises
 _PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
 
@@ -22,8 +22,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, device_target: str, threads: int, device_id: int = 0) -> None:
-        if not is_file(path):
-            raise ReportedError(f"model {path} {no_file(path)}; give an .onnx file that export.py wrote")
+        model, self.manifest = read_onnx(path)
         self.provider = provider = provider_of(device_target)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -31,7 +30,7 @@ class OnnxModel:
         onnxruntime.set_default_logger_severity(_FATAL)
         provider_options = {"device_id": str(device_id)} if provider == _PROVIDERS["GPU"] else {}
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=[(provider, provider_options)])
+            self._session = onnxruntime.InferenceSession(model, options, providers=[(provider, provider_options)])
         except Exception as error:  # ONNX Runtime's own classes, of which none is public
             raise ReportedError(
                 f"{path} cannot be loaded by ONNX Runtime: it is no ONNX model, or is damaged; export it again"
@@ -42,7 +41,6 @@ class OnnxModel:
                 "onnxruntime-gpu names, or give --device_target CPU"
             )
         self._path = path
-        self.manifest = self._read_manifest(path)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See the class."""
@@ -57,28 +55,6 @@ class OnnxModel:
         if logits.shape != expected:
             raise ReportedError(f"{self._path} gives logits {logits.shape}, expected {expected}; export it again")
         return logits
-
-    def _read_manifest(self, path: Path) -> Manifest:
-        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise ReportedError(
-                f"{path} carries no {METADATA_KEY}, so its classes and preprocessing are unknown; "
-                "export it with this project's export.py"
-            )
-        manifest = Manifest.from_text(text, f"{METADATA_KEY} in {path}")
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        size = manifest.preprocessing.image_size
-        found = [(value.name, value.type, value.shape[1:]) for value in (*inputs, *outputs)]
-        expected = [
-            (INPUT_NAME, "tensor(float)", [3, size, size]),
-            (OUTPUT_NAME, "tensor(float)", [manifest.architecture.num_classes]),
-        ]
-        if found != expected:
-            raise ReportedError(
-                f"{path} takes and gives {printable(str(found))[:200]}, but its own description says {expected}; "
-                "export it again"
-            )
-        return manifest
 
 
 def provider_of(device_target: str) -> str:

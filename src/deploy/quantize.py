@@ -11,12 +11,13 @@ from onnx.version_converter import convert_version
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from src.deploy.export import export_model, set_metadata, workshop
-from src.deploy.manifest import INPUT_NAME, Manifest, write_manifest
+from src.deploy.export import export_model, workshop
+from src.deploy.manifest import INPUT_NAME, Manifest
+from src.deploy.onnx_file import save_onnx
 from src.deploy.onnx_session import OnnxModel
+from src.deploy.publish import publish
 from src.training.evaluation import PredictStep
 from src.utils.accuracy import Accuracy
-from src.utils.files import write_atomically
 
 _OPSET = 13  # the first whose DequantizeLinear has a scale for each channel; MindSpore writes 11
 
@@ -36,24 +37,15 @@ def export_quantized(
     output among it, stays float32. calibration, held_out: batches (images, labels, ...) from the evaluation's pipeline.
     On held_out both models answer and are timed, batch by batch in turn. Raises ReportedError.
     """
-    measured = {}
     with workshop() as folder:
         exact = folder / "exact.onnx"
         export_model(step, replace(manifest, precision="float32"), exact, threads=threads)
-        prepared = folder / "prepared.onnx"
-        onnx.save(convert_version(onnx.load(exact), _OPSET), prepared)
-
-        def write(temporary: Path) -> None:
-            _quantize(prepared, temporary, calibration)
-            model = onnx.load(temporary)
-            set_metadata(model, manifest)
-            onnx.save(model, temporary)
-            models = {"float32": OnnxModel(exact, "CPU", threads), "int8": OnnxModel(temporary, "CPU", threads)}
-            measured.update(_measure(models, held_out, manifest.architecture.num_classes))
-
-        write_atomically(path, write)
-    manifest = replace(manifest, verified=measured)
-    write_manifest(manifest, path)
+        made = folder / "model.onnx"
+        write_int8(exact, manifest, made, calibration)
+        models = {"float32": OnnxModel(exact, "CPU", threads), "int8": OnnxModel(made, "CPU", threads)}
+        measured = _measure(models, held_out, manifest.architecture.num_classes)
+        manifest = replace(manifest, verified=measured)
+        publish(made, manifest, path)
     return manifest
 
 
@@ -66,7 +58,10 @@ class _Reader(quantization.CalibrationDataReader):
         return None if images is None else {INPUT_NAME: images}
 
 
-def _quantize(prepared: Path, target: Path, calibration: Iterable[tuple[np.ndarray, ...]]) -> None:
+def write_int8(exact: Path, manifest: Manifest, target: Path, calibration: Iterable[tuple[np.ndarray, ...]]) -> None:
+    """Write the float32 ONNX model `exact` in INT8 to `target`, and one more file beside it."""
+    prepared = target.with_name("prepared.onnx")
+    onnx.save(convert_version(onnx.load(exact), _OPSET), prepared)
     quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
     quantization.quantize_static(
         str(prepared),
@@ -79,6 +74,11 @@ def _quantize(prepared: Path, target: Path, calibration: Iterable[tuple[np.ndarr
         weight_type=quantization.QuantType.QInt8,
         reduce_range=True,  # to 7 bits: without VNNI a pair of 8-bit products would saturate 16 bits
     )
+    model = onnx.load(target)
+    own = [imported for imported in model.opset_import if imported.domain == ""]
+    del model.opset_import[:]  # ONNX Runtime adds all domains that it knows
+    model.opset_import.extend(own)
+    save_onnx(model, manifest, target)
 
 
 def _measure(models: dict[str, OnnxModel], held_out: Iterable[tuple[np.ndarray, ...]], num_classes: int) -> dict:

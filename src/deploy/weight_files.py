@@ -13,7 +13,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from src.utils.errors import ReportedError, UsageError
-from src.utils.files import NO_SUCH_FILE, no_file, write_atomically
+from src.utils.files import NO_SUCH_FILE, no_file
 from src.utils.outside import UnfitFileError, open_outside, read_outside, what_it_is
 from src.utils.strict_json import parse_json
 
@@ -63,13 +63,12 @@ def read_torch_weights(path: Path, entry: str = "") -> tuple[dict[str, np.ndarra
 
 
 def write_torch_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays` as a state_dict in one step. Raises ReportedError as `write_atomically` and without PyTorch."""
+    """Fill the file `path` with `arrays` as a state_dict. Raises OSError, and without PyTorch ReportedError."""
     if path.suffix == SAFE:
-        write_atomically(path, lambda temporary: save_file(dict(arrays), temporary, {"format": "pt"}))
+        save_file(dict(arrays), path, {"format": "pt"})
         return
     torch = _import_torch(path)
-    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    write_atomically(path, lambda temporary: torch.save(tensors, temporary))
+    torch.save({name: torch.from_numpy(value) for name, value in arrays.items()}, path)
 
 
 def _read_safe(path: Path) -> dict[str, np.ndarray]:

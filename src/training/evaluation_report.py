@@ -1,7 +1,5 @@
 """An evaluation and what it leaves for its reader: per-class accuracy, confusion matrix, predictions."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,9 +12,11 @@ from src.datasets.source import Source
 from src.model_utils.group import ALONE, Group
 from src.training.evaluation import Logits, evaluate
 from src.utils.accuracy import Accuracy, check_finite
+from src.utils.csv_text import csv_text
 from src.utils.errors import UsageError
-from src.utils.files import require_new, write_atomically, write_text_atomically
+from src.utils.files import require_new, write_new_text, write_text_atomically
 from src.utils.logging import get_logger
+from src.utils.plotting import words, write_picture
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
 MAX_MATRIX_CLASSES = 2000  # above, a whole matrix has more cells than anybody reads and more pixels than the picture
@@ -71,10 +71,10 @@ def evaluate_and_report(
     if group.is_master:
         for line in accuracy.lines():
             get_logger().info(line)
-        folder.mkdir(exist_ok=True)
-        write_report(accuracy, class_names, folder)
         if collected:
             collected.write(Path(predictions))
+        folder.mkdir(exist_ok=True)
+        write_report(accuracy, class_names, folder)
     return accuracy
 
 
@@ -85,15 +85,15 @@ def write_report(accuracy: Accuracy, class_names: Sequence[str], folder: Path) -
     cells that are not empty are written, a row each. Raises ReportedError when the disk refuses.
     """
     rows = accuracy.per_class(class_names)
-    write_text_atomically(folder / "per_class_accuracy.csv", _table([list(rows[0]), *(row.values() for row in rows)]))
+    write_text_atomically(folder / "per_class_accuracy.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
     if len(class_names) <= MAX_MATRIX_CLASSES:
         matrix = [["true \\ predicted", *class_names]]
         matrix += [[name, *counts] for name, counts in zip(class_names, accuracy.confusion.tolist(), strict=True)]
     else:
         matrix = [["true", "predicted", "images"]]
         matrix += [[class_names[true], class_names[guess], count] for true, guess, count in accuracy.cells.tolist()]
-    write_text_atomically(folder / "confusion_matrix.csv", _table(matrix))
-    write_atomically(folder / "confusion_matrix.png", lambda path: draw_confusion(accuracy, class_names, path))
+    write_text_atomically(folder / "confusion_matrix.csv", csv_text(matrix))
+    write_picture(folder / "confusion_matrix.png", lambda path: draw_confusion(accuracy, class_names, path))
 
 
 def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -> None:
@@ -101,6 +101,11 @@ def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -
 
     Of more than MAX_MATRIX_CLASSES classes, neighbours share a pixel.
     """
+    with words(class_names if len(class_names) <= MAX_NAMED_CLASSES else ()) as shown:
+        _draw_confusion(accuracy, shown or class_names, path)
+
+
+def _draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -> None:
     from matplotlib.figure import Figure
 
     counts = _drawn(accuracy)
@@ -163,11 +168,5 @@ class Predictions:
             )
 
     def write(self, path: Path) -> None:
-        """Write all rows as CSV. Raises ReportedError when the disk refuses."""
-        write_text_atomically(path, _table(self._rows))
-
-
-def _table(rows: Sequence) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+        """Write all rows as CSV. Raises ReportedError when the disk refuses, or when something appeared at `path`."""
+        write_new_text(path, csv_text(self._rows))

@@ -77,20 +77,22 @@ def save_checkpoint(path: Path, parameters: Iterable[ms.Parameter], metadata: Ma
     metadata None writes a plain file, as the model zoo does: without it and, for older MindSpore, without the CRC.
     Raises ReportedError when the disk refuses; a file that was there before is then intact.
     """
+    entries = list(parameters)
+    write_atomically(path, lambda temporary: fill_checkpoint(temporary, entries, metadata))
+
+
+def fill_checkpoint(path: Path, parameters: Iterable[ms.Parameter], metadata: Mapping[str, object] | None) -> None:
+    """`save_checkpoint` into a file that nobody reads yet. Raises OSError."""
     added = {}
     if metadata is not None:
         text = json.dumps({"format": FORMAT_VERSION, "versions": _versions(), **metadata}, allow_nan=True)
         added = {"append_dict": {METADATA_KEY: text}, "crc_check": True}
     entries = [{"name": parameter.name, "data": parameter} for parameter in parameters]
-
-    def write(temporary: Path) -> None:
-        with quiet_mindspore():
-            try:
-                ms.save_checkpoint(entries, str(temporary), **added)
-            except RuntimeError as error:  # MindSpore wraps the OSError of a full disk
-                raise OSError(str(error)) from error
-
-    write_atomically(path, write)
+    with quiet_mindspore():
+        try:
+            ms.save_checkpoint(entries, str(path), **added)
+        except RuntimeError as error:  # MindSpore wraps the OSError of a full disk
+            raise OSError(str(error)) from error
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from src.utils.ending import tell_done
+from src.utils.shown import shown
 from src.utils.signals import deliver_interrupts
 
 
@@ -101,7 +102,7 @@ def _complain(message: str) -> None:
     except OSError:
         discard_stdout()
     with suppress(OSError):
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        print(f"error: {shown(message)}", file=sys.stderr, flush=True)
 
 
 def discard_stdout() -> None:

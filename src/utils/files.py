@@ -131,10 +131,15 @@ def move_new(temporary: Path, path: Path) -> None:
     except FileExistsError:
         # A network disk that asks a second time, because the first answer got lost, finds its own link.
         if not (path.exists() and path.samefile(temporary)):
-            raise ReportedError(
-                f"{path} appeared while this command worked and is not overwritten; choose another name or move it away"
-            ) from None
+            raise appeared(path) from None
     temporary.unlink()
+
+
+def appeared(path: Path) -> ReportedError:
+    """The error of a command that lost `path` to another while it worked."""
+    return ReportedError(
+        f"{path} appeared while this command worked and is not overwritten; choose another name or move it away"
+    )
 
 
 def _flush(path: Path) -> None:

@@ -13,9 +13,16 @@ from tqdm import tqdm
 
 from src.utils.errors import ReportedError, discard_stdout
 from src.utils.outside import open_ours
+from src.utils.shown import shown
 from src.utils.signals import stop_is_requested_by
 
-_FORMAT = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+_FORMAT = _Formatter("%(asctime)s:%(levelname)s:%(message)s")
 
 
 class _StdoutHandler(logging.Handler):

@@ -66,6 +66,7 @@ ONNX = [
     ("eval_onnx", "--ckpt_files {b}/good/cat/0.jpg", 1, "0.jpg cannot be loaded by ONNX Runtime"),
     ("eval_onnx", "--ckpt_files {m}/operator.onnx", 1, "operator.onnx cannot be loaded by ONNX Runtime"),
     ("eval_onnx", "--ckpt_files {m}/opset.onnx", 1, "opset.onnx cannot be loaded by ONNX Runtime"),
+    ("eval_onnx", "--ckpt_files {m}/changed.onnx", 1, "changed.onnx is damaged or was changed since export.py wrote"),
     ("eval_onnx", "--ckpt_files {m}/undescribed.onnx", 1, "undescribed.onnx carries no densenet_manifest, so its cla"),
     ("eval_onnx", "--ckpt_files {m}/not_json.onnx", 1, "densenet_manifest in {m}/not_json.onnx is not JSON"),
     ("eval_onnx", "--ckpt_files {m}/format.onnx", 1, "format.onnx is no description of format 1 as export.py writes"),

@@ -10,7 +10,8 @@ import onnx
 from commands import write_cifar, write_pictures
 
 import export
-from src.deploy.onnx_session import METADATA_KEY as MANIFEST_KEY
+from src.deploy.onnx_file import CHECKSUM_KEY
+from src.deploy.onnx_file import METADATA_KEY as MANIFEST_KEY
 from src.utils.checkpoint import METADATA_KEY, save_checkpoint
 
 
@@ -160,6 +161,10 @@ def _write_models(b: Path) -> None:
     def save(name: str, change) -> None:
         model = onnx.load_from_string(data)
         change(model)
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        if name != "changed":  # else the checksum alone would refuse it; older files have none
+            properties.pop(CHECKSUM_KEY, None)
+        onnx.helper.set_model_props(model, properties)
         onnx.save(model, folder / f"{name}.onnx")
 
     values = json.loads(onnx.load_from_string(data).metadata_props[0].value)
@@ -179,6 +184,7 @@ def _write_models(b: Path) -> None:
         save(name, lambda model, text=text: onnx.helper.set_model_props(model, {MANIFEST_KEY: text}))
     save("not_json", lambda model: onnx.helper.set_model_props(model, {MANIFEST_KEY: "{"}))
     save("undescribed", lambda model: model.ClearField("metadata_props"))
+    save("changed", lambda model: setattr(model.graph.node[-1], "name", "renamed"))
     save("opset", lambda model: setattr(model.opset_import[0], "version", 99))
     save("operator", lambda model: setattr(model.graph.node[0], "op_type", "Convolve"))
     save("batch", _fix_batch)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.training import evaluation_report
 from src.training.evaluation_report import Predictions, write_report
 from src.utils.accuracy import Accuracy
+from src.utils.csv_text import cell_text
+from src.utils.errors import ReportedError
 
 
 def read(path):
@@ -48,6 +51,39 @@ def test_the_picture_opens_for_few_and_for_many_classes(classes, tmp_path):
         pixels = np.asarray(picture.convert("RGB"))
     dark = (pixels == (8, 48, 107)).all(-1).sum()  # the colour of a share of 1
     assert dark > 50 * classes
+
+
+@pytest.mark.parametrize("name", ["cash_$_and_$_", "$\\frac{", "塔", "مرحبا", "=1+1"])
+def test_any_class_name_is_drawn_without_a_warning(name, accuracy, tmp_path, recwarn):
+    write_report(accuracy, [name, "b", "c"], tmp_path)
+    with Image.open(tmp_path / "confusion_matrix.png") as picture:
+        assert min(picture.size) > 200
+    assert not recwarn.list
+    assert cell_text(read(tmp_path / "per_class_accuracy.csv")[1][0]) == name
+    assert cell_text(read(tmp_path / "confusion_matrix.csv")[0][1]) == name
+
+
+def test_a_picture_that_fails_loses_no_table(accuracy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluation_report, "draw_confusion", lambda *_: 1 / 0)
+    write_report(accuracy, ["a", "b", "c"], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"per_class_accuracy.csv", "confusion_matrix.csv"}
+    assert "WARNING:confusion_matrix.png could not be drawn (ZeroDivisionError: division" in capsys.readouterr().out
+
+
+def test_predictions_that_appeared_meanwhile_stay(tmp_path):
+    (tmp_path / "p.csv").write_text("theirs")
+    with pytest.raises(ReportedError, match=r"p\.csv appeared while this command worked and is not overwritten"):
+        Predictions(["a", "b"]).write(tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").read_text() == "theirs"
+
+
+def test_no_prediction_is_a_formula(tmp_path):
+    predictions = Predictions(["-1", "@x"])
+    predictions.add(["=cmd|' /C calc'!A0.png"], np.array([0]), np.array([[0.0, 1.0]], np.float32))
+    predictions.write(tmp_path / "p.csv")
+    row = read(tmp_path / "p.csv")[1]
+    assert row[:4] == ["'=cmd|' /C calc'!A0.png", "'-1", "'@x", "'-1"]
+    assert [cell_text(value) for value in row[:2]] == ["=cmd|' /C calc'!A0.png", "-1"]
 
 
 def test_predictions_rank_five_classes_with_their_probabilities(tmp_path):
