@@ -93,8 +93,10 @@ def check_onnx_script(command: Command, usage: list[str], arguments: list[str]) 
 def check_python(command: Command) -> None:
     """`python train.py ...`, `python scripts/NAME.py ...`, `python -m src.PACKAGE.NAME ...`"""
     words = command.words()
-    if words[1] == "-m":
-        check_tool(command, words[2], words[3:])
+    if words[1] == "-m":  # in a usage line [parts] can be left out
+        for line in (re.sub(r"\[.*?\]", "", command.line), re.sub(r"[\[\]]", "", command.line)):
+            words = Command(command.document, line).words()
+            check_tool(command, words[2], words[3:])
         return
     if words[1] == "-c":
         ast.parse(words[2])
