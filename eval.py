@@ -25,15 +25,14 @@ from src.model_utils.device_adapter import set_up_device
 from src.model_utils.group import Group, join_group
 from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
-from src.network.architecture import Architecture, architecture
+from src.network.architecture import architecture
 from src.network.build import build_network
-from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
-from src.training.recipe import Recipe, recipe_as_asked
+from src.training.model_card import ModelCard, model_card_as_asked
 from src.training.run_folder import log_name, open_run_folder, share_checkpoints_to_evaluate
 from src.utils.accuracy import Accuracy
-from src.utils.checkpoint import Checkpoint, load_weights
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_weights
 from src.utils.errors import UsageError, run
 from src.utils.graph_cache import open_graph_cache
 from src.utils.job_status import JobStatus
@@ -50,89 +49,76 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
 
 
 def start(config: Config, root: Path) -> dict[str, Accuracy]:
-    """Evaluate in a run folder below `root`."""
+    """Find the checkpoints and their data, join the group, and evaluate in a run folder below `root`."""
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
     checkpoints = share_checkpoints_to_evaluate(Path(config.ckpt_files), group)
     first = checkpoints[0]
     if config.predictions:
         check_predictions(Path(config.predictions), config.ckpt_files, len(checkpoints))
-    dataset, data_dir = config.data_set("eval_data_dir", first.metadata.get("recipe"))
+    dataset, data_dir = config.data_set("eval_data_dir", first.metadata.get(RUN_CONFIG))
     if config.predictions and group.world_size > 1:
         raise UsageError("predictions are written by a single process; run eval.py without a launcher")
-    with (
-        open_run_folder(root, group) as folder,
-        log_file(folder / log_name("eval", group.rank)),
-    ):
+    with open_run_folder(root, group) as folder, log_file(folder / log_name("eval", group.rank)):
         get_logger().info("results in %s, device %s; %s", folder, device, joined)
         for key in config.ignored:
             get_logger().warning("eval.py does not use --%s", key)
-        workers = worker_count(config.num_parallel_workers)
+        config = config.replace(num_parallel_workers=worker_count(config.num_parallel_workers))
         source = open_usable(
-            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder
-        )
-        status = JobStatus(launcher_place().status_dir, group.rank)
-        evaluator = Evaluator(config, source, device, workers, group, status)
-        results = {}
-        for checkpoint in checkpoints:
-            subfolder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
-            results[str(checkpoint.path)] = evaluator.evaluate(checkpoint, subfolder)
-        return results
+            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=config.num_parallel_workers,
+            folder=folder,
+        )  # fmt: skip
+        return evaluate_all(config, checkpoints, source, device, group, folder)
 
 
-class Evaluator:
-    """Evaluates one checkpoint after another on `source`; a network is compiled once for all that have the same."""
-
-    def __init__(
-        self, config: Config, source: Source, device: str, workers: int, group: Group, status: JobStatus
-    ) -> None:
-        self.config, self.source, self.device = config, source, device
-        self.workers, self.group, self.status = workers, group, status
-        self.predict_step: PredictStep | None = None
-        self.matched: Source | None = None
-
-    def evaluate(self, checkpoint: Checkpoint, folder: Path) -> Accuracy:
-        """Log the seed's lines and write the report of this checkpoint into `folder`."""
-        recipe = self._recipe(checkpoint)
-        if self.predict_step is None or self.predict_step.network.architecture != recipe.architecture:
-            self.predict_step = PredictStep(self._network(recipe.architecture))
-            self.predict_step.graph_cache = open_graph_cache(self.config.graph_cache, self.device)
-        load_weights(self.predict_step.network, checkpoint)
-        source = self.source.for_network(recipe.class_names)
-        if self.group.is_master:
-            if self.matched is None or self.matched.class_names != source.class_names:
-                describe(source, "eval")
+def evaluate_all(
+    config: Config, checkpoints: Sequence[Checkpoint], source: Source, device: str, group: Group, folder: Path
+) -> dict[str, Accuracy]:
+    """Each checkpoint on `source`: what it is, its network, the seed's lines, the report in a folder of its own."""
+    status = JobStatus(launcher_place().status_dir, group.rank)
+    results, predict_step, shown = {}, None, None
+    for checkpoint in checkpoints:
+        card = card_to_evaluate(config, checkpoint, source)
+        # A network is compiled once for all checkpoints that have the same.
+        if predict_step is None or predict_step.network.architecture != card.architecture:
+            network = build_network(
+                card.architecture,
+                device=device,
+                cpu_kernels=config.cpu_kernels,
+                cpu_precision=config.cpu_precision,
+                is_master=group.is_master,
+            )
+            predict_step = PredictStep(network)
+            predict_step.graph_cache = open_graph_cache(config.graph_cache, device)
+        load_weights(predict_step.network, checkpoint)
+        matched = source.for_network(card.class_names)
+        if group.is_master:
+            if shown != matched.class_names:
+                describe(matched, "eval")
             get_logger().info("checkpoint %s", checkpoint.path)
-        self.matched = source
-        return evaluate_and_report(
-            self.predict_step.logits,
-            source,
-            recipe.preprocessing,
-            source.class_names,
-            folder,
-            batch_size=self.config.per_batch_size,
-            workers=self.workers,
-            group=self.group,
-            predictions=self.config.predictions,
-            beat=self.status.beat,
+        shown = matched.class_names
+        results[str(checkpoint.path)] = evaluate_and_report(
+            predict_step.logits,
+            matched,
+            card.preprocessing,
+            matched.class_names,
+            folder if len(checkpoints) == 1 else folder / checkpoint.path.stem,
+            batch_size=config.per_batch_size,
+            workers=config.num_parallel_workers,
+            group=group,
+            predictions=config.predictions,
+            beat=status.beat,
         )
+    return results
 
-    def _network(self, arch: Architecture) -> DenseNet:
-        return build_network(
-            arch,
-            device=self.device,
-            cpu_kernels=self.config.cpu_kernels,
-            cpu_precision=self.config.cpu_precision,
-            is_master=self.group.is_master,
-        )
 
-    def _recipe(self, checkpoint: Checkpoint) -> Recipe:
-        config = self.config
-        if checkpoint.metadata:
-            return recipe_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
-        names = unnamed_classes(config.num_classes or len(self.source.class_names))
-        arch = architecture(config.net, len(names), **architecture_overrides(config))
-        return Recipe(arch, default_preprocessing(self.source.dataset, config.image_size), names)
+def card_to_evaluate(config: Config, checkpoint: Checkpoint, source: Source) -> ModelCard:
+    """What the checkpoint says, or for a foreign one the flags and the data set."""
+    if checkpoint.metadata:
+        return model_card_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
+    names = unnamed_classes(config.num_classes or len(source.class_names))
+    arch = architecture(config.net, len(names), **architecture_overrides(config))
+    return ModelCard(arch, default_preprocessing(source.dataset, config.image_size), names)
 
 
 if __name__ == "__main__":

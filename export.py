@@ -31,8 +31,8 @@ from src.model_utils.device_adapter import set_up_device
 from src.model_utils.moxing_adapter import modelarts
 from src.network.densenet import DenseNet, architecture
 from src.training.evaluation import PredictStep
-from src.training.recipe import Recipe, recipe_as_asked
-from src.utils.checkpoint import Checkpoint, load_checkpoint, load_weights
+from src.training.model_card import ModelCard, model_card_as_asked
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.logging import get_logger
 
@@ -49,9 +49,9 @@ def main(argv: Sequence[str]) -> Path:
 def start(config: Config, results: Path) -> Path:
     """Export to a file below `results`; return its path."""
     checkpoint = load_checkpoint(config.ckpt_file)
-    recipe = recipe_to_export(config, checkpoint)
+    card = card_to_export(config, checkpoint)
     suffix = SUFFIXES[config.file_format]
-    name = config.file_name.removesuffix(suffix) if config.file_name else recipe.architecture.net
+    name = config.file_name.removesuffix(suffix) if config.file_name else card.architecture.net
     path = results / (name + suffix)
     check_target(path)
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
@@ -59,23 +59,23 @@ def start(config: Config, results: Path) -> Path:
         raise ReportedError(f"AIR is written on an Ascend only, and this is a {device}; export a MINDIR or ONNX here")
     for key in config.ignored:
         get_logger().warning("export.py does not use --%s", key)
-    run_recipe = checkpoint.metadata.get("recipe")
+    run_config = checkpoint.metadata.get(RUN_CONFIG)
     manifest = Manifest(
         file_format=config.file_format,
         precision="float16" if config.export_fp16 else "int8" if config.quantize else "float32",
         batch_size=0 if config.file_format == "ONNX" else config.batch_size,
-        dataset=config.kind_of_data(run_recipe),
-        architecture=recipe.architecture,
-        preprocessing=recipe.preprocessing,
-        class_names=recipe.class_names,
+        dataset=config.kind_of_data(run_config),
+        architecture=card.architecture,
+        preprocessing=card.preprocessing,
+        class_names=card.class_names,
         mindir_version=config.mindir_version if config.file_format == "MINDIR" else None,
     )
-    network = DenseNet(recipe.architecture)
+    network = DenseNet(card.architecture)
     load_weights(network, checkpoint)
     threads = worker_count(config.num_parallel_workers)
     if config.quantize:
-        calibration = batches(config, "train_data_dir", run_recipe, recipe, CALIBRATION_BATCH, threads)
-        held_out = batches(config, "eval_data_dir", run_recipe, recipe, MEASURED_BATCH, threads)
+        calibration = batches(config, "train_data_dir", run_config, card, CALIBRATION_BATCH, threads)
+        held_out = batches(config, "eval_data_dir", run_config, card, MEASURED_BATCH, threads)
         manifest = export_quantized(PredictStep(network), manifest, path, calibration, held_out, threads=threads)
     else:
         manifest = export_model(PredictStep(network), manifest, path, threads=threads)
@@ -97,28 +97,28 @@ def check_target(path: Path) -> None:
     require_new_model(path)
 
 
-def recipe_to_export(config: Config, checkpoint: Checkpoint) -> Recipe:
+def card_to_export(config: Config, checkpoint: Checkpoint) -> ModelCard:
     """What the checkpoint says, or for a foreign one the flags."""
     if checkpoint.metadata:
-        return recipe_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
+        return model_card_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
     head = checkpoint.arrays.shapes.get("head.fc.weight", ())
     classes = config.given("num_classes") or (head[0] if len(head) == 2 else config.num_classes)
     arch = architecture(config.net, classes, **architecture_overrides(config))
-    return Recipe(arch, default_preprocessing(config.dataset, config.image_size), unnamed_classes(classes))
+    return ModelCard(arch, default_preprocessing(config.dataset, config.image_size), unnamed_classes(classes))
 
 
 def batches(
-    config: Config, key: str, run_recipe: object, recipe: Recipe, batch_size: int, workers: int
+    config: Config, key: str, run_config: object, card: ModelCard, batch_size: int, workers: int
 ) -> Iterator[Batch]:
     """The images under `key`: of training data as many as calibrate, of held-out data all."""
-    dataset, path = config.data_set(key, run_recipe)
+    dataset, path = config.data_set(key, run_config)
     split = key.removesuffix("_data_dir")
-    source = open_source(dataset, path, split=split, class_names=recipe.class_names)
+    source = open_source(dataset, path, split=split, class_names=card.class_names)
     refuse_undecodable(source)
     describe(source, split)
     if split == "train":
         source = source.subset(np.random.default_rng(0).permutation(len(source))[: config.calibration_images])
-    return evaluation_batches(source, recipe.preprocessing, batch_size=batch_size, workers=workers)
+    return evaluation_batches(source, card.preprocessing, batch_size=batch_size, workers=workers)
 
 
 if __name__ == "__main__":

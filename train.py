@@ -7,7 +7,7 @@ python train.py --resume output/2026-01-31_time_12_00_00
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,8 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
-from src.datasets.classification import evaluation_batches, training_batches, worker_count
+from src.datasets.classification import Batch, training_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
-from src.datasets.preview import save_preview
 from src.datasets.usable import open_usable
 from src.losses.crossentropy import CrossEntropy
 from src.lr_scheduler.lr_scheduler import build_schedule
@@ -31,7 +30,9 @@ from src.network.architecture import architecture
 from src.network.build import build_network
 from src.network.mixed_precision import resolve_amp_level
 from src.optimizers.sgd import SGD
-from src.training.evaluation import PredictStep, evaluate
+from src.training.begin import begin
+from src.training.evaluation import held_out_evaluation
+from src.training.model_card import ModelCard
 from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.recorder import Recorder
@@ -40,13 +41,11 @@ from src.training.run_folder import log_name, open_run_folder, share_checkpoint
 from src.training.saver import Saver
 from src.training.step import TrainStep, resolve_loss_scaling
 from src.training.trainer import Trainer
-from src.utils.checkpoint import Checkpoint, load_training_state, load_weights
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint
 from src.utils.errors import run
-from src.utils.files import write_text_atomically
 from src.utils.graph_cache import open_graph_cache
 from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
-from src.utils.plotting import write_picture
 
 
 def main(argv: Sequence[str]) -> Progress:
@@ -63,7 +62,7 @@ def start(config: Config, root: Path) -> Progress:
     status = JobStatus(launcher_place().status_dir, group.rank)
     checkpoint = share_checkpoint(config.resume, root, group)
     if checkpoint:
-        config = config.on_top_of(checkpoint.require("recipe"), str(checkpoint.path))
+        config = config.on_top_of(checkpoint.require(RUN_CONFIG), str(checkpoint.path))
     config = config.replace(
         # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
         num_parallel_workers=worker_count(config.num_parallel_workers),
@@ -89,9 +88,9 @@ def start(config: Config, root: Path) -> Progress:
 def train(
     config: Config, device: str, group: Group, folder: Path, checkpoint: Checkpoint | None, status: JobStatus
 ) -> Progress:
-    """The recipe: data, network, step, schedule, loop."""
-    workers, seed, batch_size = config.num_parallel_workers, config.seed, config.per_batch_size
-    pretrained, names = share_pretrained(config.train_pretrained, group)
+    """The recipe: data, network, step, schedule, where to begin, loop."""
+    workers, batch_size = config.num_parallel_workers, config.per_batch_size
+    pretrained, names = share_pretrained("" if checkpoint else config.train_pretrained, group)
     data = open_run_data(
         partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder),
         config.train_data_dir,
@@ -102,29 +101,33 @@ def train(
         pretrained_names=None if config.reset_head else names,
         is_master=group.is_master,
     )
-    source, class_names = data.training, data.class_names
-    preprocessing = default_preprocessing(config.dataset, config.image_size)
+    card = ModelCard(
+        architecture(config.net, len(data.class_names), **architecture_overrides(config)),
+        default_preprocessing(config.dataset, config.image_size),
+        data.class_names,
+    )
+    shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
 
-    arch = architecture(config.net, len(class_names), **architecture_overrides(config))
+    def train_batches(epoch: int, first_image: int = 0, first_batch: int = 0) -> Iterator[Batch]:
+        place = {"epoch": epoch, "first_image": first_image, "first_batch": first_batch}
+        augmented = {"augmentation": config.augmentation, "seed": config.seed}
+        return training_batches(data.training, card.preprocessing, **augmented, **place, **shard)
+
     norm_ranks = group.world_size if config.sync_batch_norm else 1
-    arch.check_batch(
-        preprocessing.image_size, batch_size * norm_ranks
-    )  # or when the image is too small for the network
+    card.architecture.check_batch(card.preprocessing.image_size, batch_size * norm_ranks)
     amp_level = resolve_amp_level(config.amp_level, device)
     network = build_network(
-        arch,
+        card.architecture,
         device=device,
         cpu_kernels=config.cpu_kernels,
         cpu_precision=config.cpu_precision,
         amp_level=amp_level,
         recompute=config.recompute,
-        seed=seed,
+        seed=config.seed,
         norm_ranks=norm_ranks,
         trains=True,
         is_master=group.is_master,
     )
-    if pretrained:
-        load_weights(network, pretrained, reset_head=config.reset_head)
     optimizer = SGD(
         network.trainable_params(),
         momentum=config.momentum,
@@ -146,7 +149,7 @@ def train(
 
     plan = Plan(
         max_epoch=config.max_epoch,
-        num_images=len(source),
+        num_images=len(data.training),
         batch_size=batch_size,
         world_size=group.world_size,
         accumulation_steps=config.grad_accumulation_steps,
@@ -167,67 +170,30 @@ def train(
         eta_min=config.eta_min * scale,
         t_max=config.T_max,
     )
-    shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
-    train_batches = partial(
-        training_batches, source, preprocessing, augmentation=config.augmentation, seed=seed, **shard
-    )
+
     evaluate_now = None
     if data.held_out:
-        predict_step = PredictStep(network)
-        predict_step.graph_cache = graph_cache
-
-        def evaluate_now(stop_requested):
-            def on_batch(*_):
-                status.beat()
-                return stop_requested()
-
-            batches = evaluation_batches(data.held_out, preprocessing, **shard)
-            counting = {"batch_size": batch_size, "num_classes": len(class_names), "group": group}
-            return evaluate(predict_step.set_train(False).logits, batches, **counting, on_batch=on_batch)
-
-    progress = Progress()
-    if checkpoint:
-        if group.is_master:
-            load_training_state(train_step.saved_parameters(), checkpoint)
-        progress = Progress.from_dict(checkpoint.require("progress"))
-        get_logger().info("resumed from %s", checkpoint.path)
-        if data.is_new_held_out:
-            progress.best_top1 = -1.0
-    elif group.is_master:
-        write_text_atomically(folder / "class_names.txt", "\n".join(class_names) + "\n")
-        images, labels, _ = next(iter(train_batches(epoch=0)))
-        write_picture(
-            folder / "preview.png", lambda path: save_preview(images, labels, preprocessing, class_names, path)
-        )
-    group.share_parameters(train_step.saved_parameters())  # what was read from a file, on the master only, too
+        evaluate_now = held_out_evaluation(network, data.held_out, card, shard, group, status.beat, graph_cache)
+    progress = begin(
+        train_step, checkpoint, pretrained, card, train_batches, folder, group, reset_head=config.reset_head
+    )
+    if data.is_new_held_out:
+        progress.best_top1 = -1.0  # which was of other pictures
     get_logger().info(
         "%s (%s parameters) on %d images of %s, %d steps an epoch",
-        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(source), config.dataset,
+        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,
         plan.steps_per_epoch,
     )  # fmt: skip
 
-    metadata = {
-        "architecture": arch.to_dict(),
-        "preprocessing": preprocessing.to_dict(),
-        "class_names": class_names,
-        "data": data.fingerprints,
-        "recipe": config.recipe(),
-    }
+    metadata = {**card.to_metadata(), "data": data.fingerprints, RUN_CONFIG: config.run_config()}
     saves = group.is_master or not config.is_save_on_master
     saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
     recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)
-    return Trainer(
-        train_step,
-        lambda epoch, image, batch: train_batches(epoch=epoch, first_image=image, first_batch=batch),
-        schedule,
-        plan,
-        progress,
-        saver,
-        recorder,
-        evaluate=evaluate_now,
-        group=group,
-        beat=status.beat,
-    ).run()
+    trainer = Trainer(
+        train_step, train_batches, schedule, plan, progress, saver, recorder,
+        evaluate=evaluate_now, group=group, beat=status.beat,
+    )  # fmt: skip
+    return trainer.run()
 
 
 if __name__ == "__main__":

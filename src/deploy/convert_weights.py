@@ -50,9 +50,9 @@ from src.deploy.weight_files import (
 from src.network.architecture import Architecture
 from src.network.densenet import DenseNet
 from src.schema.options import NETWORKS, usual_dataset
-from src.training.recipe import recipe_of
+from src.training.model_card import ModelCard, model_card_of
 from src.utils.arguments import Parser
-from src.utils.checkpoint import fill_checkpoint, load_checkpoint, misfits, refuse_unusable
+from src.utils.checkpoint import RUN_CONFIG, fill_checkpoint, load_checkpoint, misfits, refuse_unusable
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import require_new, write_new
 from src.utils.text_lines import read_lines
@@ -125,7 +125,7 @@ def read_weights(path: Path, entry: str = "") -> Weights:
         checkpoint = load_checkpoint(path)
         given = checkpoint.weights()
         if checkpoint.metadata:
-            carried = recipe_of(checkpoint).architecture
+            carried = model_card_of(checkpoint).architecture
         # The model zoo saves its whole training step, in which the network has this name.
         names = [(torch_name(name.removeprefix("network.")), name) for name in given]
     else:
@@ -288,12 +288,8 @@ def _check_pools(source: Path, arch: Architecture, pools: Mapping[str, str], whe
 
 def _metadata(arch: Architecture, class_names: Sequence[str]) -> dict[str, object]:
     dataset = usual_dataset(arch.net)
-    return {
-        "architecture": arch.to_dict(),
-        "preprocessing": default_preprocessing(dataset).to_dict(),
-        "class_names": list(class_names),
-        "recipe": {"net": arch.net, "dataset": dataset},
-    }
+    card = ModelCard(arch, default_preprocessing(dataset), tuple(class_names))
+    return {**card.to_metadata(), RUN_CONFIG: {"net": arch.net, "dataset": dataset}}
 
 
 def _parameters(arrays: Mapping[str, np.ndarray]) -> list[ms.Parameter]:

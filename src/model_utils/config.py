@@ -13,14 +13,17 @@ from src.schema.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_
 from src.schema.usage import help_text
 from src.schema.values import expected, parse_value, show
 from src.schema.yaml_file import read_yaml, write_yaml
+from src.utils.checkpoint_names import CONFIG_NAME
 from src.utils.errors import ReportedError, UsageError
 
-CONFIG_NAME = "config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 _FROM_DATASET = ("num_classes", "image_size")
 _OF_THE_PLACE = ("device_target", "device_id", "deterministic", "is_distributed", "rank", "group_size")
 _PLATFORM = ("init_method", "world_size", "local_rank")
 _ARCHITECTURE = ("growth_rate", "block_config", "stem_features", "bn_size", "compression")
+
+
+RunConfig = dict[str, Value]  # what a checkpoint keeps of the configuration
 
 
 class Config:
@@ -51,23 +54,23 @@ class Config:
         """The value if a flag or --config_path gave it, else None."""
         return getattr(self, key) if self.source(key) != "default" else None
 
-    def kind_of_data(self, recipe: object) -> str:
-        """The data set: what was given, else what `recipe`, the dictionary of an earlier run, of which nothing is
+    def kind_of_data(self, run_config: object) -> str:
+        """The data set: what was given, else what `run_config`, the dictionary of an earlier run, of which nothing is
         trusted, says, else the network's usual one.
         """
-        known = recipe.get("dataset") if isinstance(recipe, Mapping) else None
+        known = run_config.get("dataset") if isinstance(run_config, Mapping) else None
         return known if self.source("dataset") == "default" and known in DATASETS else self.dataset
 
-    def data_set(self, key: str, recipe: object) -> tuple[str, str]:
+    def data_set(self, key: str, run_config: object) -> tuple[str, str]:
         """`kind_of_data`, and the path under `key` ('train_data_dir', 'eval_data_dir'): what was given, else what
-        `recipe` says of this kind.
+        `run_config` says of this kind.
 
         Raises UsageError when the path is missing, or would not be read.
         """
-        dataset, path = self.kind_of_data(recipe), getattr(self, key)
-        recipe = recipe if isinstance(recipe, Mapping) else {}
-        if not path and recipe.get("dataset") == dataset and isinstance(recipe.get(key), str):
-            path = recipe[key]
+        dataset, path = self.kind_of_data(run_config), getattr(self, key)
+        run_config = run_config if isinstance(run_config, Mapping) else {}
+        if not path and run_config.get("dataset") == dataset and isinstance(run_config.get(key), str):
+            path = run_config[key]
         if problem := missing_data(key, path, dataset) or folder_of_bundled_data(key, path, dataset):
             raise UsageError(problem)
         return dataset, path
@@ -86,16 +89,16 @@ class Config:
             values[key] = parse_value(BY_NAME[key], text, key)
         return Config(self.command, values, self._sources)
 
-    def on_top_of(self, recipe: object, where: str) -> "Config":
-        """A copy in which every key that no flag and no --config_path gave is as in `recipe`, the dictionary of an
+    def on_top_of(self, run_config: object, where: str) -> "Config":
+        """A copy in which every key that no flag and no --config_path gave is as in `run_config`, the dictionary of an
         earlier run's checkpoint `where`, of which nothing is trusted. Where to run is not taken from it.
 
         Raises ReportedError for a key or a value that the schema does not know.
         """
-        if not isinstance(recipe, Mapping):
+        if not isinstance(run_config, Mapping):
             raise ReportedError(f"{where} carries no recipe that can be read; use a checkpoint of train.py")
         values = self.as_dict()
-        for key, value in recipe.items():
+        for key, value in run_config.items():
             option = BY_NAME.get(key)
             if option is None or not option.saved:
                 raise ReportedError(f"{where} carries the unknown key {show(str(key))}; update the code")
@@ -116,8 +119,8 @@ class Config:
         """The keys of one group of the schema and their values."""
         return {option.name: getattr(self, option.name) for option in OPTIONS if option.group == group}
 
-    def recipe(self) -> dict[str, Value]:
-        """What a checkpoint keeps of the configuration: all keys that do not belong to one call only."""
+    def run_config(self) -> RunConfig:
+        """All keys that do not belong to one call only."""
         return {option.name: getattr(self, option.name) for option in OPTIONS if option.saved}
 
     def to_yaml(self, path: str | Path) -> None:

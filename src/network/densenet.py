@@ -16,7 +16,7 @@ from mindspore import nn, ops
 
 from src.network.architecture import NETWORKS, Architecture, architecture
 from src.network.dropout import CountedDropout
-from src.network.fused import FusedBackbone
+from src.network.fused import FusedBackbone, block_parameters, conv_parameters, running, trained
 from src.network.recompute import RecomputedBottleneck, concatenate
 from src.network.sync_batch_norm import SyncBatchNorm
 from src.utils.var_init import initialise
@@ -129,14 +129,6 @@ class _Transition(nn.Cell):
         return self.features(x)
 
 
-def _trained(norm):
-    return norm.gamma, norm.beta
-
-
-def _running(norm):
-    return norm.moving_mean, norm.moving_variance
-
-
 class _Backbone(nn.Cell):
     """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says.
 
@@ -177,27 +169,22 @@ class _Backbone(nn.Cell):
         features["relu5"] = nn.ReLU()
         self.features = nn.SequentialCell(features)
         self.out_channels = channels
-        names = list(features)
-        self.blocks_at = tuple(i for i, name in enumerate(names) if name.startswith("denseblock"))
+        self.blocks = tuple(name for name in features if name.startswith("denseblock"))
+        self.transitions = tuple(name for name in features if name.startswith("transition"))
         self.fused = FusedBackbone(arch, kernels, kernel_precision, include_top) if kernels else None
 
     def construct(self, images):
         if self.fused is None:
             return self.features(images)
-        conv, norm = self.features[0], self.features[1]
-        stem = ((conv.weight, *_trained(norm)), _running(norm))
+        cells = self.features
         blocks, transitions = (), ()
-        for at in self.blocks_at:
-            trained, running = (), ()
-            for layer in self.features[at].cell_list:
-                trained += (*_trained(layer.norm1), layer.conv1.weight, *_trained(layer.norm2), layer.conv2.weight)
-                running += (*_running(layer.norm1), *_running(layer.norm2))
-            blocks += ((trained, running),)
-            if at != self.blocks_at[-1]:
-                norm, conv = self.features[at + 1].features[0], self.features[at + 1].features[3]
-                transitions += (((*_trained(norm), conv.weight), _running(norm)),)
-        norm = self.features[self.blocks_at[-1] + 1]
-        return self.fused(images, stem, blocks, transitions, (_trained(norm), _running(norm)))
+        for name in self.blocks:
+            blocks += (block_parameters(getattr(cells, name).cell_list),)
+        for name in self.transitions:
+            parts = getattr(cells, name).features
+            transitions += (conv_parameters(parts.norm, parts.conv),)
+        stem = ((cells.conv0.weight, *trained(cells.norm0)), running(cells.norm0))
+        return self.fused(images, stem, blocks, transitions, (trained(cells.norm5), running(cells.norm5)))
 
 
 class _Head(nn.Cell):

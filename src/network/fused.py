@@ -6,6 +6,30 @@ from src.network.architecture import Architecture
 from src.ops.dense_ops import DenseBlock, FinalNorm, Stem, Transition
 
 
+def trained(norm):
+    """The trained parameters of a batch normalisation."""
+    return norm.gamma, norm.beta
+
+
+def running(norm):
+    """Its running statistics."""
+    return norm.moving_mean, norm.moving_variance
+
+
+def conv_parameters(norm, conv):
+    """(trained, running) of BN-ReLU-conv."""
+    return (*trained(norm), conv.weight), running(norm)
+
+
+def block_parameters(layers):
+    """(trained, running) of a dense block's layers, one after the other."""
+    weights, statistics = (), ()
+    for layer in layers:
+        weights += (*trained(layer.norm1), layer.conv1.weight, *trained(layer.norm2), layer.conv2.weight)
+        statistics += (*running(layer.norm1), *running(layer.norm2))
+    return weights, statistics
+
+
 class FusedBackbone(nn.Cell):
     """The layers of the plain network, whose parameters it is given, as a few operators of our own (`src/ops`).
 

@@ -65,7 +65,7 @@ class Stem(nn.Cell):
 
     images (N, 3, H, W), parameters (conv, gamma, beta), running (mean, variance) -> y, its statistics; then what the
     backward pass needs. The gradient of the images is not computed: it is NaN. stem_pool: see `Architecture`.
-    precision: fp32 or bf16, the numbers that the convolution multiplies, bf16 where there is AMX.
+    precision: fp32 or bf16, the numbers that the convolution multiplies.
     """
 
     def __init__(self, library: str, stem_pool: str, precision: str) -> None:

@@ -29,8 +29,8 @@ class Asked(Protocol):
 
 
 def resume_and_pretrained(config: Asked) -> str | None:
-    """A resumed run has its weights already."""
-    if config.resume and config.train_pretrained:
+    """A resumed run has its weights already; that its checkpoint says what it began with is no request."""
+    if config.resume and config.given("train_pretrained"):
         return (
             f"found both resume {show(config.resume)} and train_pretrained {show(config.train_pretrained)}, "
             "expected one way to begin; leave one of them out"

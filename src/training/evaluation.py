@@ -1,14 +1,17 @@
 """Exact evaluation: every image once, on any number of ranks and for any batch size."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from src.datasets.classification import evaluation_batches
+from src.datasets.source import Source
 from src.model_utils.group import ALONE, Group
+from src.training.model_card import ModelCard
 from src.utils.accuracy import Accuracy
-from src.utils.graph_cache import CachedCell
+from src.utils.graph_cache import CachedCell, GraphCache
 
 Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32
 
@@ -66,3 +69,37 @@ def evaluate(
             break
     accuracy.set_counts(group.gather_counts(accuracy.counts()))
     return accuracy
+
+
+def held_out_evaluation(
+    network: nn.Cell,
+    source: Source,
+    card: ModelCard,
+    shard: Mapping[str, int],
+    group: Group,
+    beat: Callable[[], None],
+    graph_cache: GraphCache | None = None,
+) -> Callable[[Callable[[], bool]], Accuracy]:
+    """The evaluation of `network`, as it is at the call, on `source`: a function (stop_requested) -> Accuracy.
+
+    shard: batch_size, workers, rank and world_size as for `evaluation_batches`. beat () is called, and stop_requested
+    () asked, for each batch; what was counted until it says true does not matter.
+    """
+    predict_step = PredictStep(network)
+    predict_step.graph_cache = graph_cache
+
+    def evaluate_now(stop_requested: Callable[[], bool]) -> Accuracy:
+        def on_batch(*_: np.ndarray) -> bool:
+            beat()
+            return stop_requested()
+
+        return evaluate(
+            predict_step.set_train(False).logits,
+            evaluation_batches(source, card.preprocessing, **shard),
+            batch_size=shard["batch_size"],
+            num_classes=card.architecture.num_classes,
+            group=group,
+            on_batch=on_batch,
+        )
+
+    return evaluate_now

@@ -16,7 +16,7 @@ from src.datasets.class_names import fill_class_names, unnamed_classes
 from src.datasets.source import Source
 from src.datasets.usable import describe
 from src.model_utils.group import Group
-from src.training.recipe import class_names_of
+from src.training.model_card import class_names_of
 from src.utils.checkpoint import Checkpoint, load_checkpoint
 from src.utils.errors import ReportedError, UsageError
 from src.utils.logging import get_logger

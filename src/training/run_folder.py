@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from src.model_utils.config import CONFIG_NAME
 from src.model_utils.group import Group
 from src.utils.checkpoint import Checkpoint, checkpoints_to_evaluate, load_checkpoint, remove_leftovers
 from src.utils.checkpoint_arrays import Arrays, DamagedError, MissingError
-from src.utils.checkpoint_names import list_checkpoints
+from src.utils.checkpoint_names import CONFIG_NAME, list_checkpoints
 from src.utils.errors import ReportedError
 from src.utils.files import NO_SUCH_FILE, is_folder
 from src.utils.logging import get_logger

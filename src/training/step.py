@@ -124,6 +124,7 @@ class TrainStep(CachedCell):
         loss = loss / scale
         if self.world_size > 1:
             loss = self.sum_over_ranks(loss) / self.world_size
+        # Always true, but a tensor: both branches of the condition below have to give the same type.
         finite = ops.logical_or(is_last, True)
         if self.accumulation_steps == 1:
             updated, finite = self._update(gradients, scale, learning_rate)

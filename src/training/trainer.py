@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from src.model_utils.group import ALONE, Group
 from src.training.plan import Plan
-from src.training.progress import Progress
+from src.training.progress import Mean, Progress
 from src.training.recorder import Recorder
 from src.training.saver import ADVICE, Saver
 from src.training.step import TrainStep
@@ -125,7 +125,7 @@ class Trainer:
                 bar.update()
                 bar.set_postfix(loss=f"{progress.window_loss.value:.3f}", lr=f"{rate:.3g}")
                 if (global_step + 1) % plan.log_interval == 0 and not is_last:
-                    self._log_window(global_step, rate, window_clock)
+                    self._log(global_step, rate, window_clock, ends_epoch=False)
                     window_clock = _Clock()
                 stop = self._stop.signal_number
                 if not is_last:
@@ -135,7 +135,7 @@ class Trainer:
                 if is_last or (saves and plan.sync_bn_stats):
                     self._share_statistics()
                 if is_last:
-                    self._log_epoch(global_step, rate, epoch_clock)
+                    self._log(global_step, rate, epoch_clock, ends_epoch=True)
                     self._begin_row(rate, epoch_clock)
                 if saves:
                     self.saver.save(progress, step + 1)
@@ -190,38 +190,36 @@ class Trainer:
         self._take_loss(sum(losses) / len(losses), bool(finite.asnumpy()), rate, global_step)
 
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
-        epoch, step = divmod(global_step, self.plan.steps_per_epoch)
-        where = f"at epoch {epoch + 1}, step {step + 1} (iter {global_step}), learning rate {rate:g}"
-        advice = f"the last good checkpoint is {self.saver.newest()}; {ADVICE}"
         self._skips_in_a_row = 0 if updated else self._skips_in_a_row + 1
         if self._skips_in_a_row >= MAX_SKIPS_IN_A_ROW:
-            raise ReportedError(f"{self._skips_in_a_row} updates in a row overflowed {where}; {advice}")
+            raise self._diverged(f"{self._skips_in_a_row} updates in a row overflowed", rate, global_step)
+        if updated and not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss}", rate, global_step)
         if not updated:
-            get_logger().warning("gradient overflow %s: update skipped (%d so far)", where, self._skipped_steps())
-        elif not math.isfinite(loss):
-            raise ReportedError(f"the loss is {loss} {where}; {advice}")
+            where, skipped = self._where(rate, global_step), self._skipped_steps()
+            get_logger().warning("gradient overflow %s: update skipped (%d so far)", where, skipped)
         if math.isfinite(loss):
             self.progress.epoch_loss.add(loss)
             self.progress.window_loss.add(loss)
 
-    def _log_window(self, global_step: int, rate: float, clock: "_Clock") -> None:
-        loss = self.progress.window_loss.value
-        if self.group.is_master:
-            get_logger().info(
-                "epoch[%d], iter[%d], loss:%.3f, mean_fps:%.2f imgs/sec, lr:%.6g",
-                self.progress.epoch, global_step, loss, clock.images_per_second, rate,
-            )  # fmt: skip
-        self.recorder.log_step(
-            self.progress.steps, loss=loss, learning_rate=rate, images_per_second=clock.images_per_second
+    def _diverged(self, what: str, rate: float, global_step: int) -> ReportedError:
+        return ReportedError(
+            f"{what} {self._where(rate, global_step)}; the last good checkpoint is {self.saver.newest()}; {ADVICE}"
         )
-        self.progress.window_loss = type(self.progress.window_loss)()
 
-    def _log_epoch(self, global_step: int, rate: float, clock: "_Clock") -> None:
+    def _where(self, rate: float, global_step: int) -> str:
+        epoch, step = divmod(global_step, self.plan.steps_per_epoch)
+        return f"at epoch {epoch + 1}, step {step + 1} (iter {global_step}), learning rate {rate:g}"
+
+    def _log(self, global_step: int, rate: float, clock: "_Clock", *, ends_epoch: bool) -> None:
+        """One line of the log and one point of the events; the line of an epoch's end has the epoch's mean loss."""
         progress = self.progress
+        loss = progress.epoch_loss if ends_epoch else progress.window_loss
         if self.group.is_master:
             get_logger().info(
-                "epoch[%d], iter[%d], loss:%.3f, mean_fps:%.2f imgs/sec",
-                progress.epoch, global_step, progress.epoch_loss.value, clock.images_per_second,
+                "epoch[%d], iter[%d], loss:%.3f, mean_fps:%.2f imgs/sec%s",
+                progress.epoch, global_step, loss.value, clock.images_per_second,
+                "" if ends_epoch else f", lr:{rate:.6g}",
             )  # fmt: skip
         self.recorder.log_step(
             progress.steps,
@@ -229,7 +227,7 @@ class Trainer:
             learning_rate=rate,
             images_per_second=clock.images_per_second,
         )
-        progress.window_loss = type(progress.window_loss)()
+        progress.window_loss = Mean()
 
     def _begin_row(self, rate: float, clock: "_Clock") -> None:
         """Put the epoch's row, still without its evaluation, into the history.

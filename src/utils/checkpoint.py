@@ -5,7 +5,7 @@ A file is MindSpore's own `.ckpt` (protobuf, CRC at its end) with one more entry
     architecture    the network (see src.network.densenet.Architecture)
     preprocessing   how an image becomes its input (see src.datasets.preprocessing.Preprocessing)
     class_names     one name a class, in the order of the logits
-    recipe          the resolved configuration of the run
+    recipe          the resolved configuration of the run (RUN_CONFIG: the key is older than the name)
     progress        where training stands and what it needs to go on (see src.training.progress.Progress)
     versions        of MindSpore, NumPy and Python
 
@@ -36,6 +36,7 @@ from src.utils.outside import open_outside
 from src.utils.strict_json import parse_json
 
 METADATA_KEY = "densenet_metadata"
+RUN_CONFIG = "recipe"
 FORMAT_VERSION = 1
 BEST_NAME = "best.ckpt"
 

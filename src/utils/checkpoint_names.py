@@ -1,4 +1,4 @@
-"""Which checkpoint a file is, by its name alone: for the launcher too, which does without MindSpore."""
+"""The files of a run by their names alone: for the launcher too, which does without MindSpore."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from src.utils.errors import ReportedError
 from src.utils.files import NO_SUCH_FILE, is_folder
 
+CONFIG_NAME = "config.yaml"  # the resolved configuration; a folder that holds one is a run's
 _NAME = re.compile(r"(?P<rank>\d{1,9})-(?P<epoch>\d{1,18})_(?P<step>\d{1,18})\.ckpt")
 
 

@@ -16,7 +16,7 @@ from src.datasets.preprocessing import default_preprocessing
 from src.deploy import convert_weights
 from src.deploy.torch_names import torch_name
 from src.network.densenet import DenseNet, architecture
-from src.training.recipe import Recipe, recipe_of
+from src.training.model_card import ModelCard, model_card_of
 from src.utils.checkpoint import load_checkpoint, save_checkpoint
 from src.utils.errors import ReportedError, run
 
@@ -91,10 +91,10 @@ def test_a_state_dict_becomes_a_checkpoint_and_comes_back(tmp_path, capsys):
     checkpoint = load_checkpoint(convert(source, tmp_path / "model.ckpt"))
     assert "model.ckpt: densenet100, 5 classes, avg pools in its transitions; 501 arrays of" in capsys.readouterr().out
     assert_same(checkpoint.arrays, weights)
-    recipe = recipe_of(checkpoint)
-    assert recipe.architecture == architecture("densenet100", 5)
-    assert recipe.preprocessing == default_preprocessing("cifar10")
-    assert recipe.class_names == ("class_0", "class_1", "class_2", "class_3", "class_4")
+    card = model_card_of(checkpoint)
+    assert card.architecture == architecture("densenet100", 5)
+    assert card.preprocessing == default_preprocessing("cifar10")
+    assert card.class_names == ("class_0", "class_1", "class_2", "class_3", "class_4")
     assert checkpoint.metadata["recipe"] == {"net": "densenet100", "dataset": "cifar10"}
 
     back = load_file(convert(tmp_path / "model.ckpt", tmp_path / "back.safetensors"))
@@ -106,19 +106,19 @@ def test_a_state_dict_becomes_a_checkpoint_and_comes_back(tmp_path, capsys):
         np.testing.assert_array_equal(back[name], state_dict(weights)[name])
 
 
-def converted_with_names(folder: Path, text: str) -> Recipe:
+def converted_with_names(folder: Path, text: str) -> ModelCard:
     """What a checkpoint says whose class names were the lines of `text`."""
     source = write_safetensors(folder / "a.safetensors", state_dict(random_weights(**TINY)))
     (folder / "names.txt").write_text(text)
     flags = ["--net", "densenet121", "--class_names", folder / "names.txt"]
-    return recipe_of(load_checkpoint(convert(source, folder / "a.ckpt", *flags)))
+    return model_card_of(load_checkpoint(convert(source, folder / "a.ckpt", *flags)))
 
 
 def test_imagenet_networks_get_its_preprocessing_and_the_names_given(tmp_path):
-    recipe = converted_with_names(tmp_path, "tench\ngoldfish\ngrey whale\nmud hen\nflamingo\n")
-    assert recipe.class_names == ("tench", "goldfish", "grey whale", "mud hen", "flamingo")
-    assert recipe.architecture == architecture("densenet121", 5, **TINY)
-    assert recipe.preprocessing.to_dict() == {
+    card = converted_with_names(tmp_path, "tench\ngoldfish\ngrey whale\nmud hen\nflamingo\n")
+    assert card.class_names == ("tench", "goldfish", "grey whale", "mud hen", "flamingo")
+    assert card.architecture == architecture("densenet121", 5, **TINY)
+    assert card.preprocessing.to_dict() == {
         "image_size": 224, "resize": 256, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
     }  # fmt: skip
 
@@ -139,8 +139,8 @@ def test_half_precision_is_widened_exactly(tmp_path):
 
 def test_class_names_are_spelt_as_class_folders_are(tmp_path):
     """A name with a no-break space, say: the checkpoint would otherwise be refused by all that reads it."""
-    recipe = converted_with_names(tmp_path, "a\r\nb\N{NO-BREAK SPACE}c\nd\n塔\ne\n")
-    assert recipe.class_names == ("a", "b?c", "d", "塔", "e")
+    card = converted_with_names(tmp_path, "a\r\nb\N{NO-BREAK SPACE}c\nd\n塔\ne\n")
+    assert card.class_names == ("a", "b?c", "d", "塔", "e")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -204,7 +204,7 @@ def test_the_model_zoos_checkpoint_and_back(tmp_path):
     source = write_zoo(tmp_path / "zoo.ckpt", saved)
     checkpoint = load_checkpoint(convert(source, tmp_path / "own.ckpt", "--net", "densenet121"))
     assert_same(checkpoint.arrays, weights)
-    assert recipe_of(checkpoint).architecture == architecture("densenet121", 5, **TINY, **ZOO)
+    assert model_card_of(checkpoint).architecture == architecture("densenet121", 5, **TINY, **ZOO)
 
     back = load_checkpoint(convert(tmp_path / "own.ckpt", tmp_path / "back.ckpt"))
     assert back.metadata == {}
@@ -233,7 +233,7 @@ def test_the_zoos_whole_training_step(tmp_path):
 def test_pools_of_a_foreign_checkpoint(tmp_path, net, flags, pools):
     source = write_zoo(tmp_path / "zoo.ckpt", random_weights(net, **TINY))
     target = convert(source, tmp_path / "own.ckpt", "--net", net, *flags.split())
-    arch = recipe_of(load_checkpoint(target)).architecture
+    arch = model_card_of(load_checkpoint(target)).architecture
     assert (arch.transition_pool, arch.stem_pool) == pools
 
 

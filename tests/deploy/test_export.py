@@ -24,7 +24,7 @@ from src.deploy.manifest import manifest_path, read_manifest
 from src.deploy.onnx_session import OnnxModel
 from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
-from src.training.recipe import recipe_of
+from src.training.model_card import model_card_of
 from src.utils.checkpoint import load_checkpoint, load_weights
 from src.utils.errors import ReportedError
 
@@ -37,11 +37,11 @@ HELD_OUT = 355
 def reference(trained_checkpoint):
     """Held-out images (355, 3, 8, 8), their labels, and the trained network's logits (355, 10)."""
     checkpoint = load_checkpoint(trained_checkpoint)
-    recipe = recipe_of(checkpoint)
-    network = DenseNet(recipe.architecture)
+    card = model_card_of(checkpoint)
+    network = DenseNet(card.architecture)
     load_weights(network, checkpoint)
     source = open_source("digits", "", split="eval")
-    ((images, labels, _),) = evaluation_batches(source, recipe.preprocessing, batch_size=HELD_OUT, workers=1)
+    ((images, labels, _),) = evaluation_batches(source, card.preprocessing, batch_size=HELD_OUT, workers=1)
     return images, labels, PredictStep(network).logits(images)
 
 
@@ -73,10 +73,10 @@ def test_onnx_describes_itself(exported, trained_checkpoint):
     ]
     assert [v.name for v in (*model.graph.input, *model.graph.output)] == ["images", "logits"]
     assert dims == [["batch", 3, 8, 8], ["batch", 10]]
-    recipe = recipe_of(load_checkpoint(trained_checkpoint))
+    card = model_card_of(load_checkpoint(trained_checkpoint))
     for manifest in (OnnxModel(path, "CPU", 1).manifest, read_manifest(path)):
         assert manifest.class_names == tuple("0123456789")
-        assert (manifest.architecture, manifest.preprocessing) == (recipe.architecture, recipe.preprocessing)
+        assert (manifest.architecture, manifest.preprocessing) == (card.architecture, card.preprocessing)
         assert (manifest.dataset, manifest.batch_size, manifest.precision) == ("digits", 0, "float32")
     assert read_manifest(path).verified["max_relative_difference"] < 1e-5
     assert read_manifest(path).verified["batch_sizes"] == [1, 7, 32]

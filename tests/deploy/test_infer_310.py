@@ -24,7 +24,7 @@ from src.deploy import infer_flags, write_labels
 from src.deploy.labels import result_name
 from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
-from src.training.recipe import recipe_of
+from src.training.model_card import model_card_of
 from src.utils.checkpoint import load_checkpoint, load_weights
 from src.utils.errors import run
 
@@ -65,11 +65,11 @@ def messages(text: str) -> list[str]:
 def network_logits(checkpoint: Path, dataset: str, data: Path) -> dict[str, np.ndarray]:
     """The logits of eval.py's network by the name of the result."""
     loaded = load_checkpoint(checkpoint)
-    recipe = recipe_of(loaded)
-    step = PredictStep(DenseNet(recipe.architecture))
+    card = model_card_of(loaded)
+    step = PredictStep(DenseNet(card.architecture))
     load_weights(step.network, loaded)
     source = open_source(dataset, data, split="eval")
-    ((images, _, _),) = evaluation_batches(source, recipe.preprocessing, batch_size=len(source), workers=1)
+    ((images, _, _),) = evaluation_batches(source, card.preprocessing, batch_size=len(source), workers=1)
     named = [
         f"test_batch_{i:05d}" if dataset == "cifar10" else result_name(Path(source.image_name(i)).name)
         for i in range(len(source))

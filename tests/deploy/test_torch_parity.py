@@ -22,7 +22,7 @@ from src.deploy.torch_names import torch_name
 from src.deploy.weight_files import read_torch_weights
 from src.losses.crossentropy import CrossEntropy
 from src.network.densenet import DenseNet, architecture
-from src.training.recipe import recipe_of
+from src.training.model_card import model_card_of
 from src.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from src.utils.errors import ReportedError, run
 
@@ -49,7 +49,7 @@ def converted(source: Path, *flags: str) -> DenseNet:
     target = source.with_name("converted.ckpt")
     convert_weights.main([str(source), str(target), *flags])
     checkpoint = load_checkpoint(target)
-    network = DenseNet(recipe_of(checkpoint).architecture)
+    network = DenseNet(model_card_of(checkpoint).architecture)
     load_weights(network, checkpoint)
     return network
 

@@ -27,8 +27,8 @@ from mindspore.train.checkpoint_pb2 import Checkpoint as Message
 from src.datasets.preprocessing import default_preprocessing
 from src.network.architecture import architecture
 from src.network.densenet import DenseNet
+from src.training.model_card import model_card_of
 from src.training.progress import Progress
-from src.training.recipe import recipe_of
 from src.utils.checkpoint import METADATA_KEY, load_checkpoint, load_training_state, load_weights, save_checkpoint
 
 ARCHITECTURE = architecture("densenet100", 3, block_config=(1, 1), growth_rate=4, stem_features=8)
@@ -62,7 +62,7 @@ class Trial:
         def work() -> dict[str, str]:
             checkpoint = load_checkpoint(path)
             if checkpoint.metadata:
-                recipe_of(checkpoint)
+                model_card_of(checkpoint)
                 Progress.from_dict(checkpoint.require("progress"))
                 load_training_state(self.state, checkpoint)
             load_weights(self.network, checkpoint)

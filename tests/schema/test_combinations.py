@@ -279,3 +279,10 @@ def test_every_combination_is_tested():
 
 def test_values_that_the_command_does_not_use_are_not_compared():
     assert parse("eval", ["--ckpt_files", "a", "--eta_min", "1"]).eta_min == 1
+
+
+def test_a_fine_tuned_run_can_be_resumed():
+    """Its checkpoint says what it began with: only a request for other weights contradicts --resume."""
+    config = parse("train", ["--resume", "auto"])
+    began_with = {"dataset": "digits", "train_pretrained": "gone.ckpt", "reset_head": True}
+    assert config.on_top_of(began_with, "0-1_5.ckpt").train_pretrained == "gone.ckpt"

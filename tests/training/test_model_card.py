@@ -6,7 +6,7 @@ import pytest
 
 from src.datasets.preprocessing import default_preprocessing
 from src.network.architecture import architecture
-from src.training.recipe import Recipe, class_names_of, recipe_as_asked, recipe_of
+from src.training.model_card import ModelCard, class_names_of, model_card_as_asked, model_card_of
 from src.utils.checkpoint import Checkpoint
 from src.utils.checkpoint_arrays import Arrays
 from src.utils.checkpoint_format import Entry
@@ -27,12 +27,13 @@ def checkpoint(**changes) -> Checkpoint:
     return Checkpoint(Path("a.ckpt"), Arrays(Path("a.ckpt"), None, entries), METADATA | changes)
 
 
-def test_the_recipe_is_read_from_the_checkpoint():
-    expected = Recipe(ARCHITECTURE, PREPROCESSING, ("cat", "dog", "塔"))
-    assert recipe_of(checkpoint()) == expected
-    assert recipe_as_asked(checkpoint(), {}, 0) == expected
+def test_the_card_is_read_from_the_checkpoint():
+    expected = ModelCard(ARCHITECTURE, PREPROCESSING, ("cat", "dog", "塔"))
+    assert model_card_of(checkpoint()) == expected
+    assert model_card_as_asked(checkpoint(), {}, 0) == expected
     assert (
-        recipe_as_asked(checkpoint(), {"net": "densenet100", "num_classes": 3, "block_config": (1, 1)}, 64) == expected
+        model_card_as_asked(checkpoint(), {"net": "densenet100", "num_classes": 3, "block_config": (1, 1)}, 64)
+        == expected
     )
 
 
@@ -55,14 +56,14 @@ def test_the_recipe_is_read_from_the_checkpoint():
 )
 def test_contradictions_are_refused(changes, message):
     with pytest.raises(ReportedError, match=message):
-        recipe_of(checkpoint(**changes))
+        model_card_of(checkpoint(**changes))
 
 
 @pytest.mark.parametrize("key", ["architecture", "preprocessing", "class_names"])
 def test_what_is_missing_is_named(key):
     values = {name: value for name, value in METADATA.items() if name != key}
     with pytest.raises(ReportedError, match=f"a.ckpt carries no {key}: it was not written by this project's train.py"):
-        recipe_of(Checkpoint(Path("a.ckpt"), checkpoint().arrays, values))
+        model_card_of(Checkpoint(Path("a.ckpt"), checkpoint().arrays, values))
 
 
 @pytest.mark.parametrize(
@@ -79,21 +80,21 @@ def test_what_is_missing_is_named(key):
 )
 def test_another_network_than_asked_for_is_refused(asked, message):
     with pytest.raises(UsageError, match=message):
-        recipe_as_asked(checkpoint(), asked, 0)
+        model_card_as_asked(checkpoint(), asked, 0)
 
 
 def test_another_input_size_keeps_the_share_of_the_picture():
     assert (PREPROCESSING.image_size, PREPROCESSING.resize) == (64, 73)
-    recipe = recipe_as_asked(checkpoint(), {}, 128)
-    assert (recipe.preprocessing.image_size, recipe.preprocessing.resize) == (128, 146)
-    assert (recipe.architecture, recipe.preprocessing.mean) == (ARCHITECTURE, PREPROCESSING.mean)
+    card = model_card_as_asked(checkpoint(), {}, 128)
+    assert (card.preprocessing.image_size, card.preprocessing.resize) == (128, 146)
+    assert (card.architecture, card.preprocessing.mean) == (ARCHITECTURE, PREPROCESSING.mean)
 
 
 def test_an_input_that_is_too_small_is_refused():
     with pytest.raises(
         ReportedError, match="image_size is 1: the pools of densenet100 with 2 dense blocks leave no pix"
     ):
-        recipe_as_asked(checkpoint(), {}, 1)
+        model_card_as_asked(checkpoint(), {}, 1)
 
 
 def test_class_names_alone():

@@ -12,8 +12,8 @@ from src.utils.errors import ReportedError, UsageError
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The network, how a picture becomes its input, and one name for each of its outputs.
+class ModelCard:
+    """What a model is: the network, how a picture becomes its input, and one name for each of its outputs.
 
     Raises ReportedError when the input is too small for the network.
     """
@@ -25,6 +25,14 @@ class Recipe:
     def __post_init__(self) -> None:
         self.architecture.feature_size(self.preprocessing.image_size)
 
+    def to_metadata(self) -> dict[str, object]:
+        """The entries of a checkpoint that `model_card_of` reads."""
+        return {
+            "architecture": self.architecture.to_dict(),
+            "preprocessing": self.preprocessing.to_dict(),
+            "class_names": list(self.class_names),
+        }
+
 
 def class_names_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     """One name an output. Raises ReportedError when the entry is not a list of names."""
@@ -34,7 +42,7 @@ def class_names_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(names)
 
 
-def recipe_of(checkpoint: Checkpoint) -> Recipe:
+def model_card_of(checkpoint: Checkpoint) -> ModelCard:
     """Raises ReportedError for entries that are missing, ill-formed or contradict each other or the file's arrays."""
     architecture = Architecture.from_dict(checkpoint.require("architecture"))
     held = sum(math.prod(shape) for shape in checkpoint.arrays.shapes.values())
@@ -50,17 +58,17 @@ def recipe_of(checkpoint: Checkpoint) -> Recipe:
             f"{checkpoint.path} carries {len(names)} class_names for {architecture.num_classes} classes; "
             "use another copy"
         )
-    return Recipe(architecture, preprocessing, names)
+    return ModelCard(architecture, preprocessing, names)
 
 
-def recipe_as_asked(checkpoint: Checkpoint, architecture: Mapping[str, object], image_size: int) -> Recipe:
-    """`recipe_of`, with the input size `image_size` (0: its own).
+def model_card_as_asked(checkpoint: Checkpoint, architecture: Mapping[str, object], image_size: int) -> ModelCard:
+    """`model_card_of`, with the input size `image_size` (0: its own).
 
     Raises UsageError when `architecture`, fields that a user asked for, contradicts the checkpoint.
     """
-    recipe = recipe_of(checkpoint)
+    card = model_card_of(checkpoint)
     for key, asked in architecture.items():
-        own = getattr(recipe.architecture, key)
+        own = getattr(card.architecture, key)
         if asked != own:
             raise UsageError(f"{key} is {asked}, but {checkpoint.path} was made with {own}; leave --{key} out")
-    return replace(recipe, preprocessing=recipe.preprocessing.at(image_size)) if image_size else recipe
+    return replace(card, preprocessing=card.preprocessing.at(image_size)) if image_size else card

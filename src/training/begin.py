@@ -1,0 +1,64 @@
+"""Where a training run begins, decided and recorded once and the same on every rank."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from src.datasets.classification import Batch
+from src.datasets.preview import save_preview
+from src.model_utils.group import Group
+from src.training.model_card import ModelCard
+from src.training.progress import Progress
+from src.training.step import TrainStep
+from src.utils.checkpoint import Checkpoint, load_training_state, load_weights
+from src.utils.files import write_text_atomically
+from src.utils.logging import get_logger
+from src.utils.plotting import write_picture
+
+
+def begin(
+    train_step: TrainStep,
+    resumed: Checkpoint | None,
+    pretrained: Checkpoint | None,
+    card: ModelCard,
+    train_batches: Callable[..., Iterator[Batch]],
+    folder: Path,
+    group: Group,
+    *,
+    reset_head: bool,
+) -> Progress:
+    """Bring `train_step` to where training goes on from, and return that position; the same on every rank.
+
+    resumed: the checkpoint to go on from. pretrained: on the master, whose weights a new run begins with, its
+    classifier left out with reset_head. Both None: the initial weights.
+
+    1. Decided, before this is called: the checkpoint, the run folder and its lock, the configuration on top of the
+       checkpoint's, whether the data are the same. Network and step are built from these.
+    2. Loaded, by the master alone: another rank may run on another host, where the file is not. All of the step for a
+       resumed run, of pretrained weights the network only. Nothing is recorded yet of a run whose file does not fit.
+    3. Recorded, by the master, of a new run alone, as a resumed one has done so: the class names, and what the network
+       is shown, which also finds out whether the first batch can be decoded.
+    4. Shared: every rank gets the master's parameters. After 2, so that what came from a file reaches all of them.
+
+    Raises ReportedError when a file does not fit the network or the folder cannot be written.
+    """
+    progress = Progress.from_dict(resumed.require("progress")) if resumed else Progress()
+    if group.is_master and resumed:
+        load_training_state(train_step.saved_parameters(), resumed)
+    elif group.is_master:
+        if pretrained:
+            load_weights(train_step.network, pretrained, reset_head=reset_head)
+        record_start(card, next(iter(train_batches(epoch=0))), folder)
+    if resumed:
+        get_logger().info("resumed from %s", resumed.path)
+    group.share_parameters(train_step.saved_parameters())
+    return progress
+
+
+def record_start(card: ModelCard, first_batch: Batch, folder: Path) -> None:
+    """Write class_names.txt, and preview.png of the first batch, into the run folder."""
+    images, labels, _ = first_batch
+    write_text_atomically(folder / "class_names.txt", "\n".join(card.class_names) + "\n")
+    write_picture(
+        folder / "preview.png",
+        lambda path: save_preview(images, labels, card.preprocessing, card.class_names, path),
+    )
