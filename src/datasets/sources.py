@@ -8,16 +8,10 @@ from src.datasets.digits import open_digits
 from src.datasets.image_files import printable
 from src.datasets.image_folder import open_folder
 from src.datasets.image_list import open_list
+from src.datasets.layouts import DATASETS, LAYOUTS
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
 
-LAYOUTS = {
-    "cifar10": "the folder of CIFAR-10's binary version",
-    "imagenet": "a folder of class folders",
-    "folder": "a folder of class folders",
-    "list": "a text file of `path label` lines",
-}
-DATASETS = (*LAYOUTS, "digits")
 SPLITS = ("train", "eval")
 
 

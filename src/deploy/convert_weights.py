@@ -47,9 +47,9 @@ from src.deploy.weight_files import (
     read_torch_weights,
     write_torch_weights,
 )
-from src.network.architecture import Architecture
+from src.network.architecture import NETWORKS, Architecture
 from src.network.densenet import DenseNet
-from src.schema.options import NETWORKS, usual_dataset
+from src.schema.options import usual_dataset
 from src.training.model_card import ModelCard, model_card_of
 from src.utils.arguments import Parser
 from src.utils.checkpoint import RUN_CONFIG, fill_checkpoint, load_checkpoint, misfits, refuse_unusable

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from src.datasets.class_names import is_list_of_names
 from src.datasets.image_files import printable
+from src.datasets.layouts import DATASETS
 from src.datasets.preprocessing import Preprocessing
 from src.network.architecture import Architecture
-from src.schema.options import DATASETS
 from src.utils.errors import ReportedError
 from src.utils.files import is_file, write_text_atomically
 

@@ -35,10 +35,10 @@ class Architecture:
     stem_pool: str = "pad"
 
     def __post_init__(self) -> None:
-        for name, accepts, expected in _FIELD_CHECKS:
+        for name in _FIELDS:
             value = getattr(self, name)
-            if not accepts(value):
-                raise ReportedError(f"network architecture: {name} is {value!r:.60}, expected {expected}")
+            if wanted := expected_instead(name, value):
+                raise ReportedError(f"network architecture: {name} is {value!r:.60}, expected {wanted}")
 
     def to_dict(self) -> dict:
         """The fields as plain values that survive JSON."""
@@ -112,19 +112,6 @@ class Architecture:
             )
 
 
-# Upper limits are far above any trained DenseNet; they keep a damaged checkpoint from asking for all memory.
-def _is_int(value: object, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high
-
-
-def _is_float(value: object, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high
-
-
-def _is_block_config(value: object) -> bool:
-    return isinstance(value, tuple) and 1 <= len(value) <= 8 and all(_is_int(layers, 1, 256) for layers in value)
-
-
 _NAMED = {
     "densenet100": {"growth_rate": 12, "block_config": (16, 16, 16), "stem": "conv3x3", "stem_features": 24},
     "densenet121": {"growth_rate": 32, "block_config": (6, 12, 24, 16), "stem": "conv7x7", "stem_features": 64},
@@ -134,19 +121,44 @@ _NAMED = {
 }
 NETWORKS = tuple(_NAMED)
 
-_FIELD_CHECKS = (
-    ("net", lambda v: isinstance(v, str) and v in _NAMED, f"one of {', '.join(NETWORKS)}"),
-    ("num_classes", lambda v: _is_int(v, 1, 1_000_000), "an integer from 1 to 1000000"),
-    ("growth_rate", lambda v: _is_int(v, 1, 512), "an integer from 1 to 512"),
-    ("block_config", _is_block_config, "1 to 8 integers from 1 to 256"),
-    ("stem", lambda v: v in ("conv7x7", "conv3x3"), "conv7x7 or conv3x3"),
-    ("stem_features", lambda v: _is_int(v, 1, 4096), "an integer from 1 to 4096"),
-    ("bn_size", lambda v: _is_int(v, 1, 64), "an integer from 1 to 64"),
-    ("compression", lambda v: _is_float(v, 1e-3, 1), "a number from 0.001 to 1"),
-    ("drop_rate", lambda v: _is_float(v, 0, 0.99), "a number from 0 to 0.99"),
-    ("transition_pool", lambda v: v in ("avg", "max"), "avg or max"),
-    ("stem_pool", lambda v: v in ("pad", "same"), "pad or same"),
-)
+# Upper limits are far above any trained DenseNet; they keep a damaged checkpoint from asking for all memory.
+BOUNDS = {
+    "num_classes": (1, 1_000_000),
+    "growth_rate": (1, 512),
+    "block_config": (1, 256),  # of each block
+    "stem_features": (1, 4096),
+    "bn_size": (1, 64),
+    "compression": (0.001, 1.0),
+    "drop_rate": (0.0, 0.99),
+}
+MAX_BLOCKS = 8
+CHOICES = {
+    "net": NETWORKS,
+    "stem": ("conv7x7", "conv3x3"),
+    "transition_pool": ("avg", "max"),
+    "stem_pool": ("pad", "same"),
+}
+_FIELDS = (*CHOICES, *BOUNDS)
+
+
+def expected_instead(name: str, value: object) -> str:
+    """What the field `name` of `Architecture` may be, in words, or '' when `value` is that."""
+    if name in CHOICES:
+        choices = CHOICES[name]
+        either = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
+        return "" if isinstance(value, str) and value in choices else either
+    low, high = BOUNDS[name]
+    if name == "block_config":
+        good = isinstance(value, tuple) and 1 <= len(value) <= MAX_BLOCKS and all(_is_int(v, low, high) for v in value)
+        return "" if good else f"1 to {MAX_BLOCKS} integers from {low} to {high}"
+    if isinstance(low, int):
+        return "" if _is_int(value, low, high) else f"an integer from {low} to {high}"
+    good = type(value) in (int, float) and low <= value <= high
+    return "" if good else f"a number from {low:g} to {high:g}"
+
+
+def _is_int(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
 
 
 def architecture(net: str, num_classes: int, **overrides: object) -> Architecture:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from src.ops.build import Kernels, kernels
+from src.ops.limits import lacking
 from src.utils.errors import ReportedError
 from src.utils.logging import get_logger
 
@@ -38,7 +39,10 @@ def select_kernels(
     """
     if wanted == "off":
         return PLAIN
-    missing = _missing(device, transition_pool, amp_level, norm_ranks, drop_rate)
+    _, missing = lacking(
+        transition_pool=transition_pool, amp_level=amp_level, norm_ranks=norm_ranks, drop_rate=drop_rate
+    )
+    missing = f"the device is {device}" if device != "CPU" else missing
     found = Kernels(None, None, f"the C++ kernels are not used: {missing}") if missing else kernels()
     if found.library is None:
         if wanted == "on" or precision == "bf16":
@@ -57,18 +61,3 @@ def select_kernels(
     if is_master:
         get_logger().info("%s; %s, %s", found.reason, precision, found.library)
     return Selection(str(found.library), precision)
-
-
-def _missing(device: str, transition_pool: str, amp_level: str, norm_ranks: int, drop_rate: float) -> str:
-    """What the kernels do not have and the network needs, empty when they have everything."""
-    if device != "CPU":
-        return f"the device is {device}"
-    if amp_level != "O0":
-        return f"they do not compute in float16 (amp_level {amp_level})"
-    if norm_ranks > 1:
-        return f"they do not normalise over {norm_ranks} ranks (sync_batch_norm)"
-    if drop_rate > 0:
-        return f"they have no dropout (drop_rate {drop_rate:g})"
-    if transition_pool != "avg":
-        return f"they have no {transition_pool} pooling between blocks (transition_pool)"
-    return ""

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
+from src.network.architecture import BOUNDS, expected_instead
+from src.ops.limits import lacking
 from src.schema.options import Value
 from src.schema.values import show
 
@@ -77,6 +79,16 @@ def floor_above_start(config: Asked) -> str | None:
     return None
 
 
+def network_out_of_range(config: Asked) -> str | None:
+    """What a key's bounds cannot say: 0 and empty mean the named network's own, so that the least value comes after."""
+    for key in BOUNDS:
+        value = getattr(config, key)
+        if value and (wanted := expected_instead(key, value)):
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+            return f"found {key} {shown}, expected {wanted}; correct it, or leave it out"
+    return None
+
+
 def recompute_and_sync(config: Asked) -> str | None:
     """The recomputed layers have their own form of batch normalisation."""
     if config.recompute and config.sync_batch_norm:
@@ -103,14 +115,16 @@ def kernels_off_the_cpu(config: Asked) -> str | None:
 
 def kernels_and_what_they_lack(config: Asked) -> str | None:
     """With `auto` the plain network is trained instead."""
-    lacking = {
-        "sync_batch_norm true": config.sync_batch_norm,
-        f"drop_rate {config.drop_rate:g}": config.drop_rate > 0,
-        f"amp_level {config.amp_level}": config.amp_level in ("O2", "O3"),
-    }
-    other = next((name for name, is_asked_for in lacking.items() if is_asked_for), None)
+    other, _ = lacking(
+        transition_pool=config.transition_pool,
+        amp_level="O0" if config.amp_level == "auto" else config.amp_level,  # which it is on a CPU
+        norm_ranks=2 if config.sync_batch_norm else 1,
+        drop_rate=config.drop_rate,
+    )
     if other and (asked := _kernels_asked_for(config)):
-        return f"found {asked} with {other}, which the kernels do not have; leave one of them out"
+        value = getattr(config, other)
+        shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if other == "drop_rate" else value
+        return f"found {asked} with {other} {shown}, which the kernels do not have; leave one of them out"
     return None
 
 
@@ -259,6 +273,7 @@ COMBINATIONS = {
         warmup_longer_than_training,
         milestones_out_of_order,
         floor_above_start,
+        network_out_of_range,
         recompute_and_sync,
         kernels_needed_and_off,
         kernels_off_the_cpu,
@@ -272,6 +287,7 @@ COMBINATIONS = {
     ),
     "export": (
         no_export_checkpoint,
+        network_out_of_range,
         air_off_ascend,
         mindir_version_of_another_format,
         quantize_alone,
@@ -283,6 +299,7 @@ COMBINATIONS = {
         kernels_needed_and_off,
         kernels_off_the_cpu,
         rank_outside_group,
+        network_out_of_range,
         no_checkpoint,
         no_evaluation_data,
         folder_of_bundled_evaluation_data,

@@ -7,12 +7,13 @@ To add a key, add one `Option` here; the flag, the YAML key, the check and the l
 
 from dataclasses import dataclass
 
+from src.datasets.layouts import DATASETS
+from src.network.architecture import BOUNDS, CHOICES, NETWORKS
+
 INTS = tuple[int, ...]
 Value = str | int | float | bool | tuple[int, ...]
 
 COMMANDS = ("train", "eval", "export", "eval_onnx")
-NETWORKS = ("densenet100", "densenet121", "densenet161", "densenet169", "densenet201")
-DATASETS = ("cifar10", "imagenet", "folder", "list", "digits")
 INT_MAX = 2**31 - 1  # what MindSpore's int32 arguments hold
 
 
@@ -56,25 +57,27 @@ OPTIONS: tuple[Option, ...] = (
            "kind of data set: CIFAR-10's binary version, class folders (imagenet with its recipe, folder with any "
            "classes), a text list of `path label` lines, or scikit-learn's bundled digits", DATASETS),
     Option("num_classes", int, 0, "network", "number of classes; 0: as many as the data set has", ge=0,
-           commands=_NETWORK),
+           le=BOUNDS["num_classes"][1], commands=_NETWORK),
     Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0,
            le=8192, commands=_NETWORK),
     Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0,
-           commands=_NETWORK),
+           le=BOUNDS["growth_rate"][1], commands=_NETWORK),
     Option("block_config", INTS, (), "network", "dense layers in each block; empty: the network's own", ge=1,
-           commands=_NETWORK),
+           le=BOUNDS["block_config"][1], commands=_NETWORK),
     Option("stem_features", int, 0, "network", "feature maps of the first convolution; 0: the network's own", ge=0,
-           commands=_NETWORK),
+           le=BOUNDS["stem_features"][1], commands=_NETWORK),
     Option("bn_size", int, 0, "network", "bottleneck width in growth rates; 0: the network's own", ge=0,
-           commands=_NETWORK),
+           le=BOUNDS["bn_size"][1], commands=_NETWORK),
     Option("compression", float, 0.0, "network",
-           "share of the feature maps a transition keeps; 0: the network's own", ge=0, le=1, commands=_NETWORK),
-    Option("drop_rate", float, 0.0, "network", "dropout after each dense layer", ge=0, lt=1, commands=_TRAIN),
+           "share of the feature maps a transition keeps; 0: the network's own", ge=0,
+           le=BOUNDS["compression"][1], commands=_NETWORK),
+    Option("drop_rate", float, 0.0, "network", "dropout after each dense layer", ge=0, le=BOUNDS["drop_rate"][1],
+           commands=_TRAIN),
     Option("transition_pool", str, "avg", "network",
-           "pooling in the transitions; max for checkpoints of the MindSpore model zoo", ("avg", "max"),
+           "pooling in the transitions; max for checkpoints of the MindSpore model zoo", CHOICES["transition_pool"],
            commands=_NETWORK),
     Option("stem_pool", str, "pad", "network",
-           "padding of the stem's max pooling; same for checkpoints of the MindSpore model zoo", ("pad", "same"),
+           "padding of the stem's max pooling; same for checkpoints of the MindSpore model zoo", CHOICES["stem_pool"],
            commands=_NETWORK),
     Option("recompute", bool, False, "network",
            "recompute the bottlenecks in the backward pass: less memory, more time; cpu_kernels always do",

@@ -1,7 +1,5 @@
 """Configuration files: a flat YAML mapping of known keys, read strictly and written so that it reads back the same."""
 
-import contextlib
-import os
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +9,8 @@ import yaml
 from src.schema.aliases import advice
 from src.schema.options import BY_NAME, OPTIONS, Value
 from src.schema.values import parse_value, show
-from src.utils.errors import ReportedError, UsageError
+from src.utils.errors import UsageError
+from src.utils.files import write_text_atomically
 
 MAX_BYTES = 2**16
 MAX_DEPTH = 20  # a configuration needs 2
@@ -51,12 +50,11 @@ def read_yaml(path: str | Path) -> dict[str, Value]:
     return values
 
 
-def write_yaml(path: str | Path, values: Mapping[str, Value], comment: str) -> None:
+def write_yaml(path: Path, values: Mapping[str, Value], comment: str) -> None:
     """Write the values that are saved, under a heading per group, so that the file is either whole or not there.
 
     Raises ReportedError when the folder cannot be written to.
     """
-    path = Path(path)
     lines = [f"# {line}" for line in comment.splitlines()]
     group = None
     for option in OPTIONS:
@@ -65,17 +63,7 @@ def write_yaml(path: str | Path, values: Mapping[str, Value], comment: str) -> N
                 group = option.group
                 lines += ["", f"# {group}"]
             lines.append(_line(option.name, values[option.name]))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise ReportedError(f"{path}: cannot be written ({error.strerror}); free or choose another folder") from error
+    write_text_atomically(path, "\n".join(lines) + "\n")
 
 
 def _compose(path: str | Path) -> yaml.Node:

@@ -3,6 +3,7 @@
 import pytest
 
 from src.model_utils.config import parse
+from src.network.architecture import BOUNDS, architecture
 from src.schema.combinations import COMBINATIONS
 from src.utils.errors import UsageError
 
@@ -260,6 +261,24 @@ MORE = [
         "--ckpt_files a --images i --predictions=",
     ),
 ]
+MORE += [
+    (command, "network_out_of_range", f"{others} {impossible}", message, f"{others} {possible}")
+    for command, others in (
+        ("train", "--dataset digits"), ("eval", "--ckpt_files a"), ("export", "--ckpt_file a"),
+    )
+    for impossible, message, possible in (
+        (
+            "--compression 0.0005",
+            "found compression 0.0005, expected a number from 0.001 to 1; correct it, or leave it out",
+            "--compression 0.001",
+        ),
+        (
+            "--block_config 1,1,1,1,1,1,1,1,1",
+            "found block_config 1,1,1,1,1,1,1,1,1, expected 1 to 8 integers from 1 to 256; correct it, or leave it out",
+            "--block_config 1,1,1,1,1,1,1,1",
+        ),
+    )
+]  # fmt: skip
 TABLES = {"train": TRAIN, "eval": EVAL, "export": EXPORT, "eval_onnx": ONNX}
 CASES = [(command, name, *case) for command, table in TABLES.items() for name, case in table.items()] + MORE
 
@@ -286,3 +305,32 @@ def test_a_fine_tuned_run_can_be_resumed():
     config = parse("train", ["--resume", "auto"])
     began_with = {"dataset": "digits", "train_pretrained": "gone.ckpt", "reset_head": True}
     assert config.on_top_of(began_with, "0-1_5.ckpt").train_pretrained == "gone.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--growth_rate 600", "expected a whole number of at least 0 and at most 512, such as 0"),
+        ("--drop_rate 0.995", "expected a number of at least 0 and at most 0.99, such as 0"),
+        ("--num_classes 1000001", "expected a whole number of at least 0 and at most 1e+06, such as 0"),
+        ("--stem_features 4097", "expected a whole number of at least 0 and at most 4096, such as 0"),
+        ("--bn_size 65", "expected a whole number of at least 0 and at most 64, such as 0"),
+        ("--block_config 1,257", "each of at least 1 and at most 256"),
+    ],
+)
+def test_what_no_network_can_have_is_wrong_usage_in_every_command_that_builds_one(flags, message):
+    needed = {"train": "--dataset digits", "eval": "--ckpt_files a.ckpt", "export": "--ckpt_file a.ckpt"}
+    flag, value = flags.split()
+    for command, others in needed.items():
+        with pytest.raises(UsageError) as error:
+            parse(command, f"{others} {flags}".split())
+        assert str(error.value).startswith(f"{flag}: found '{value}', which is out of range; expected")
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize("key", list(BOUNDS))
+def test_the_largest_that_a_network_can_have_is_accepted(key):
+    largest = BOUNDS[key][1]
+    config = parse("train", ["--dataset", "digits", f"--{key}", f"{largest}"])
+    fields = {key: getattr(config, key)}
+    architecture("densenet121", **({"num_classes": 3} | fields))

@@ -4,7 +4,7 @@ import yaml
 
 from src.model_utils.config import ROOT, Config
 from src.schema.combinations import COMBINATIONS
-from src.schema.options import BY_NAME, COMMANDS, DATASETS, INTS, NETWORKS, OPTIONS, network_yaml, usual_dataset
+from src.schema.options import BY_NAME, COMMANDS, INTS, NETWORKS, OPTIONS, network_yaml, usual_dataset
 from src.schema.values import parse_value
 from src.schema.yaml_file import read_yaml
 
@@ -82,10 +82,8 @@ def test_recipes():
 
 def test_the_choices_are_those_of_the_code_that_acts_on_them():
     from src.datasets.preprocessing import AUGMENTATIONS
-    from src.datasets.sources import DATASETS as KNOWN_DATASETS
     from src.deploy.export import SUFFIXES
     from src.deploy.manifest import FILE_FORMATS
 
-    assert DATASETS == KNOWN_DATASETS
     assert BY_NAME["augmentation"].choices == AUGMENTATIONS
     assert BY_NAME["file_format"].choices == FILE_FORMATS == tuple(SUFFIXES)

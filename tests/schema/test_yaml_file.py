@@ -171,7 +171,7 @@ def test_file_that_cannot_be_written_leaves_nothing(tmp_path, place, reason):
     (tmp_path / "d").mkdir()
     with pytest.raises(ReportedError) as error:
         write_yaml(tmp_path / place, DEFAULTS, "")
-    assert str(error.value) == f"{tmp_path / place}: cannot be written ({reason}); free or choose another folder"
+    assert str(error.value) == f"cannot write {tmp_path / place}: {reason}; free the disk or choose another folder"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f"]
 
 

@@ -1,0 +1,9 @@
+"""The kinds of data sets by name, for whoever has to name them without opening one."""
+
+LAYOUTS = {
+    "cifar10": "the folder of CIFAR-10's binary version",
+    "imagenet": "a folder of class folders",
+    "folder": "a folder of class folders",
+    "list": "a text file of `path label` lines",
+}
+DATASETS = (*LAYOUTS, "digits")
