@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from enum import Enum
 from math import inf
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def watch(started: Start, settings: Settings, signals: Signals) -> Ending:
     return supervisor.ending()
 
 
+class _State(Enum):
+    """What the processes of a start are about; a state is never left for an earlier one."""
+
+    JOINING = "no rank has joined the group yet: they wait for each other, which MindSpore limits itself"
+    RUNNING = "a rank has joined: from now on one that does not move keeps the others waiting"
+    STOPPING = "one has failed or a signal came: the others have until the deadline to save and end"
+    GIVEN_UP = "what is left is not waited for any more"
+
+
 class _Supervisor:
     def __init__(self, started: Start, settings: Settings, signals: Signals) -> None:
         self.start, self.settings, self.signals = started, settings, signals
@@ -63,22 +73,36 @@ class _Supervisor:
         self.failure = ""
         self.failure_status = 0
         self.heeded_signals = 0
-        self.deadline = inf
+        self.state, self.deadline = _State.JOINING, inf  # which is of stopping
         self.last_signs, self.last_change = None, time.monotonic()
 
     def run(self) -> None:
         """Return when all processes have ended, or the others have to be killed."""
-        while self.reap() and len(self.ended) < len(self.start.members) and time.monotonic() < self.deadline:
+        while self.reap() and self.is_waited_for():
             self.follow()
             self.heed_signals()
             if self.signals.received and self.settings.node_num == 1 and self.only_scheduler_left():
-                self.deadline = min(self.deadline, time.monotonic() + _SCHEDULER_GRACE)
-            if self.deadline == inf:
+                self.stop_within(_SCHEDULER_GRACE)
+            if self.is_undisturbed():
                 self.look_for_hang()
             time.sleep(_POLL)
-        if not self.failure and self.deadline == inf and len(self.ended) < len(self.start.members):
+        if self.is_undisturbed() and len(self.ended) < len(self.start.members):
             missing = next(member for member in self.start.members if member not in self.ended)
             self.fail(f"{missing} could not start; msrun: {self.words(self.start.msrun_log)}", 1)
+
+    def is_waited_for(self) -> bool:
+        """Whether a process is left that may end by itself in time."""
+        is_left, in_time = len(self.ended) < len(self.start.members), time.monotonic() < self.deadline
+        return is_left and in_time and self.state is not _State.GIVEN_UP
+
+    def is_undisturbed(self) -> bool:
+        return self.state in (_State.JOINING, _State.RUNNING)
+
+    def stop_within(self, seconds: float) -> None:
+        """Wait no longer than that for what is still there."""
+        self.deadline = min(self.deadline, time.monotonic() + seconds)
+        if self.is_undisturbed():
+            self.state = _State.STOPPING
 
     def reap(self) -> bool:
         """Note the children that have ended; whether there are others."""
@@ -119,8 +143,7 @@ class _Supervisor:
         if self.failure or self.signals.received:
             return
         self.failure, self.failure_status = message, status
-        grace = self.settings.stop_timeout if status in _STOPPED else GRACE
-        self.deadline = min(self.deadline, time.monotonic() + grace)
+        self.stop_within(self.settings.stop_timeout if status in _STOPPED else GRACE)
 
     def words(self, log: Path) -> str:
         said = last_words(log)
@@ -145,24 +168,26 @@ class _Supervisor:
         self.heeded_signals = len(self.signals.received)
         self.read_pids()
         if self.heeded_signals > 1 or len(self.pids) < len(self.start.members):
-            self.deadline = 0
+            self.state = _State.GIVEN_UP
             return
         print(f"\n{signal.Signals(self.signals.received[0]).name}: asking the ranks to save and end", flush=True)
         for member, pid in self.pids.items():
             if member.rank is not None and member not in self.ended:
                 os.kill(pid, signal.SIGTERM)
-        self.deadline = min(self.deadline, time.monotonic() + self.settings.stop_timeout)
+        self.stop_within(self.settings.stop_timeout)
 
     def look_for_hang(self) -> None:
         """Fail when for too long no rank has begun another batch or ended."""
         signs = {path.name: path.stat().st_mtime_ns for path in self.start.status.glob("rank_*")}
         if (signs, len(self.ended)) != self.last_signs:
             self.last_signs, self.last_change = (signs, len(self.ended)), time.monotonic()
-        # Until the first has joined they wait for each other, which MindSpore limits itself.
-        limit = self.settings.hang_timeout if signs else self.settings.cluster_timeout + self.settings.hang_timeout
+        if signs:
+            self.state = _State.RUNNING
+        joining = self.settings.cluster_timeout if self.state is _State.JOINING else 0
+        limit = joining + self.settings.hang_timeout
         if time.monotonic() - self.last_change > limit:
             self.fail(f"nothing has moved for {limit} s: {self.behind()}; logs are in {self.start.folder}", 1)
-            self.deadline = 0
+            self.state = _State.GIVEN_UP
 
     def behind(self) -> str:
         """Which ranks of this host keep the others waiting, as far as it can be seen."""
