@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 _CHATTER = re.compile(rb"\[(DEBUG|INFO|WARNING)\] [A-Z_]+\(\d+,")  # MindSpore's own, dozens of lines a start
 _TAIL = 2**16  # bytes
-_WORDS = 300  # characters of a line that are shown
+_WORDS = 600  # characters of a line that are shown
 
 
 class Follower:

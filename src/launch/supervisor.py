@@ -15,6 +15,7 @@ from src.launch.processes import kill_children, state_and_parent
 from src.launch.settings import Settings
 from src.launch.start import Member, Start
 from src.utils.job_status import status_file
+from src.utils.scheduler_log import ranks_that_came
 
 GRACE = 10  # seconds for the others after one has failed: all may fail for the same reason, and say so
 _SCHEDULER_GRACE = 10  # seconds; it looks every five whether the ranks have left, and for killed ones half a minute
@@ -130,8 +131,8 @@ class _Supervisor:
             member = missing[0]
         self.ended[member] = status
         if status != 0:
-            behind = f"; {self.behind()}" if member.rank is None else ""
-            self.fail(f"{member} {_how(status)}; {self.words(member.log)}{behind}", _exit_status(status))
+            more = f"; {self.absent() or self.behind()}" if member.rank is None else ""
+            self.fail(f"{member} {_how(status)}; {self.words(member.log)}{more}", _exit_status(status))
 
     def read_pids(self) -> None:
         for member in self.start.members:
@@ -200,9 +201,19 @@ class _Supervisor:
         if not slowest:
             return "no rank of this host is left"
         fewest, most = min(batches.values()), max(batches.values())
+        if most < 0:  # they wait for others, which may be to blame
+            return "no rank of this host has joined the group yet"
         if fewest == most:
             return f"{_list(ranks)} stopped moving {_after(most)}"
         return f"{_list(slowest)} stopped moving {_after(fewest)}, others have begun {most}"
+
+    def absent(self) -> str:
+        """Which hosts of several have not sent a rank to this one's scheduler; empty when that is not known."""
+        local = sum(member.rank is not None for member in self.start.members)
+        logs = [member.log for member in self.start.members if member.rank is None]
+        came = ranks_that_came(logs[0]) if logs and self.settings.node_num > 1 else {}
+        missing = sorted({rank // local for rank in range(local * self.settings.node_num)} - {r // local for r in came})
+        return f"no rank of NODE_RANK {', '.join(map(str, missing))} came" if came and missing else ""
 
     def ending(self) -> Ending:
         if self.signals.received and any(self.ended.get(member) != 0 for member in self.start.members):

@@ -10,9 +10,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import communication, nn, ops
 
+from src.model_utils.joining import check_meeting_point, waiting_for, why_not_joined
 from src.model_utils.local_adapter import launcher_place
 from src.model_utils.peers import watch_peers
 from src.utils.errors import ReportedError, UsageError
+from src.utils.logging import get_logger
+from src.utils.signals import interrupts_end_at_once
 
 _LIMB = 4096  # counts are summed as two float32 digits of this base: exact up to 2**24 * 4096
 _COLLECTIVE_TIMEOUT = 1800  # seconds; MindSpore's own 30 would end a job whose ranks compile or read at unequal speed
@@ -151,10 +154,14 @@ def join_group(is_distributed: int, rank: int, group_size: int) -> tuple[Group, 
     place = launcher_place()
     if is_distributed and place.launched:
         os.environ.setdefault("MS_CPU_COMM_OP_TIMEOUT", str(_COLLECTIVE_TIMEOUT))
+        check_meeting_point()
+        if not place.status_dir:  # this project's launcher has said it
+            get_logger().info(waiting_for(place))
         try:
-            communication.init()
+            with interrupts_end_at_once():
+                communication.init()
         except (RuntimeError, ValueError) as error:
-            raise ReportedError(f"cannot join the launcher's group: {str(error).splitlines()[0]}") from error
+            raise ReportedError(why_not_joined(place, str(error))) from error
         if place.cores:
             # Not before: on one core MindSpore's threads keep each other from connecting, for up to minutes.
             _keep_to(place.cores)

@@ -3,6 +3,8 @@
 import _thread
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -26,6 +28,26 @@ def deliver_interrupts() -> None:
 
     if signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         threading.Thread(target=pass_on, name="interrupts", daemon=True).start()
+
+
+@contextmanager
+def interrupts_end_at_once() -> Iterator[None]:
+    """Have SIGINT end this process inside the `with`, whatever it does: for calls into MindSpore that keep Python's
+    other threads from running for minutes. An interrupt that is ignored stays so.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if held:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, handler)
 
 
 # Ctrl-C, a scheduler's request, a closed terminal, and a closed pipe behind stdout. Not SIGQUIT: it is the way to end a

@@ -230,6 +230,27 @@ def two_hosts():
 
 
 @pytest.mark.slow
+def test_a_missing_host_is_named_and_no_rank_that_waited_is_blamed(two_hosts, data, tmp_path, launch):
+    jobs = [
+        launch(
+            *train(data, ranks=1), folder=tmp_path / f"host {number}", prefix=two_hosts[number],
+            NODE_NUM=nodes, NODE_RANK=number, MASTER_ADDR="10.77.0.1", MASTER_PORT=port, CLUSTER_TIMEOUT=10,
+        )
+        for number, nodes, port in ((0, 3, 8118), (1, 2, 8119))
+    ]  # fmt: skip
+    status, output, error = jobs[0].done()
+    assert status == 1
+    assert "ranks 1, 2 did not come to the scheduler at 10.77.0.1:8118 within 10 s; rank 0 came (" in error
+    assert error.endswith('open that port between them"; no rank of NODE_RANK 1, 2 came')
+    status, output, error = jobs[1].done()
+    assert (status, "Traceback" in output) == (1, False)
+    assert (
+        "not all of 2 ranks and the scheduler came to 10.77.0.1:8119 within 10 s, where nothing answers now (" in error
+    )
+    assert "stopped moving" not in error
+
+
+@pytest.mark.slow
 def test_two_hosts_train_together_and_go_on_after_a_rank_was_killed(two_hosts, trained, data, tmp_path, launch):
     """The ranks of the other host notice that after half a minute; both launchers restart by themselves.
 

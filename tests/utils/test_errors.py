@@ -111,9 +111,14 @@ def test_closed_streams_end_nothing_and_the_log_has_what_they_lack(closed, how, 
 
 
 def test_a_full_disk_behind_stderr_changes_no_exit_status():
-    code = "import sys; from src.utils.errors import ReportedError as E, run; sys.exit(run(lambda _: [][E('no')]))"
+    code = "import sys\nfrom src.utils.errors import UsageError, run\ndef main(_): raise UsageError('no')\n"
     with Path("/dev/full").open("w") as full:
-        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=full).returncode == 2
+        assert (
+            subprocess.run(
+                [sys.executable, "-c", f"{code}sys.exit(run(main))"], cwd=ROOT, stdout=full, stderr=full
+            ).returncode
+            == 2
+        )
 
 
 def test_numpy_2_is_one_line(tmp_path):
