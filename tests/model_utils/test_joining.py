@@ -14,18 +14,19 @@ from src.model_utils.local_adapter import launcher_place
 from src.utils.errors import UsageError
 
 # As MindSpore 2.10 says it.
-NOT_SPAWNED = """Failed to initialize distributed job cluster because some processes in the cluster are not successfully \
-spawned. You can run command: 'grep -rn -E 'ERROR|CRITICAL' -C 10' in your log directory to filter out error info. It may \
-be one of the following reasons:
-1.Spawned worker process number is not as expected.
-2.Configured scheduler port MS_SCHED_PORT is occupied by other processes.
-"""
-LOST = """The total number of timed out node is 1. Timed out node list is: [const vector]{1}, worker 1 is the first one \
-timed out, please check its log.
-"""
+NOT_SPAWNED = (
+    "Failed to initialize distributed job cluster because some processes in the cluster are not successfully spawned. "
+    "You can run command: 'grep -rn -E 'ERROR|CRITICAL' -C 10' in your log directory to filter out error info. It may "
+    "be one of the following reasons:\n1.Spawned worker process number is not as expected.\n2.Configured scheduler port "
+    "MS_SCHED_PORT is occupied by other processes.\n"
+)
+LOST = (
+    "The total number of timed out node is 1. Timed out node list is: [const vector]{1}, worker 1 is the first one "
+    "timed out, please check its log.\n"
+)
 CAME = (
-    "[WARNING] DISTRIBUTED(1,7ff9,python):2026-11-28-21:40:15.449.615 [mindspore/ccsrc/cluster/topology/meta_server_node"
-    ".cc:254] ProcessRegister] The new node: {0}(role: MS_WORKER), rank id: {0}, device id: 4294967295, hostname: {1}, "
+    "[WARNING] DISTRIBUTED(1,7ff9,python):2026-11-28-21:40:15.449.615 [mindspore/ccsrc/meta_server_node.cc:254] "
+    "ProcessRegister] The new node: {0}(role: MS_WORKER), rank id: {0}, device id: 4294967295, hostname: {1}, "
     "ip: {2} is registered successfully. Currently registered node number: 1, expected node number: 3\n"
 )
 
@@ -62,8 +63,9 @@ def test_the_scheduler_names_who_is_missing(job, tmp_path):
     log = tmp_path / "scheduler.log"
     log.write_text("x\n" + CAME.format(0, "node-a", "10.0.0.1") + "y\n" + CAME.format(2, "node-b", "10.0.0.2"))
     assert why_not_joined(job("MS_SCHED", "10.0.0.1"), NOT_SPAWNED, log) == (
-        "rank 1 did not come to the scheduler at 10.0.0.1:8118 within 15 s; rank 0 came (node-a, 10.0.0.1); rank 2 came "
-        "(node-b, 10.0.0.2); start the job on every host, with the same address and port, and open that port between them"
+        "rank 1 did not come to the scheduler at 10.0.0.1:8118 within 15 s; rank 0 came (node-a, 10.0.0.1); rank 2 "
+        "came (node-b, 10.0.0.2); start the job on every host, with the same address and port, and open that port "
+        "between them"
     )
     log.write_text("")
     sentence = why_not_joined(job("MS_SCHED", "10.0.0.1"), NOT_SPAWNED, log)
