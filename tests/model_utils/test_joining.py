@@ -17,8 +17,8 @@ from src.utils.errors import UsageError
 NOT_SPAWNED = (
     "Failed to initialize distributed job cluster because some processes in the cluster are not successfully spawned. "
     "You can run command: 'grep -rn -E 'ERROR|CRITICAL' -C 10' in your log directory to filter out error info. It may "
-    "be one of the following reasons:\n1.Spawned worker process number is not as expected.\n2.Configured scheduler port "
-    "MS_SCHED_PORT is occupied by other processes.\n"
+    "be one of the following reasons:\n1.Spawned worker process number is not as expected.\n2.Configured scheduler "
+    "port MS_SCHED_PORT is occupied by other processes.\n"
 )
 LOST = (
     "The total number of timed out node is 1. Timed out node list is: [const vector]{1}, worker 1 is the first one "
