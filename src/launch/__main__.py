@@ -16,6 +16,7 @@ from src.launch.start import Start, start
 from src.launch.supervisor import Signals, watch
 from src.utils.checkpoint_names import list_checkpoints
 from src.utils.errors import ReportedError, UsageError, run
+from src.utils.files import is_folder
 from src.utils.job_status import RUN_FOLDER
 from src.utils.stamped import make_new, time_stamp
 
@@ -81,7 +82,7 @@ def folder_to_resume(started: Start) -> Path | None:
         folder = Path((started.status / RUN_FOLDER).read_text("utf-8").strip())
     except (OSError, ValueError):
         return None
-    return folder if list_checkpoints(folder) else None
+    return folder if is_folder(folder) and list_checkpoints(folder) else None  # it is gone if nothing was made in it
 
 
 def resuming(job: Job, folder: Path) -> tuple[str, ...]:

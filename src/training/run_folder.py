@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from src.model_utils.group import Group
 from src.utils.checkpoint import Checkpoint, checkpoints_to_evaluate, load_checkpoint, remove_leftovers
 from src.utils.checkpoint_arrays import Arrays, DamagedError, MissingError
 from src.utils.checkpoint_names import CONFIG_NAME, list_checkpoints
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, is_stderr_nowhere
 from src.utils.files import NO_SUCH_FILE, is_folder
 from src.utils.logging import get_logger
 from src.utils.outside import open_ours
@@ -47,16 +48,17 @@ def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = No
 
     A checkpoint that is not the newest of its folder starts a new one, so that nothing newer is overwritten, if
     `resume`, what the user named, is this very file. The master chooses; a rank with another `root` has a folder of the
-    same name there. Raises ReportedError when it cannot be made, written to or locked.
+    same name there. A new folder in which nothing but logs was made is removed when an error ends the `with`. Raises
+    ReportedError when it cannot be made, written to or locked.
     """
-    chosen = None
+    chosen, is_new = None, False
     with ExitStack() as locks:
 
         def choose() -> str:
-            nonlocal chosen
+            nonlocal chosen, is_new
             chosen = _continued(checkpoint, resume, locks) if checkpoint else None
             if chosen is None:
-                chosen = create_run_folder(root, time_stamp())
+                chosen, is_new = create_run_folder(root, time_stamp()), True
                 locks.enter_context(locked(chosen))
             place, home = chosen.resolve(), root.resolve()
             return str(place.relative_to(home) if place.is_relative_to(home) else place)
@@ -69,7 +71,21 @@ def open_run_folder(root: Path, group: Group, checkpoint: Checkpoint | None = No
                 raise ReportedError(
                     f"cannot create {folder}: {error.strerror}; choose another --save_ckpt_path"
                 ) from error
-        yield chosen or folder
+        try:
+            yield chosen or folder
+        except (ReportedError, KeyboardInterrupt):
+            if is_new and chosen:
+                _remove_if_nothing_was_made(chosen)
+            raise
+
+
+def _remove_if_nothing_was_made(folder: Path) -> None:
+    """Remove the new folder of a run that failed before it made anything. The reason was told, unless stderr leads
+    nowhere: then the log is the only place that has it.
+    """
+    names = {path.name for path in folder.iterdir()}
+    if all(name in (LOCK_NAME, CONFIG_NAME) or name.endswith(".log") for name in names) and not is_stderr_nowhere():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from src.utils.ending import tell_done
 from src.utils.shown import shown
@@ -103,6 +104,13 @@ def _complain(message: str) -> None:
         discard_stdout()
     with suppress(OSError):
         print(f"error: {shown(message)}", file=sys.stderr, flush=True)
+
+
+def is_stderr_nowhere() -> bool:
+    """Whether nobody can see what this process says there."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(2), Path(os.devnull).stat())
+    return True
 
 
 def discard_stdout() -> None:

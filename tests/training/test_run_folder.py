@@ -244,3 +244,36 @@ def test_a_checkpoint_outside_a_run_folder_starts_a_run(tmp_path):
     (lone.parent / "config.yaml").unlink()
     with open_run_folder(tmp_path / "output", ALONE, load_checkpoint(lone)) as folder:
         assert folder.parent == tmp_path / "output"
+
+
+def fail_in_a_new_folder(root: Path, error: BaseException, *made: str) -> list[str]:
+    """What is left in `root` of a run that made files `made` and then failed."""
+    with pytest.raises(type(error)), open_run_folder(root, ALONE) as folder, log_file(folder / "train.log"):
+        for name in ("config.yaml", "train_rank1.log", *made):
+            (folder / name).touch()
+        raise error
+    return [path.name for folder in root.iterdir() for path in folder.iterdir()]
+
+
+def test_a_start_that_fails_leaves_no_folder(tmp_path):
+    assert fail_in_a_new_folder(tmp_path, ReportedError("no such data")) == []
+    assert fail_in_a_new_folder(tmp_path, KeyboardInterrupt()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["0-1_1.ckpt", "bad_images.txt", "preview.png", "metrics.csv"])
+def test_what_a_failed_run_made_is_kept(name, tmp_path):
+    assert {name, "train.log", "config.yaml"} <= set(fail_in_a_new_folder(tmp_path, ReportedError("disk"), name))
+
+
+def test_the_log_is_kept_where_it_alone_tells_the_reason(tmp_path, monkeypatch):
+    assert "train.log" in fail_in_a_new_folder(tmp_path / "a", ZeroDivisionError("a bug"))
+    monkeypatch.setattr("src.training.run_folder.is_stderr_nowhere", lambda: True)
+    assert "train.log" in fail_in_a_new_folder(tmp_path / "b", ReportedError("no such data"))
+
+
+def test_an_earlier_runs_folder_is_kept(tmp_path):
+    checkpoint = load_checkpoint(save(tmp_path / STAMP, "0-1_1.ckpt"))
+    with pytest.raises(ReportedError, match="no data"), open_run_folder(tmp_path, ALONE, checkpoint):
+        raise ReportedError("no data")
+    assert (tmp_path / STAMP / "0-1_1.ckpt").is_file()

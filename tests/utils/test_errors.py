@@ -121,6 +121,13 @@ def test_a_full_disk_behind_stderr_changes_no_exit_status():
         )
 
 
+@pytest.mark.parametrize("where, expected", [("2>/dev/null", True), ("2>&-", True), ("2>&1", False), ("", False)])
+def test_whether_stderr_leads_somewhere(where, expected):
+    code = "from src.utils.errors import is_stderr_nowhere; print(is_stderr_nowhere())"
+    command = ["bash", "-c", f'exec "$@" {where}', "-", sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == f"{expected}\n"
+
+
 def test_numpy_2_is_one_line(tmp_path):
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy/__init__.py").write_text("raise ImportError('pages of advice')")
