@@ -71,6 +71,29 @@ need_build_tools() {
   need_header png.h libpng-dev
 }
 
+# infer_sources_hash: a hash of what the C++ program is built from.
+infer_sources_hash() {
+  (
+    cd "$ROOT/ascend310_infer" || exit
+    cat CMakeLists.txt build.sh inc/* src/* | sha256sum | cut -c1-16
+  )
+}
+
+# infer_build_folder: where the C++ program is built: beside its sources, or in a checkout that cannot be written in the
+# user's cache, one folder for each state of the sources. What is built there is run, so it must be nobody else's.
+infer_build_folder() {
+  local folder="$ROOT/ascend310_infer/out"
+  if ! mkdir -p "$folder" 2>/dev/null || [ ! -w "$folder" ]; then
+    folder="${XDG_CACHE_HOME:-${HOME:-}/.cache}/densenet-mindspore/infer-$(infer_sources_hash)"
+    (umask 077 && mkdir -p "$folder") 2>/dev/null ||
+      fail "there is no place to build the C++ program: neither $ROOT/ascend310_infer nor $folder can be written; set XDG_CACHE_HOME to another folder"
+    if [ ! -O "$folder" ] || [ -n "$(find "$folder" -maxdepth 0 -perm /022)" ]; then
+      fail "$folder belongs to somebody else or can be written by others; remove it, or set XDG_CACHE_HOME to another folder"
+    fi
+  fi
+  printf '%s\n' "$folder"
+}
+
 # make_environment REQUIREMENTS_FILE: have $ROOT/.venv hold what the file asks for. Nothing is fetched when it does.
 # An environment that was moved here is used as it is: nothing of it is started by a script whose first line names a path.
 make_environment() {

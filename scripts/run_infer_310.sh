@@ -2,11 +2,13 @@
 # Answer a whole data set with the C++ program, on an Ascend 310 or on this machine's CPU, and count the right answers.
 #
 #   bash scripts/run_infer_310.sh MINDIR_PATH DATASET DATA_PATH LABEL_FILE DEVICE_ID
+#   DEVICE_TARGET=CPU bash scripts/run_infer_310.sh densenet121.mindir pictures holiday.jpg - 0
 #   DEVICE_TARGET=CPU bash scripts/run_infer_310.sh densenet121.mindir folder ~/pictures labels.txt 0
 #   bash scripts/run_infer_310.sh densenet100.mindir cifar10 ~/cifar-10-batches-bin - 0
 #
 # MINDIR_PATH: a model of export.py, its .json beside it. DATASET: imagenet or folder (class folders; LABEL_FILE comes
-# from src.deploy.write_labels), or cifar10 (LABEL_FILE is - or the records). For Ascend, the default, set LITE_HOME to
+# from src.deploy.write_labels), cifar10 (LABEL_FILE is - or the records), or pictures (LABEL_FILE is -; one picture or a
+# folder of pictures that nobody has labelled: what each shows is printed, and there is no acc.log). For Ascend, the default, set LITE_HOME to
 # the unpacked MindSpore Lite and load the CANN toolkit's set_env.sh; for CPU Lite 2.0.0 is fetched, which reads models
 # that were exported with --mindir_version 1.
 # Results go to result_Files, time_Result and acc.log in this folder; those of an earlier run are moved to infer0,
@@ -21,8 +23,11 @@ RESULTS=(result_Files time_Result acc.log)
 model="$(absolute "$1")" dataset="$2" data="$(absolute "$3")" labels="$(absolute "$4")" device="$5"
 target="${DEVICE_TARGET:-Ascend}"
 [[ "$device" =~ ^[0-9]+$ ]] || fail "DEVICE_ID is '$device', expected a number from 0" 2
-if [ "$4" = - ]; then
-  [ "$dataset" = cifar10 ] || fail "LABEL_FILE is -, but only cifar10 carries its own labels; give a label file" 2
+if [ "$dataset" = pictures ]; then
+  [ "$4" = - ] || fail "LABEL_FILE is '$4', but DATASET pictures has no labels; give - instead" 2
+elif [ "$4" = - ]; then
+  [ "$dataset" = cifar10 ] ||
+    fail "LABEL_FILE is -, but only cifar10 carries its own labels; give a label file, or ask with DATASET pictures" 2
   labels="$data"
 fi
 case "$target" in
@@ -46,7 +51,10 @@ else
 fi
 
 use_python
-flags="$(cd "$ROOT" && "$PYTHON" -m src.deploy.infer_flags "$model" "$dataset" "$data" "$labels" "${newest[@]}")"
+temporary="$(mktemp -d)"
+trap 'rm -rf "$temporary"' EXIT
+flags="$(cd "$ROOT" && "$PYTHON" -m src.deploy.infer_flags "$model" "$dataset" "$data" "$labels" "${newest[@]}" \
+  --class_names "$temporary/class_names.txt")"
 mapfile -t flags <<<"$flags"
 
 need_build_tools
@@ -55,14 +63,21 @@ if [ -z "${LITE_HOME:-}" ]; then
 fi
 export LITE_HOME
 
-log="$ROOT/ascend310_infer/out/build.log"
-mkdir -p "${log%/*}"
+build="$(infer_build_folder)"
+log="$build/build.log"
+# Of all that the program is made of: what it says is built is not looked at again.
+built="$build/built-$({ infer_sources_hash; echo "$ROOT $LITE_HOME"; } | sha256sum | cut -c1-16)"
 (
   flock 9 # two runs share one build
-  bash "$ROOT/ascend310_infer/build.sh" >"$log" 2>&1 || {
-    tail -n 20 "$log" >&2
-    fail "the C++ program could not be built; see $log"
-  }
+  if [ ! -e "$built" ] || [ ! -x "$build/main" ]; then
+    echo "building the C++ program in $build (up to a minute; its log is $log)"
+    rm -f "$build"/built-*
+    bash "$ROOT/ascend310_infer/build.sh" "$build" >"$log" 2>&1 || {
+      tail -n 20 "$log" >&2
+      fail "the C++ program could not be built; see $log"
+    }
+    : >"$built"
+  fi
 ) 9>"$log.lock"
 
 exec 8<"$PWD"
@@ -82,12 +97,15 @@ if [ ${#earlier[@]} -gt 0 ]; then
 fi
 
 # Lite warns of libraries it can do without; errors it still prints.
-GLOG_v="${GLOG_v:-3}" "$ROOT/ascend310_infer/out/main" --model_path="$model" --dataset="$dataset" --dataset_path="$data" \
+GLOG_v="${GLOG_v:-3}" "$build/main" --model_path="$model" --dataset="$dataset" --dataset_path="$data" \
   --device_target="$target" --device_id="$device" --output_dir="$PWD/result_Files" --time_dir="$PWD/time_Result" "${flags[@]}" &
 program=$!
-trap 'kill "$program" 2>/dev/null' EXIT # left alone it would go on when this script is stopped
+trap 'kill "$program" 2>/dev/null; rm -rf "$temporary"' EXIT # left alone it would go on when this script is stopped
 wait "$program"
-trap - EXIT
+trap 'rm -rf "$temporary"' EXIT
+if [ "$dataset" = pictures ]; then
+  exit
+fi
 accuracy="$("$PYTHON" "$ROOT/postprocess.py" --dataset "$dataset" --result_path result_Files --label_file "$labels" \
   --summary time_Result/summary.json)"
 printf '%s\n' "$accuracy" | tee acc.log

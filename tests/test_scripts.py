@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from commands import HELD_OUT_DIGITS, NETWORK, ROOT, contents, only
 
 import export
 
+NOBODY = 65534
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
 COMMANDS = [script for script in SCRIPTS if script.name != "common.sh"]
 TINY = [*NETWORK, *["--image_size", "8", "--max_epoch", "1", "--per_batch_size", "256"]]
@@ -22,6 +24,52 @@ def run_script(name: str, *arguments: str, folder: Path) -> subprocess.Completed
     return subprocess.run(
         ["bash", str(ROOT / "scripts" / name), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder is made somebody else's")
+def test_the_c_program_is_built_in_the_cache_where_the_checkout_cannot_be_written(tmp_path):
+    """As the user nobody, to whom this checkout is read-only."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    shutil.chown(cache, NOBODY)
+    for folder in (tmp_path, *tmp_path.parents[:3]):  # pytest's own are closed to others
+        folder.chmod(folder.stat().st_mode | 0o011)
+    checkout = tmp_path / "checkout"
+    for name in ("scripts/common.sh", "ascend310_infer"):
+        target = checkout / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ignore = shutil.ignore_patterns("out")
+        (shutil.copy if target.suffix else partial(shutil.copytree, ignore=ignore))(ROOT / name, target)
+
+    def build_folder(cache_home: Path) -> subprocess.CompletedProcess:
+        command = ["bash", "-c", f"set -euo pipefail; source {checkout}/scripts/common.sh; infer_build_folder"]
+        environment = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache_home)}
+        return subprocess.run(command, capture_output=True, text=True, user=NOBODY, env=environment, cwd="/")
+
+    first = Path(build_folder(cache).stdout.strip())
+    assert first.parent == cache / "densenet-mindspore"
+    assert first.is_dir()
+    with (checkout / "ascend310_infer/src/main.cc").open("a") as source:
+        source.write("// changed\n")
+    assert Path(build_folder(cache).stdout.strip()) != first
+    refused = build_folder(Path("/proc"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: there is no place to build the C++ program: neither")
+    other = Path(build_folder(cache).stdout.strip())
+    other.chmod(0o777)
+    assert "can be written by others; remove it" in build_folder(cache).stderr
+
+
+@pytest.mark.parametrize("moved", ["CMAKE_HOME_DIRECTORY", "CMAKE_CACHEFILE_DIR"])
+def test_the_c_program_is_configured_anew_after_its_folder_was_moved(moved, tmp_path):
+    places = {"CMAKE_HOME_DIRECTORY": ROOT / "ascend310_infer", "CMAKE_CACHEFILE_DIR": tmp_path, moved: "/gone"}
+    cache = "".join(f"{key}:INTERNAL={place}\n" for key, place in places.items())
+    (tmp_path / "CMakeCache.txt").write_text(cache)
+    command = ["bash", ROOT / "ascend310_infer/build.sh", tmp_path]
+    done = subprocess.run(command, env=os.environ | {"LITE_HOME": "/no lite"}, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "LITE_HOME is /no lite, which holds no" in " ".join(done.stderr.split())
+    assert "/gone" not in (tmp_path / "CMakeCache.txt").read_text()
 
 
 def new_folder(root: Path, before: set[Path]) -> Path:

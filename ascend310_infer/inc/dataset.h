@@ -12,13 +12,13 @@ namespace densenet {
 
 struct Sample {
   std::string name;  // for people: the file relative to the data set's folder, or the record
-  std::string stem;  // its logits go to STEM_0.bin
+  std::string stem;  // its logits go to STEM_0.bin; CLASS/STEM in a data set that has a name in several class folders
   std::string path;
   std::optional<size_t> record;  // of a CIFAR-10 file; none: `path` is a picture
 };
 
-// The pictures of a folder of class folders, or the records of CIFAR-10, in the order of the Python pipeline.
-// Error when there are none, or when two would write the same result.
+// The pictures of a folder of class folders, one picture or those directly in a folder, or the records of CIFAR-10, in
+// the order of the Python pipeline. Error when there are none, or when two would write the same result.
 std::vector<Sample> ListSamples(const std::string& dataset, const std::string& path);
 
 // The records of a file of CIFAR-10's binary version, or of test_batch.bin in a folder: test_batch_00000, ...

@@ -43,10 +43,11 @@ Preprocessing ReadPreprocessing(const Flags& flags);
 
 struct Options {
   std::string model_path;
-  std::string dataset;  // imagenet, folder, cifar10
+  std::string dataset;  // imagenet, folder, cifar10, pictures
   std::string dataset_path;
   std::string device_target;  // Ascend, CPU
   int device_id;
+  std::string class_names;  // a file with a name a line; empty: none
   int batch_size;  // 0: the one the model was exported with
   std::string precision_mode;  // of Ascend; empty: the device's default
   std::string output_dtype;  // float32, float16

@@ -34,6 +34,9 @@ std::vector<uint8_t> ReadFile(const std::string& path);
 // Writes a new file; Error when the disk refuses.
 void WriteFile(const std::string& path, const void* data, size_t bytes);
 
+// Makes the folder, if there is none. Error when that cannot be.
+void MakeFolder(const std::string& path);
+
 // Makes the folder. Error when it already holds something: nothing is ever overwritten.
 void MakeEmptyFolder(const std::string& path);
 

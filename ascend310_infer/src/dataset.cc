@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "file_kind.h"
 #include "headers.h"
@@ -71,28 +72,69 @@ std::vector<std::string> SortedNames(const fs::path& folder, Wanted wanted) {
   return names;
 }
 
+// The value of a class's name that is a number; nothing for others.
+std::optional<unsigned long long> NumberOf(const std::string& name) {
+  const bool digits = std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return !name.empty() && name.size() <= 9 && digits ? std::optional(std::stoull(name)) : std::nullopt;
+}
+
+// As in_order of src/datasets/class_names.py: by value when all are numbers, no two of one value, else by name.
+std::vector<std::string> InOrder(const std::vector<std::string>& sorted) {
+  std::map<unsigned long long, std::string> by_value;
+  for (const auto& name : sorted) {
+    if (const auto number = NumberOf(name)) by_value.emplace(*number, name);
+  }
+  if (by_value.size() != sorted.size()) return sorted;
+  std::vector<std::string> names;
+  for (const auto& [value, name] : by_value) names.push_back(name);
+  return names;
+}
+
+// A picture, or a dangling link, which is reported when it is read.
+bool IsListed(const fs::directory_entry& entry) {
+  std::error_code ignored;
+  return IsPicture(entry) && (entry.is_regular_file(ignored) || !entry.exists(ignored));
+}
+
+std::vector<Sample> ListPictures(const fs::path& path) {
+  if (!fs::is_directory(path)) {
+    const std::string name = path.filename().string();
+    return {{name, path.stem().string(), path.string(), {}}};
+  }
+  std::vector<Sample> samples;
+  for (const auto& name : SortedNames(path, IsListed)) {
+    samples.push_back({name, fs::path(name).stem().string(), (path / name).string(), {}});
+  }
+  if (samples.empty()) throw Error(path.string() + " holds no pictures; expected them directly in it");
+  return samples;
+}
+
+// Cameras number their pictures anew in each folder: where a stem is in several, each class has a folder of results.
+void SeparateEqualStems(std::vector<Sample>* samples) {
+  std::set<std::string> stems;
+  for (const auto& sample : *samples) stems.insert(sample.stem);
+  if (stems.size() == samples->size()) return;
+  for (auto& sample : *samples) sample.stem = (fs::path(sample.name).parent_path() / sample.stem).string();
+}
+
 std::vector<Sample> ListClassFolders(const fs::path& root) {
-  const auto classes = SortedNames(root, [](const fs::directory_entry& entry) {
+  const auto classes = InOrder(SortedNames(root, [](const fs::directory_entry& entry) {
     std::error_code ignored;
     return entry.is_directory(ignored) && !IsSystemFolder(entry.path().filename().string());
-  });
+  }));
   if (classes.empty()) {
     throw Error(root.string() + " has no class folders; expected one folder of pictures for each class");
   }
   std::vector<Sample> samples;
   for (const auto& name : classes) {
-    const auto files = SortedNames(root / name, [](const fs::directory_entry& entry) {
-      std::error_code ignored;
-      return IsPicture(entry) &&
-             (entry.is_regular_file(ignored) || !entry.exists(ignored));  // a dangling link is reported when it is read
-    });
-    for (const auto& file : files) {
+    for (const auto& file : SortedNames(root / name, IsListed)) {
       samples.push_back({name + "/" + file, fs::path(file).stem().string(), (root / name / file).string(), {}});
     }
   }
   if (samples.empty()) {
     throw Error("the " + std::to_string(classes.size()) + " class folders of " + root.string() + " hold no pictures");
   }
+  SeparateEqualStems(&samples);
   return samples;
 }
 
@@ -159,12 +201,16 @@ std::vector<Sample> ListCifar10(const std::string& path) {
 
 std::vector<Sample> ListSamples(const std::string& dataset, const std::string& path) {
   try {
-    const auto samples = dataset == "cifar10" ? ListCifar10(path) : ListClassFolders(path);
+    const auto samples = dataset == "cifar10"    ? ListCifar10(path)
+                         : dataset == "pictures" ? ListPictures(path)
+                                                 : ListClassFolders(path);
     CheckStems(samples);
     return samples;
   } catch (const fs::filesystem_error& error) {
     throw Error(error.path1().string() + " cannot be read: " + error.code().message() + "; expected " +
-                (dataset == "cifar10" ? "CIFAR-10's binary version" : "a folder of class folders"));
+                (dataset == "cifar10"    ? "CIFAR-10's binary version"
+                 : dataset == "pictures" ? "a picture or a folder of pictures"
+                                         : "a folder of class folders"));
   }
 }
 

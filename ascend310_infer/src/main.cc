@@ -20,6 +20,8 @@ namespace {
 using densenet::Options;
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kAnswers = 5;  // printed for each picture that nobody has labelled
+
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void Run(const Options& options) {
@@ -32,6 +34,8 @@ void Run(const Options& options) {
   const auto load = [&](size_t i) { return Preprocess(ReadSample(samples[i]), options.preprocessing); };
   // The next batch is made while one is inferred.
   densenet::ImageLoader loader(samples.size(), load, options.threads, 2 * batch + static_cast<size_t>(options.threads));
+  const bool prints_answers = options.dataset == "pictures";
+  std::vector<std::string> class_names;
   densenet::Summary summary = {options.device_target, samples.size(), 0, classifier.batch(), 0, 0, 0, 0};
   for (size_t first = 0; first < samples.size(); first += batch) {
     const size_t count = std::min(batch, samples.size() - first);
@@ -46,17 +50,26 @@ void Run(const Options& options) {
     summary.inference_seconds += SecondsSince(inference_start);
     summary.inferences++;
     summary.classes = logits.size() / batch;
+    if (first == 0 && !options.class_names.empty()) {
+      class_names = densenet::ReadClassNames(options.class_names, summary.classes);
+    }
     for (size_t i = 0; i < count; i++) {
       const auto row = logits.begin() + static_cast<std::ptrdiff_t>(i * summary.classes);
-      results.Add(samples[first + i], {row, row + static_cast<std::ptrdiff_t>(summary.classes)});
+      const std::vector<float> own(row, row + static_cast<std::ptrdiff_t>(summary.classes));
+      results.Add(samples[first + i], own);
+      if (prints_answers) {
+        const auto answers = densenet::Answers(own, class_names, kAnswers);
+        std::cout << densenet::Printable(samples[first + i].name) << ": " << answers << "\n";
+      }
     }
   }
   summary.total_seconds = SecondsSince(start);
   summary.preprocess_seconds = loader.busy_seconds();
   results.Finish(summary);
+  std::cout << std::flush;
   std::printf("%zu images, %.2f images per second; results in %s, times in %s\n", summary.images,
-              static_cast<double>(summary.images) / summary.total_seconds, options.output_dir.c_str(),
-              options.time_dir.c_str());
+              static_cast<double>(summary.images) / summary.total_seconds,
+              densenet::Printable(options.output_dir).c_str(), densenet::Printable(options.time_dir).c_str());
 }
 
 }  // namespace

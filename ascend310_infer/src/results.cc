@@ -6,14 +6,19 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <numeric>
+#include <sstream>
 
 #include "utils.h"
 
 namespace densenet {
 namespace {
 
-// A field of a CSV line, quoted where it has to be.
-std::string Field(const std::string& text) {
+// A field of a CSV line, quoted where it has to be. A name that a spreadsheet would take for a formula gets an apostrophe
+// in front, as in src/utils/csv_text.py.
+std::string Field(std::string text) {
+  const size_t start = text.find_first_not_of('\'');
+  if (start != std::string::npos && std::strchr("=+-@\t\r", text[start])) text = "'" + text;
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
@@ -56,6 +61,38 @@ float HalfToFloat(uint16_t half) {
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
+std::string Answers(const std::vector<float>& logits, const std::vector<std::string>& class_names, size_t count) {
+  std::vector<size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  count = std::min(count, order.size());
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - logits[order[0]]);
+  std::string text;
+  for (size_t i = 0; i < count; i++) {
+    const size_t at = order[i];
+    const double probability = std::exp(static_cast<double>(logits[at]) - logits[order[0]]) / sum;
+    text += (i ? ", " : "") + (class_names.empty() ? "class " + std::to_string(at) : class_names[at]) +
+            Format(" %.2f %%", 100 * probability);
+  }
+  return text;
+}
+
+std::vector<std::string> ReadClassNames(const std::string& path, size_t classes) {
+  const auto bytes = ReadFile(path);
+  std::istringstream lines(std::string(bytes.begin(), bytes.end()));
+  std::vector<std::string> names;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    names.push_back(Printable(line));
+  }
+  if (names.size() != classes) {
+    throw Error(path + " names " + std::to_string(names.size()) + " classes, but the model has " +
+                std::to_string(classes) + "; give a file with the name of each class on a line of its own");
+  }
+  return names;
+}
+
 Results::Results(const std::string& output_dir, const std::string& time_dir, const std::string& output_dtype)
     : output_dir_(output_dir), time_dir_(time_dir), output_dtype_(output_dtype) {
   MakeEmptyFolder(output_dir);
@@ -67,6 +104,7 @@ Results::Results(const std::string& output_dir, const std::string& time_dir, con
 
 void Results::Add(const Sample& sample, const std::vector<float>& logits) {
   const std::string file = output_dir_ + "/" + sample.stem + "_0.bin";
+  MakeFolder(std::filesystem::path(file).parent_path().string());
   const bool half = output_dtype_ == "float16";
   const auto fits = [half](float logit) { return std::isfinite(half ? HalfToFloat(FloatToHalf(logit)) : logit); };
   if (!std::all_of(logits.begin(), logits.end(), fits)) {

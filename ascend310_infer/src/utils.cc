@@ -131,12 +131,17 @@ void WriteFile(const std::string& path, const void* data, size_t bytes) {
   }
 }
 
-void MakeEmptyFolder(const std::string& path) {
+void MakeFolder(const std::string& path) {
   std::error_code problem;
   fs::create_directories(path, problem);
   if (problem || !fs::is_directory(path, problem)) {
     throw Error("the folder " + path + " cannot be made: " + problem.message() + "; choose another one");
   }
+}
+
+void MakeEmptyFolder(const std::string& path) {
+  std::error_code problem;
+  MakeFolder(path);
   const bool empty = fs::is_empty(path, problem);
   if (problem) throw Error("the folder " + path + " cannot be read: " + problem.message() + "; choose another one");
   if (!empty) {

@@ -49,9 +49,47 @@ TEST_CASE("folders without pictures, or with two that would share a result, are 
   folder.Write("a/notes.txt", "");
   CHECK(Contains(Refusal("folder", folder.path()), "hold no pictures"));
   folder.Write("a/1.jpg", "");
-  folder.Write("b/1.png", "");
+  folder.Write("a/1.png", "");
   CHECK(Refusal("folder", folder.path()) ==
-        "a/1.jpg and b/1.png would both be written to 1_0.bin; give each picture a name of its own");
+        "a/1.jpg and a/1.png would both be written to a/1_0.bin; give each picture a name of its own");
+}
+
+TEST_CASE("a name in several class folders gives each class a folder of results") {
+  const TemporaryFolder folder;
+  for (const auto* name : {"cat/IMG_0012.jpg", "dog/IMG_0012.JPG", "dog/IMG_0013.jpg"}) folder.Write(name, "");
+  std::vector<std::string> stems;
+  for (const auto& sample : ListSamples("folder", folder.path())) stems.push_back(sample.stem);
+  CHECK(stems == std::vector<std::string>{"cat/IMG_0012", "dog/IMG_0012", "dog/IMG_0013"});
+}
+
+TEST_CASE("classes that are all numbers come in the order of their values") {
+  const auto order = [](const std::vector<std::string>& classes) {
+    const TemporaryFolder folder;
+    for (const auto& name : classes) folder.Write(name + "/" + name + ".jpg", "");
+    std::string found;
+    for (const auto& sample : ListSamples("folder", folder.path())) found += sample.stem + " ";
+    return found;
+  };
+  CHECK(order({"10", "2", "0"}) == "0 2 10 ");
+  CHECK(order({"10", "2", "x"}) == "10 2 x ");
+  CHECK(order({"10", "2", "02"}) == "02 10 2 ");
+}
+
+TEST_CASE("one picture, or those directly in a folder, can be asked without labels") {
+  const TemporaryFolder folder;
+  const auto file = folder.Write("holiday 1.jpg", "");
+  folder.Write("b.png", "");
+  folder.Write("notes.txt", "");
+  folder.Write("inner/c.png", "");
+  const auto one = ListSamples("pictures", file);
+  REQUIRE(one.size() == 1);
+  CHECK(one[0].name == "holiday 1.jpg");
+  CHECK(one[0].stem == "holiday 1");
+  const auto all = ListSamples("pictures", folder.path());
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].name == "b.png");
+  std::filesystem::create_directory(folder / "empty");
+  CHECK(Contains(Refusal("pictures", folder / "empty"), "holds no pictures; expected them directly in it"));
 }
 
 TEST_CASE("CIFAR-10 records are found in a folder or a file, their planes become pixels") {

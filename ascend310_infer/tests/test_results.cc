@@ -72,6 +72,17 @@ TEST_CASE("logits, predictions and the summary are written") {
         "\"images_per_second\": 2.00}\n");
 }
 
+TEST_CASE("a name that begins like a formula stays a name in a spreadsheet") {
+  const TemporaryFolder folder;
+  Results results(folder / "logits", folder / "reports", "float32");
+  for (const auto* name : {"=1+1/a.jpg", "'-2/b.jpg", "'quoted/c.jpg", "@x, y/d.jpg"}) {
+    results.Add({name, name + std::strlen(name) - 5, "", {}}, {1});
+  }
+  results.Finish({"CPU", 4, 1, 1, 4, 1, 1, 1});
+  CHECK(Text(folder / "reports/predictions.csv") ==
+        "image,class\n'=1+1/a.jpg,0\n''-2/b.jpg,0\n'quoted/c.jpg,0\n\"'@x, y/d.jpg\",0\n");
+}
+
 TEST_CASE("float16 logits have two bytes each, and must fit") {
   const TemporaryFolder folder;
   Results results(folder / "logits", folder / "reports", "float16");
@@ -89,4 +100,27 @@ TEST_CASE("folders in use are refused") {
   CHECK(Contains(refusal("used", "reports"), "used holds files already"));
   CHECK(Contains(refusal("logits", "used"), "used holds files already"));
   CHECK(Contains(refusal("same", "same"), "choose two folders"));
+}
+
+TEST_CASE("answers are the most probable classes by their names") {
+  const std::vector<float> logits = {0, std::log(6.0F), std::log(2.0F), 0};
+  CHECK(Answers(logits, {"ant", "bee", "cat", "dog"}, 3) == "bee 60.00 %, cat 20.00 %, ant 10.00 %");
+  CHECK(Answers(logits, {}, 1) == "class 1 60.00 %");
+  CHECK(Answers({1000, -1000}, {}, 5) == "class 0 100.00 %, class 1 0.00 %");
+}
+
+TEST_CASE("class names are lines, as many as the model has classes") {
+  const TemporaryFolder folder;
+  const auto names = ReadClassNames(folder.Write("names", "ant\r\nbee \x1b[1m\n"), 2);
+  CHECK(names == std::vector<std::string>{"ant", "bee ?[1m"});
+  CHECK(Contains(Message<Error>([&] { ReadClassNames(folder / "names", 3); }), "names 2 classes, but the model has 3"));
+}
+
+TEST_CASE("a result may have a folder of its own") {
+  const TemporaryFolder folder;
+  Results results(folder / "out", folder / "time", "float32");
+  results.Add({"cat/1.jpg", "cat/1", "", {}}, {1, 2});
+  results.Add({"dog/1.jpg", "dog/1", "", {}}, {2, 1});
+  CHECK(ReadFile(folder / "out/cat/1_0.bin").size() == 8);
+  CHECK(ReadFile(folder / "out/dog/1_0.bin").size() == 8);
 }

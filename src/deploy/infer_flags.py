@@ -1,9 +1,10 @@
 """Flags of the C++ program for one model, a line each, when model, data and labels fit each other.
 
-python -m src.deploy.infer_flags MODEL DATASET DATA_PATH LABEL_FILE [--newest_mindir VERSION]
+python -m src.deploy.infer_flags MODEL DATASET DATA_PATH LABEL_FILE [--newest_mindir VERSION] [--class_names FILE]
 
 scripts/run_infer_310.sh asks for them before it builds or runs anything. --newest_mindir: what the MindSpore Lite at
-hand can read.
+hand can read. With DATASET pictures, one picture or a folder of them, nothing is labelled and LABEL_FILE is -; the
+names of the model's classes go to --class_names.
 """
 
 import sys
@@ -14,6 +15,7 @@ from src.datasets.cifar10 import find_folder, read_class_names
 from src.datasets.class_names import Wording, are_numbers, match
 from src.datasets.image_files import printable
 from src.datasets.listing import class_folders
+from src.datasets.pictures import open_pictures
 from src.deploy.labels import (
     DATASETS,
     check_labels,
@@ -25,8 +27,9 @@ from src.deploy.labels import (
 from src.deploy.manifest import Manifest, read_manifest
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, run
-from src.utils.files import is_folder
+from src.utils.files import is_folder, write_text_atomically
 
+PICTURES = "pictures"  # that nobody has labelled
 ANY_BATCH_SIZE = 32  # of a model that takes any
 
 
@@ -34,22 +37,33 @@ def main(argv: Sequence[str]) -> None:
     """Print the flags for the command line `argv`."""
     parser = Parser("python -m src.deploy.infer_flags MODEL DATASET DATA_PATH LABEL_FILE [FLAGS]", __doc__)
     parser.add_argument("model", type=Path, metavar="MODEL")
-    parser.add_argument("dataset", choices=DATASETS, metavar="DATASET")
+    parser.add_argument("dataset", choices=(*DATASETS, PICTURES), metavar="DATASET")
     parser.add_argument("data_path", type=Path, metavar="DATA_PATH")
     parser.add_argument("label_file", type=Path, metavar="LABEL_FILE")
     parser.add_argument("--newest_mindir", type=int)
+    parser.add_argument("--class_names", type=Path)
     asked = parser.parse_args(argv)
     manifest = read_manifest(asked.model)
     check_model(asked.model, manifest, asked.dataset, asked.newest_mindir)
-    labels = read_labels(asked.dataset, asked.label_file)
-    if asked.dataset == "cifar10":
-        check_cifar10(asked.data_path, manifest)
-        check_labels(
-            labels, read_labels("cifar10", asked.data_path).keys(), manifest.architecture.num_classes, "record"
-        )
+    found = flags(manifest)
+    if asked.dataset == PICTURES:
+        open_pictures(asked.data_path)  # raises where there are none
+        if asked.class_names:
+            write_text_atomically(asked.class_names, "\n".join(manifest.class_names) + "\n")
+            found.append(f"--class_names={asked.class_names}")
     else:
-        check_folder(asked.data_path, labels, manifest)
-    print("\n".join(flags(manifest)))
+        check_labelled(asked.dataset, asked.data_path, asked.label_file, manifest)
+    print("\n".join(found))
+
+
+def check_labelled(dataset: str, data: Path, label_file: Path, manifest: Manifest) -> None:
+    """Raise ReportedError when data, labels and model do not fit each other."""
+    labels = read_labels(dataset, label_file)
+    if dataset == "cifar10":
+        check_cifar10(data, manifest)
+        check_labels(labels, read_labels("cifar10", data).keys(), manifest.architecture.num_classes, "record")
+    else:
+        check_folder(data, labels, manifest)
 
 
 def flags(manifest: Manifest) -> list[str]:
@@ -69,9 +83,10 @@ def check_model(model: Path, manifest: Manifest, dataset: str, newest_mindir: in
             f"{model} is MindIR version {manifest.mindir_version}, but this MindSpore Lite reads version "
             f"{newest_mindir}; export it with --mindir_version {newest_mindir}, or set LITE_HOME to a newer one"
         )
-    # A model trained on a list of pictures takes them as one trained on folders does.
-    trained_on = "folder" if manifest.dataset == "list" else manifest.dataset
-    if dataset != trained_on:
+    # imagenet and folder both mean class folders; one trained on a list of pictures takes them too.
+    kinds = dict.fromkeys(("imagenet", "folder", "list"), "folder")
+    trained_on = kinds.get(manifest.dataset, manifest.dataset)
+    if dataset != PICTURES and kinds.get(dataset, dataset) != trained_on:
         raise ReportedError(f"DATASET is {dataset}, but {model} was trained on {manifest.dataset}; give {trained_on}")
 
 
@@ -87,8 +102,9 @@ def check_folder(folder: Path, labels: Mapping[str, int], manifest: Manifest) ->
         for name, of, _ in found:
             label = labels[result_name(name)]
             if not guess and outputs[of] != label:
+                shown = name if "/" in name else f"{of}/{name}"
                 raise ReportedError(
-                    f"{of}/{name} has the label {label}, but {of} is the model's class {outputs[of]}; write the labels "
+                    f"{shown} has the label {label}, but {of} is the model's class {outputs[of]}; write the labels "
                     "again with write_labels --model MODEL"
                 )
     if guess:

@@ -21,7 +21,7 @@ from src.utils.errors import ReportedError
 from src.utils.files import is_folder
 from src.utils.text_lines import read_lines
 
-DATASETS = ("imagenet", "cifar10", "folder")  # those that the C++ program reads
+DATASETS = ("imagenet", "cifar10", "folder")  # those that the C++ program reads and that have labels
 _LABEL = re.compile(rb"[0-9]{1,9}")
 
 
@@ -51,7 +51,10 @@ def cifar10_file(path: Path) -> Path:
 
 
 def labels_of_folders(folder: Path) -> list[tuple[str, str, int]]:
-    """The pictures in the class folders below `folder`: file name, class, and the number of the class in their order.
+    """The pictures in the class folders below `folder`: name, class, and the number of the class in their order.
+
+    The name is the file's; `class/file` for all where the class folders share a name, as those of cameras do: the C++
+    program then gives each class a folder of results.
 
     Raises ReportedError when `folder` cannot be listed, holds no pictures, or two of them, or one's name, would not
     have a result of their own.
@@ -64,10 +67,13 @@ def labels_of_folders(folder: Path) -> list[tuple[str, str, int]]:
     if not found:
         raise ReportedError(f"{printable(folder)} has no class folders with pictures in them")
     require_distinct([printable(name) for name in classes], printable(folder))
+    if len({result_name(name) for name, *_ in found}) < len(found):
+        found = [(f"{of}/{name}", of, label) for name, of, label in found]
     first: dict[str, str] = {}
     for name, of, _ in found:
-        shown = printable(f"{of}/{name}")
-        if shown != f"{of}/{name}":
+        path = name if "/" in name else f"{of}/{name}"
+        shown = printable(path)
+        if shown != path:
             raise ReportedError(f"{folder} holds the file {shown}, whose name is not plain text; rename it")
         other = first.setdefault(result_name(name), shown)
         if other != shown:

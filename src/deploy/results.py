@@ -66,9 +66,19 @@ def form_from_size(folder: Path, num_classes: int) -> Form:
 
 
 def list_results(folder: Path) -> set[str]:
-    """The names of the images with a result in `folder`. Raises ReportedError when there are none."""
+    """The names of the images with a result in `folder`, `class/name` for those in a folder of their class.
+
+    Raises ReportedError when there are none.
+    """
+    names = set()
     try:
-        names = {name.removesuffix(SUFFIX) for name in os.listdir(folder) if name.endswith(SUFFIX)}  # noqa: PTH208
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    inner = os.listdir(entry)  # noqa: PTH208
+                    names.update(f"{entry.name}/{name.removesuffix(SUFFIX)}" for name in inner if name.endswith(SUFFIX))
+                elif entry.name.endswith(SUFFIX):
+                    names.add(entry.name.removesuffix(SUFFIX))
     except OSError as error:
         raise ReportedError(f"the results {folder} cannot be read: {error.strerror}") from error
     if not names:

@@ -2,9 +2,10 @@
 
 python -m src.deploy.write_labels DATA_DIR LABEL_FILE [--model MODEL]
 
-name is the picture's file name, label the number of its class: with --model, an exported model beside its .json, that
-of the model's class of the same name; without it that of the class folder, counted from 0 in the order of the names (of
-their values where all are numbers), which is the model's when it was trained on the same class folders.
+name is the picture's file name, or CLASS/FILE where a name is in several class folders. label is the number of its
+class: with --model, an exported model beside its .json, that of the model's class of the same name; without it that of
+the class folder, counted from 0 in the order of the names (of their values where all are numbers), which is the model's
+when it was trained on the same class folders.
 """
 
 import sys

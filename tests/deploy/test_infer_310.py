@@ -174,6 +174,59 @@ def test_earlier_results_are_moved_and_the_program_is_not_built_again(pictures, 
 
 
 @pytest.mark.slow
+def test_names_that_class_folders_share_and_imagenet_for_folder(pictures, tmp_path, capsys):
+    """Camera folders hold the same names; imagenet and folder both mean class folders."""
+    data = tmp_path / "camera"
+    for name in CLASSES:
+        (data / name).mkdir(parents=True)
+        for i, picture in enumerate(sorted((pictures / "held out" / name).iterdir())):
+            shutil.copy(picture, data / name / f"IMG_{i:04}.jpg")
+    write_labels.main([str(data), str(tmp_path / "labels.txt"), "--model", str(pictures / "my model.mindir")])
+    arguments = [pictures / "my model.mindir", "imagenet", data, tmp_path / "labels.txt", 0]
+    done = run_script(tmp_path, *arguments, DEVICE_TARGET="CPU")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in (tmp_path / "result_Files").iterdir()} == set(CLASSES)
+    assert len(list((tmp_path / "result_Files").glob("*/IMG_*_0.bin"))) == 60
+    evaluated = evaluation.main(
+        [
+            "--ckpt_files",
+            str(pictures / "best.ckpt"),
+            "--eval_data_dir",
+            str(data),
+            "--save_ckpt_path",
+            str(tmp_path / "e"),
+        ]
+    )
+    capsys.readouterr()
+    (accuracy,) = evaluated.values()
+    assert messages((tmp_path / "acc.log").read_text()) == accuracy.lines()
+    assert accuracy.top1 > 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", ["", "bee 0.jpg"], ids=["a folder", "one picture"])
+def test_pictures_that_nobody_has_labelled_are_answered(asked, pictures, tmp_path):
+    data = pictures / "held out/bee" / asked
+    done = run_script(tmp_path, pictures / "my model.mindir", "pictures", data, "-", 0, DEVICE_TARGET="CPU")
+    assert (done.returncode, done.stderr) == (0, "")
+    *answers, last = [line for line in done.stdout.splitlines() if not line.startswith("building")]
+    logits = network_logits(pictures / "best.ckpt", "folder", pictures / "held out")
+    names = sorted(path.name for path in (pictures / "held out/bee").iterdir()) if not asked else [asked]
+    assert len(answers) == len(names)
+    class_names = (*CLASSES, *(f"unused_{i}" for i in range(len(CLASSES), 12)))
+    for name, answer in zip(names, answers, strict=True):
+        shown, listed = answer.split(": ")
+        assert shown == name
+        found = [re.fullmatch(r"(.*) (\d+\.\d\d) %", one).groups() for one in listed.split(", ")]
+        own = np.exp(logits[result_name(name)] - logits[result_name(name)].max())
+        best = np.argsort(-own, kind="stable")[:5]
+        assert [of for of, _ in found] == [class_names[i] for i in best]
+        np.testing.assert_allclose([float(p) for _, p in found], 100 * own[best] / own.sum(), atol=0.02)
+    assert last.startswith(f"{len(names)} images, ")
+    assert not (tmp_path / "acc.log").exists()
+
+
+@pytest.mark.slow
 def test_cifar10_with_the_labels_of_its_records(tmp_path, capsys):
     data = tmp_path / "cifar-10-batches-bin"
     write_cifar(data / "data_batch_1.bin", 400)
@@ -262,6 +315,7 @@ CPU = {"DEVICE_TARGET": "CPU"}
     [
         ({4: "first"}, CPU, 2, "DEVICE_ID is 'first', expected a number from 0"),
         ({3: "-"}, CPU, 2, "LABEL_FILE is -, but only cifar10 carries its own labels; give a label file"),
+        ({1: "pictures"}, CPU, 2, "LABEL_FILE is 'my labels.txt', but DATASET pictures has no labels; give - instead"),
         ({}, {"DEVICE_TARGET": "GPU"}, 2, "DEVICE_TARGET is 'GPU', expected Ascend or CPU"),
         ({}, {}, 1, "LITE_HOME is not set; set it to the folder of MindSpore Lite for Ascend, unpacked"),
         ({}, {"LITE_HOME": "."}, 1, "the CANN toolkit's environment is not loaded: ASCEND_HOME_PATH is not set"),
@@ -295,7 +349,7 @@ def drop_class(folder: Path) -> None:
 
 
 def same_names(folder: Path) -> None:
-    (folder / "held out/ant/ant 0.jpg").rename(folder / "held out/ant/bee 0.jpg")
+    (folder / "held out/ant/ant 0.png").hardlink_to(folder / "held out/ant/ant 0.jpg")
 
 
 BAD_INPUTS = {
@@ -316,6 +370,7 @@ BAD_INPUTS = {
         None,
         "DATASET is cifar10, but {}/my model.mindir was trained on folder",
     ),
+    "no pictures": ({1: "pictures", 3: "-"}, None, "{}/held out holds no pictures; expected them directly in it"),
     "unknown data set": ({1: "digits"}, None, "argument DATASET: invalid choice: 'digits'"),
     "no data": ({2: "none"}, None, "{}/none cannot be read: No such file or directory"),
     "data without classes": ({2: "held out/ant"}, None, "{}/held out/ant has no class folders with pictures in them"),
@@ -333,7 +388,7 @@ BAD_INPUTS = {
         "1 of 60 images have a picture but no label, first ant 0",
     ),
     "classes numbered otherwise": ({}, drop_class, "cat/cat 0.jpg has the label 1, but cat is the model's class 2;"),
-    "one name twice": ({}, same_names, "{}/held out holds ant/bee 0.jpg and bee/bee 0.jpg, whose results would"),
+    "one name twice": ({}, same_names, "{}/held out holds ant/ant 0.jpg and ant/ant 0.png, whose results would"),
 }
 
 

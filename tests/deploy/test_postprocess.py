@@ -61,6 +61,21 @@ def test_the_seeds_lines(dtype, source, capsys):
     assert accuracy.confusion[3].sum() == 8
 
 
+def test_results_in_a_folder_a_class(folder):
+    """As the C++ program writes them where class folders share a name."""
+    lines = []
+    for i, place in enumerate(PLACES):
+        name = f"class {i % 2}.5/IMG_{i // 2}"
+        (folder / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        logits_with(place).astype(np.float32).tofile(f"out/{name}_0.bin")
+        lines.append(f"{name}.jpg:3\n")
+    (folder / "labels.txt").write_text("".join(lines))
+    arguments = ["--dataset", "folder", "--result_path", "out", "--label_file", "labels.txt"]
+    for form in (["--summary", "time_Result/summary.json"], ["--num_classes", "12"]):
+        accuracy = postprocess.main([*arguments, *form])
+        assert (accuracy.top1_correct, accuracy.top5_correct, accuracy.seen) == (3, 5, 8)
+
+
 def test_cifar10_takes_the_labels_of_the_records(folder, capsys):
     data = np.zeros((3, 3073), np.uint8)
     data[:, 0] = (9, 0, 4)
