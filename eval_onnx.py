@@ -68,6 +68,8 @@ def main(argv: Sequence[str]) -> Accuracy | None:
 def print_answers(model: OnnxModel, config: Config, workers: int) -> None:
     """One line a picture: its name and the five most probable classes."""
     source = open_pictures(Path(config.images))
+    for remark in source.remarks:
+        get_logger().warning("%s: %s", config.images, remark)
     if config.on_bad_image == "skip":
         good, problems = usable_indices(source, workers)
         for problem in problems:

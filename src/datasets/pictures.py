@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.image_files import ImageFiles, printable
-from src.datasets.listing import picture_names
+from src.datasets.listing import LeftOut, picture_names
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.files import is_file
@@ -16,11 +16,12 @@ def open_pictures(path: Path) -> Source:
 
     Raises ReportedError when there are none.
     """
+    left_out = LeftOut()
     if is_file(path):
         folder, names = path.parent, [path.name]
     else:
         try:
-            folder, names = path, picture_names(path)
+            folder, names = path, picture_names(path, left_out)
         except OSError as error:
             raise ReportedError(
                 f"{printable(path)} cannot be read: {error.strerror}; expected a picture or a folder of pictures"
@@ -29,4 +30,7 @@ def open_pictures(path: Path) -> Source:
         raise ReportedError(f"{printable(path)} holds no pictures; expected them directly in it")
     images = ImageFiles(folder, names)
     labels = np.zeros(len(names), np.int32)
-    return Source("pictures", (), labels, True, images, lambda i: printable(names[i]), noticed=images.noticed)
+    return Source(
+        "pictures", (), labels, True, images, lambda i: printable(names[i]), noticed=images.noticed,
+        remarks=(f"left out: {', '.join(found)}",) if (found := left_out.sentences()) else (),
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.class_names import fill_class_names, unnamed_classes
+from src.datasets.class_names import fill_class_names, unnamed_classes, used_class_names
 from src.datasets.source import Source
 from src.datasets.usable import describe
 from src.model_utils.group import Group
@@ -87,6 +87,8 @@ def open_run_data(
         is_new = True
     if is_master:
         _say(training, held_out, is_new)
+        if unused := len(class_names) - len(used_class_names(class_names)):
+            get_logger().warning("%d of the network's %d outputs have no class", unused, len(class_names))
     return RunData(training, held_out, class_names, fingerprints, is_new)
 
 
