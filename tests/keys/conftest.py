@@ -21,7 +21,7 @@ def no_pictures():
     """They take a third of the time of such small runs and no key concerns them."""
     with pytest.MonkeyPatch.context() as patch:
         for drawing in (
-            "train.save_preview",
+            "src.training.begin.save_preview",
             "src.training.recorder.draw_curves",
             "src.training.evaluation_report.draw_confusion",
         ):
