@@ -19,7 +19,8 @@ from src.utils.logging import get_logger
 from src.utils.plotting import words, write_picture
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
-MAX_MATRIX_CLASSES = 2000  # above, a whole matrix has more cells than anybody reads and more pixels than the picture
+MAX_MATRIX_CLASSES = 2000  # above, a whole matrix has more cells than anybody reads
+MAX_DRAWN_CLASSES = 1000  # the picture has no more pixels
 
 
 def check_predictions(path: Path, models: str, count: int) -> None:
@@ -99,7 +100,7 @@ def write_report(accuracy: Accuracy, class_names: Sequence[str], folder: Path) -
 def draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) -> None:
     """The confusion matrix as a PNG: colour is the share of the true class, the numbers are images.
 
-    Of more than MAX_MATRIX_CLASSES classes, neighbours share a pixel.
+    Of more than MAX_DRAWN_CLASSES classes, neighbours share a pixel.
     """
     with words(class_names if len(class_names) <= MAX_NAMED_CLASSES else ()) as shown:
         _draw_confusion(accuracy, shown or class_names, path)
@@ -130,8 +131,8 @@ def _draw_confusion(accuracy: Accuracy, class_names: Sequence[str], path: Path) 
 
 
 def _drawn(accuracy: Accuracy) -> np.ndarray:
-    """The matrix, with as many neighbouring classes added up as it takes to have MAX_MATRIX_CLASSES at most."""
-    together = -(-accuracy.num_classes // MAX_MATRIX_CLASSES)
+    """The matrix, with as many neighbouring classes added up as it takes to have MAX_DRAWN_CLASSES at most."""
+    together = -(-accuracy.num_classes // MAX_DRAWN_CLASSES)
     side = -(-accuracy.num_classes // together)
     counts = np.zeros((side, side), np.int64)
     np.add.at(counts, (accuracy.cells[:, 0] // together, accuracy.cells[:, 1] // together), accuracy.cells[:, 2])
