@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,9 +81,11 @@ class GraphCache:
                 raise
             get_logger().warning("%s cannot be used and is ignored; compiling", path)
             return compile_graph()
-        if taken.graph == kept:
+        if taken.graph is None:
+            get_logger().info("the compiled graph is not kept: MindSpore wrote none")
+        elif taken.graph == kept:
             get_logger().info("the graph was compiled before: %s", path)
-        elif taken.graph:
+        else:
             self._keep(path, taken.graph)
         return result
 
@@ -123,11 +125,10 @@ class _Slots:
     @contextmanager
     def opened(self, graph: _Graph | None) -> Iterator[_Taken]:
         """Have MindSpore find `graph` when it compiles the next one; yields what will be there afterwards."""
-        folder = self._folder / f"rank_{os.environ.get('RANK_ID', '0')}" / "graph_cache"
-        slot, script_hash = folder / f"compile_cache_{self._next}.mindir", folder / "compile_dependency.hash"
+        places = self._places()
         self._next += 1
-        if graph:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for slot, script_hash in places if graph else ():
+            slot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             slot.write_bytes(graph.mindir)
             if not script_hash.exists():
                 script_hash.write_bytes(graph.script_hash)
@@ -137,9 +138,25 @@ class _Slots:
             yield taken
         finally:
             del os.environ[_ENABLE], os.environ[_PATH]
-        with suppress(FileNotFoundError):
-            taken.graph = _Graph(script_hash.read_bytes(), slot.read_bytes())
-            slot.unlink()
+        for slot, script_hash in places:
+            if slot.exists():
+                found = _Graph(script_hash.read_bytes(), slot.read_bytes())
+                slot.unlink()
+                if taken.graph in (None, graph):  # what MindSpore wrote stays
+                    taken.graph = found
+
+    def _places(self) -> list[tuple[Path, Path]]:
+        """Where MindSpore may look for the next graph, and for the digest of the script: by this process's rank, and
+        with its role before the names when it has joined a group.
+        """
+        ranks = dict.fromkeys(("0", os.environ.get("RANK_ID", "0")))
+        roles = dict.fromkeys(("", os.environ.get("MS_ROLE", "")))
+        folders = [self._folder / f"rank_{rank}" / "graph_cache" for rank in ranks]
+        return [
+            (folder / f"{role}compile_cache_{self._next}.mindir", folder / f"{role}compile_dependency.hash")
+            for folder in folders
+            for role in roles
+        ]
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from commands import ROOT, TINY, only, weights
 
-from src.utils.graph_cache import GraphCache, open_graph_cache
+from src.utils.graph_cache import GraphCache, _Graph, _Slots, open_graph_cache
 
 SCRIPT = Path(__file__).with_name("compile_graphs.py")
 USED = "the graph was compiled before"
@@ -106,3 +106,19 @@ def test_the_second_start_of_a_run_compiles_nothing_and_off_keeps_nothing(tmp_pa
     assert [log.count(USED) for log in logs] == [0, 0, 2]
     first, second = (weights(only(tmp_path / name) / "best.ckpt") for name in ("first", "second"))
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_rank_of_a_group_finds_its_graph_where_mindspore_looks(monkeypatch):
+    """As MindSpore 2.10 names it once a process has joined a group under msrun."""
+    monkeypatch.setenv("RANK_ID", "1")
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
+    graph = _Graph(b"0" * 64, b"a graph")
+    slots = _Slots()
+    with slots.opened(graph):
+        folder = Path(os.environ["MS_COMPILER_CACHE_PATH"], "rank_1/graph_cache")
+        assert (folder / "MS_WORKERcompile_cache_0.mindir").read_bytes() == b"a graph"
+        assert (folder / "MS_WORKERcompile_dependency.hash").read_bytes() == b"0" * 64
+    with slots.opened(None) as taken:
+        (folder / "MS_WORKERcompile_cache_1.mindir").write_bytes(b"a new graph")
+    assert taken.graph == _Graph(b"0" * 64, b"a new graph")
+    assert "MS_COMPILER_CACHE_PATH" not in os.environ
