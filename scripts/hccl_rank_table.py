@@ -32,6 +32,7 @@ from src.launch.rank_table import (
 from src.utils.arguments import Parser
 from src.utils.errors import UsageError, run
 from src.utils.files import is_file, no_file
+from src.utils.outside import read_outside
 
 NAME = "python scripts/hccl_rank_table.py"
 USAGE = {
@@ -114,8 +115,7 @@ def addresses_in(conf: Path) -> dict[int, str]:
     if not is_file(conf):
         raise UsageError(f"{conf} {no_file(conf)}; name the file with --hccn_conf, or the addresses with --device_ips")
     try:
-        with conf.open(encoding="utf-8") as file:
-            text = file.read(MAX_CONF_BYTES)
+        text = read_outside(conf, MAX_CONF_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{conf} cannot be read as text: {error}; give the addresses with --device_ips") from error
     found = {}

@@ -14,6 +14,7 @@ from mindspore.train.mind_ir_pb2 import AttributeProto, ModelProto, NodeProto, P
 
 from src.utils.errors import ReportedError
 from src.utils.files import is_file, no_file, write_atomically
+from src.utils.outside import read_outside
 
 _NEW_VERSION, _OLD_VERSION, _OLD_IR_VERSION = 3, 1, "0.1.1"
 _REFERENCE = "REF::"  # a node's op_type is this and the name of one of the model's primitives
@@ -57,6 +58,9 @@ def downgrade(source: Path, target: Path) -> None:
     write_atomically(target, lambda path: path.write_bytes(model.SerializeToString()))
 
 
+MAX_BYTES = 2**31  # of a protobuf message
+
+
 class _UnknownOperatorError(Exception):
     """Names an operator that is not let through."""
 
@@ -65,7 +69,7 @@ def _read(source: Path) -> ModelProto:
     if not is_file(source):
         raise ReportedError(f"model {source} {no_file(source)}; give a .mindir file that export.py wrote")
     try:
-        model = ModelProto.FromString(source.read_bytes())
+        model = ModelProto.FromString(read_outside(source, MAX_BYTES))
     except OSError as error:
         raise ReportedError(f"{source} cannot be read: {error.strerror}; check its permissions") from error
     except (DecodeError, ValueError) as error:

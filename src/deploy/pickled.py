@@ -26,22 +26,25 @@ class _ReadError(Exception):
 
 
 def main(path: Path, entry: str) -> None:
-    """Write the arrays of `path` to stdout."""
+    """Write what `answer` gives for `path` to stdout."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that a library prints comes between
-    try:
-        import torch
-
-        _limit(path.stat().st_size)
-        found, arrays = _arrays(path, entry, torch)
-        from safetensors.torch import save
-
-        data = save(arrays)
-        out.write(json.dumps({"entry": found}).encode() + b"\n")
-        out.write(data)
-    except _ReadError as problem:
-        out.write(json.dumps({"error": str(problem)}).encode() + b"\n")
+    said, data = answer(path, entry)
+    out.write(json.dumps(said).encode() + b"\n" + data)
     out.close()
+
+
+def answer(path: Path, entry: str) -> tuple[dict[str, str], bytes]:
+    """What is to be said of `path`, and its arrays as safetensors. Lowers this process's limits; raises MemoryError."""
+    import torch
+    from safetensors.torch import save
+
+    _limit(path.stat().st_size)
+    try:
+        found, arrays = _arrays(path, entry, torch)
+        return {"entry": found}, save(arrays)
+    except _ReadError as error:
+        return {"error": str(error)}, b""
 
 
 def _limit(size: int) -> None:
@@ -62,9 +65,7 @@ def _lower(kind: int, value: int) -> None:
 def _arrays(path: Path, entry: str, torch) -> tuple[str, dict]:
     """The path of the entry taken ("" for the whole) and its tensors, dense, as float32 or int64."""
     size = path.stat().st_size
-    if zipfile.is_zipfile(path):  # PyTorch stores without compression and reads with: a small file could unfold
-        with zipfile.ZipFile(path) as archive:
-            _check_claim(sum(member.file_size for member in archive.infolist()), size)
+    _check_claim(_unpacked_size(path), size)
     found, state = _chosen(_load(path, torch), entry, torch)
     others = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
     if others:
@@ -84,6 +85,17 @@ def _arrays(path: Path, entry: str, torch) -> tuple[str, dict]:
         value = value.detach()
         arrays[name] = (value if value.dtype == torch.int64 else value.float()).contiguous().clone()
     return found, arrays
+
+
+def _unpacked_size(path: Path) -> int:
+    """Of a zip archive. PyTorch stores without compression and reads with: a small file could fill all memory."""
+    if not zipfile.is_zipfile(path):
+        return 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except Exception as error:  # what the standard library raises for a damaged directory is of many kinds
+        raise _ReadError(" cannot be read as PyTorch weights: it is a damaged zip archive; use another copy") from error
 
 
 def _check_claim(claimed: int, size: int) -> None:

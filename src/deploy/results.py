@@ -1,6 +1,5 @@
 """What the C++ program leaves: a file of raw logits for each image, and a summary that says how to read it."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from src.datasets.image_files import printable
 from src.deploy.labels import check_labels
 from src.utils.accuracy import Accuracy
 from src.utils.errors import ReportedError
+from src.utils.outside import open_outside, read_outside
+from src.utils.strict_json import parse_json
 
 SUFFIX = "_0.bin"
 _MAX_BYTES = 2**20  # of the summary
@@ -31,13 +32,12 @@ class Form:
 def read_summary(path: Path) -> Form:
     """Read the form of the results from summary.json. Raises ReportedError for whatever is not that."""
     try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(_MAX_BYTES))
+        values = parse_json(read_outside(path, _MAX_BYTES))
     except OSError as error:
         raise ReportedError(
             f"the summary {path} cannot be read: {error.strerror}; give the C++ program's summary.json"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ReportedError(f"{path} is not JSON: {error}; run the inference again") from error
     values = values if isinstance(values, dict) else {}
     dtype, classes = values.get("dtype"), values.get("classes")
@@ -107,7 +107,7 @@ def count_results(folder: Path, labels: Mapping[str, int], form: Form) -> Accura
 def _read_logits(path: Path, form: Form) -> np.ndarray:
     expected = form.num_classes * form.dtype.itemsize
     try:
-        with path.open("rb") as file:
+        with open_outside(path) as file:
             data = file.read(expected + 1)
     except OSError as error:
         raise ReportedError(f"{printable(path)} cannot be read: {error.strerror}") from error

@@ -12,6 +12,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from src.datasets.image_files import printable
 from src.utils.errors import ReportedError, UsageError
 from src.utils.files import NO_SUCH_FILE, no_file
 from src.utils.outside import UnfitFileError, open_outside, read_outside, what_it_is
@@ -50,7 +51,7 @@ def read_torch_weights(path: Path, entry: str = "") -> tuple[dict[str, np.ndarra
         with open_outside(path) as file:
             size, head = os.fstat(file.fileno()).st_size, file.read(10)
     except OSError as error:
-        missing = error.errno in NO_SUCH_FILE or isinstance(error, UnfitFileError)
+        missing = error.errno in NO_SUCH_FILE or isinstance(error, (UnfitFileError, IsADirectoryError))
         found = f"{path} {no_file(path)}" if missing else f"{path} cannot be read: {error.strerror}"
         raise ReportedError(f"{found}; give a state_dict as .pth or .safetensors") from error
     if size > MAX_BYTES:
@@ -86,7 +87,8 @@ def _arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
         entries = safetensors.deserialize(data)
     except (safetensors.SafetensorError, OSError) as error:
         known = what_it_is(path)
-        found = f"it is {known}" if known and ".safetensors" not in known else f"{error}; use another copy"
+        what = printable(str(error))[:200]
+        found = f"it is {known}" if known and ".safetensors" not in known else f"{what}; use another copy"
         raise ReportedError(f"{path} cannot be read as safetensors: {found}") from error
     arrays = {}
     for name, entry in sorted(entries, key=lambda entry: entry[0]):  # they come in another order each time
@@ -107,12 +109,7 @@ def _arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
 def _read_pickled(path: Path, entry: str) -> tuple[dict[str, np.ndarray], str]:
     if importlib.util.find_spec("torch") is None:
         raise _no_torch(path)
-    # A file's name that begins with - is no flag, and the module is found whatever the working directory is.
-    command = [sys.executable, "-m", "src.deploy.pickled", str(path.absolute()), entry]
-    try:
-        done = subprocess.run(command, cwd=_ROOT, capture_output=True, timeout=MAX_SECONDS)  # noqa: S603
-    except subprocess.TimeoutExpired as error:
-        raise ReportedError(f"{path} was not read within {MAX_SECONDS} s; use another copy") from error
+    done = _read_apart(path, entry)
     text, _, data = done.stdout.partition(b"\n")
     if done.returncode:
         raise _unread(path, done)
@@ -124,6 +121,16 @@ def _read_pickled(path: Path, entry: str) -> tuple[dict[str, np.ndarray], str]:
             str(path) + (f" cannot be read as PyTorch weights: it is {known}" if other else answer["error"])
         )
     return _arrays(path, data), answer["entry"]
+
+
+def _read_apart(path: Path, entry: str) -> subprocess.CompletedProcess:
+    """What `src.deploy.pickled`, a process of its own, says of the file."""
+    # The path is absolute: so it is no flag, and the module is found whatever the working directory is.
+    command = [sys.executable, "-m", "src.deploy.pickled", str(path.absolute()), entry]
+    try:
+        return subprocess.run(command, cwd=_ROOT, capture_output=True, timeout=MAX_SECONDS)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise ReportedError(f"{path} was not read within {MAX_SECONDS} s; use another copy") from error
 
 
 def _unread(path: Path, done: subprocess.CompletedProcess) -> ReportedError:

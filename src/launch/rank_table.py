@@ -11,6 +11,7 @@ from pathlib import Path
 
 from src.utils.errors import UsageError
 from src.utils.files import is_file, no_file, require_new, write_new_text
+from src.utils.outside import open_outside
 
 VERSION, SUPER_POD_VERSION, COMPLETED = "1.0", "1.2", "completed"
 MAX_BYTES = 2**22  # 1024 devices take about 150 kB
@@ -168,7 +169,7 @@ def _read_json(path: Path) -> object:
     if not is_file(path):
         raise UsageError(f"the rank table {no_file(path)}")
     try:
-        with path.open("rb") as file:
+        with open_outside(path) as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"the rank table cannot be read: {error.strerror}") from error

@@ -178,8 +178,11 @@ def save_config(config: Config, folder: Path) -> None:
         number += 1
         path = folder / f"config_resumed_{number}.yaml"
     config.to_yaml(path)
-    if any(path.read_bytes() == other.read_bytes() for other in folder.glob("config*.yaml") if other != path):
-        path.unlink()
+    try:
+        if any(path.read_bytes() == other.read_bytes() for other in folder.glob("config*.yaml") if other != path):
+            path.unlink()
+    except OSError as error:
+        raise ReportedError(f"{error.filename} cannot be read: {error.strerror}; try again when it can be") from error
 
 
 def architecture_overrides(config: Config) -> dict[str, Value]:

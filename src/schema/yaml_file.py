@@ -11,6 +11,7 @@ from src.schema.options import BY_NAME, OPTIONS, Value
 from src.schema.values import parse_value, show
 from src.utils.errors import UsageError
 from src.utils.files import write_text_atomically
+from src.utils.outside import open_outside
 
 MAX_BYTES = 2**16
 MAX_DEPTH = 20  # a configuration needs 2
@@ -69,7 +70,7 @@ def write_yaml(path: Path, values: Mapping[str, Value], comment: str) -> None:
 def _compose(path: str | Path) -> yaml.Node:
     """The root node of the only document in the file."""
     try:
-        with Path(path).open("rb") as file:
+        with open_outside(path) as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise UsageError(f"{path}: found more than {MAX_BYTES} bytes, expected a configuration; give another file")

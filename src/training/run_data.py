@@ -108,8 +108,8 @@ def share_pretrained(path: str, group: Group) -> tuple[Checkpoint | None, tuple[
         found = load_checkpoint(path)
         if found.metadata:
             return json.dumps(class_names_of(found))
-        head = found.arrays.get("head.fc.weight", np.empty(()))
-        return json.dumps(unnamed_classes(len(head) if head.ndim == 2 else 0))
+        head = found.arrays.shapes.get("head.fc.weight", ())
+        return json.dumps(unnamed_classes(head[0] if len(head) == 2 else 0))
 
     if not path:
         return None, None

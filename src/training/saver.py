@@ -10,6 +10,7 @@ from src.training.step import TrainStep
 from src.utils.checkpoint import BEST_NAME, save_checkpoint
 from src.utils.checkpoint_names import checkpoint_name, list_checkpoints
 from src.utils.errors import ReportedError
+from src.utils.logging import get_logger
 
 ADVICE = "lower --lr, lengthen --warmup_epochs or set --grad_clip_norm"
 
@@ -27,7 +28,10 @@ class Saver:
         """Write `RANK-EPOCH_STEP.ckpt`. Raises ReportedError when a weight is not finite or the disk refuses."""
         self._write(checkpoint_name(self.rank, progress.epoch + 1, step), progress)
         for path in list_checkpoints(self.folder, self.rank)[self.keep :] if self.active else ():
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # the new one is there: training need not end
+                get_logger().warning("%s cannot be removed: %s", path, error.strerror)
 
     def save_best(self, progress: Progress) -> None:
         """Write `best.ckpt` with the same content."""

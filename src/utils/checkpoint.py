@@ -19,7 +19,7 @@ import platform
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +150,8 @@ def checkpoints_to_evaluate(path: Path) -> list[Checkpoint]:
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that a killed writer left in `folder`."""
     for path in folder.glob(TEMPORARY_PREFIX + "*"):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # they are only in the way
+            path.unlink()
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
@@ -262,7 +263,7 @@ def _weights_hint(wanted: Mapping[str, ms.Parameter], given: Arrays) -> str:
 
 def _shorten(names: list[str], most: int = 8) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(name[:200] for name in names[:most]) + more
 
 
 def _versions() -> dict[str, str]:

@@ -64,7 +64,7 @@ def reading_checkpoint(path: Path) -> Iterator[None]:
             f"no .ckpt file, truncated or damaged ({error}); use another copy or an earlier checkpoint"
         )
         raise DamagedError(f"{path} cannot be read as a MindSpore checkpoint: it is {found}") from error
-    except (UnfitFileError, ValueError) as error:  # a ValueError for a NUL in the name
+    except (UnfitFileError, IsADirectoryError, ValueError) as error:  # a ValueError for a NUL in the name
         raise ReportedError(f"checkpoint {path} {no_file(path)}; give a .ckpt file") from error
     except OSError as error:
         if error.errno in NO_SUCH_FILE:

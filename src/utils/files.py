@@ -4,7 +4,7 @@ import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -105,8 +105,9 @@ def written_beside(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; free the disk or choose another folder"
         ) from error
     finally:
-        for leftover in path.parent.glob(stem + "*"):  # MindSpore puts one more beside it
-            leftover.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that fails; the error that ends the writing is told
+            for leftover in path.parent.glob(stem + "*"):  # MindSpore puts one more beside it
+                leftover.unlink(missing_ok=True)
 
 
 def move_new(temporary: Path, path: Path) -> None:

@@ -1,6 +1,10 @@
 """Signs of life that a rank leaves for the launcher, which ends a job in which nothing moves any more."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from src.utils.errors import ReportedError
 
 RUN_FOLDER = "run_folder"
 
@@ -20,10 +24,22 @@ class JobStatus:
     def beat(self) -> None:
         """Say that this rank goes on: it begins another batch."""
         if self._path:
-            self._path.write_text(f"{self._beats}\n")
+            with _reporting(self._path):
+                self._path.write_text(f"{self._beats}\n")
             self._beats += 1
 
     def run_folder(self, path: Path) -> None:
         """Say where the run writes its checkpoints: a restarted job goes on from there."""
         if self._folder:
-            (self._folder / RUN_FOLDER).write_text(f"{path.absolute()}\n", "utf-8")
+            with _reporting(self._folder):
+                (self._folder / RUN_FOLDER).write_text(f"{path.absolute()}\n", "utf-8")
+
+
+@contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ReportedError(
+            f"cannot tell the launcher in {path} that this rank goes on: {error.strerror}; free the disk or set TMPDIR"
+        ) from error

@@ -1,8 +1,10 @@
 """Files from outside: opened only when they are regular files, read only up to a bound, and named for what they are."""
 
+import errno
 import os
 import re
 import stat
+from pathlib import Path
 from typing import BinaryIO
 
 
@@ -16,24 +18,29 @@ class UnfitFileError(OSError):
 def open_outside(path: str | os.PathLike) -> BinaryIO:
     """Open a file that somebody named, to be read as bytes.
 
-    Raises UnfitFileError for a folder, a named pipe, a device or a socket, of which opening or reading could wait for
-    ever, and the operating system's OSError for what it refuses.
+    Raises UnfitFileError for a named pipe, a device or a socket, of which opening or reading could wait for ever, and
+    the operating system's OSError for what it refuses and for a folder.
     """
-    _require_regular(path, os.stat(path).st_mode)  # noqa: PTH116, before it is opened: opening a device can do something
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _require_regular(path, os.fstat(descriptor).st_mode)
-        return os.fdopen(descriptor, "rb")
+        mode = os.stat(path).st_mode  # noqa: PTH116, asked before it is opened, which alone can wait or do something
+    except OSError:
+        mode = stat.S_IFREG  # opening it says what is wrong
+    _require_regular(path, mode)
+    file = Path(path).open("rb")  # noqa: SIM115, it is the caller's
+    try:
+        _require_regular(path, os.fstat(file.fileno()).st_mode)
     except BaseException:
-        os.close(descriptor)
+        file.close()
         raise
+    return file
 
 
 def read_outside(path: str | os.PathLike, most: int) -> bytes:
     """All bytes of such a file. Raises as `open_outside`, and UnfitFileError when there are more than `most`."""
     with open_outside(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
+        # Not read(most + 1): Python allocates what it is asked for.
+        data = file.read() if os.fstat(file.fileno()).st_size <= most else None
+    if data is None or len(data) > most:
         raise UnfitFileError(path, f"it has more than {most:,} bytes")
     return data
 
@@ -134,6 +141,7 @@ _KINDS = (
 
 
 def _require_regular(path: str | os.PathLike, mode: int) -> None:
-    kind = kind_of(mode)
-    if kind:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if kind := kind_of(mode):
         raise UnfitFileError(path, f"it is {kind}, expected a file")

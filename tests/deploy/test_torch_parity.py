@@ -4,8 +4,10 @@ Needs requirements-torch.txt. `pytest -s` shows the differences that were measur
 """
 
 import importlib.util
+import json
 import pickle
 import re
+import subprocess
 import zipfile
 from argparse import Namespace
 from pathlib import Path
@@ -17,7 +19,7 @@ from commands import HELD_OUT_DIGITS, ROOT, TINY
 from fuzz.children import in_child
 
 import train
-from src.deploy import convert_weights
+from src.deploy import convert_weights, pickled, weight_files
 from src.deploy.torch_names import torch_name
 from src.deploy.weight_files import read_torch_weights
 from src.losses.crossentropy import CrossEntropy
@@ -42,6 +44,27 @@ def theirs():
 @pytest.fixture(scope="module")
 def torch(theirs):
     return theirs.torch
+
+
+@pytest.fixture(autouse=True)
+def forked(request, monkeypatch, tmp_path_factory):
+    """The reader of pickles forked from this process, which has PyTorch: one of its own imports it for seconds."""
+    if "own_reader" in request.keywords:
+        return
+
+    def read(path, entry):
+        answer = tmp_path_factory.mktemp("answer") / "answer"
+
+        def work():
+            said, data = pickled.answer(path, entry)
+            answer.write_bytes(json.dumps(said).encode() + b"\n" + data)
+
+        outcome = in_child(work, 100)
+        data = answer.read_bytes() if outcome.kind == "done" else b""
+        return subprocess.CompletedProcess([], outcome.kind != "done", data, outcome.text.encode())
+
+    request.getfixturevalue("torch")
+    monkeypatch.setattr(weight_files, "_read_apart", read)
 
 
 def converted(source: Path, *flags: str) -> DenseNet:
@@ -272,12 +295,11 @@ WRAPPED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".tar"])
-@pytest.mark.parametrize("kind", WRAPPED)
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [*((k, ".pth") for k in WRAPPED), ("lightning", ".ckpt"), ("alone", ".tar")]
+)
 def test_what_training_frameworks_save(theirs, torch, tmp_path, capsys, kind, suffix):
     """Parameters instead of tensors, wrapped names and all that stands beside the weights."""
-    if suffix != ".pth" and kind != "lightning":
-        pytest.skip("the name's end does not depend on the content")
     state = dict(relative(theirs).state_dict())
     state[CONV0] = torch.nn.Parameter(state[CONV0])
     wrap, said = WRAPPED[kind]
@@ -314,13 +336,28 @@ BOMBS = {
 }
 
 
-@pytest.mark.usefixtures("torch")
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_pickle_that_computes_is_stopped(tmp_path, kind):
     (tmp_path / "bomb.pth").write_bytes(BOMBS[kind])
     done = in_child(lambda: read_torch_weights(tmp_path / "bomb.pth"), seconds=100)
     assert done.kind == "refused"
     assert "bomb.pth " in done.text
+
+
+@pytest.mark.own_reader
+def test_pickles_are_read_in_a_process_of_their_own(theirs, torch, tmp_path, monkeypatch):
+    """From wherever the command is called, and whatever the file's name begins with."""
+    monkeypatch.chdir(tmp_path)
+    state = relative(theirs).state_dict()
+    torch.save({"model": state}, "-saved.pth")
+    arrays, entry = read_torch_weights(Path("-saved.pth"))
+    assert entry == "model"
+    assert all(np.array_equal(arrays[name], value.numpy()) for name, value in state.items())
+    Path("bomb.pth").write_bytes(BOMBS["bytes"])
+    with pytest.raises(
+        ReportedError, match=r"bomb\.pth takes more memory or time than weights in a file of its size can"
+    ):
+        read_torch_weights(Path("bomb.pth"))
 
 
 def test_the_comparison_script_trains_as_train_py_does(tmp_path, capsys):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from src.utils.errors import ReportedError
 
 MOST_BYTES = 2 * 2**30
+MOST_TEXT = 10_000  # a pipe takes 65,536 bytes at once
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ def _answer(work: Callable[[], object], writer: int) -> None:
         try:
             answer = ("done", work(), "")
         except ReportedError as error:
-            answer = ("refused", None, str(error))
+            answer = ("refused", None, str(error)[:MOST_TEXT])
         except BaseException:
-            answer = ("traceback", None, traceback.format_exc())
-        os.write(writer, pickle.dumps(answer)[: 2**16])
+            answer = ("traceback", None, traceback.format_exc()[-MOST_TEXT:])
+        os.write(writer, pickle.dumps(answer))
         code = 0
     finally:
         os._exit(code)

@@ -93,6 +93,49 @@ except ReportedError as error: print(error)
     assert try_in_another_process() == "entered\n"
 
 
+RACE = """
+import sys, time
+from pathlib import Path
+from src.model_utils.group import ALONE
+from src.training.run_folder import find_checkpoint, open_run_folder
+from src.utils.errors import ReportedError
+
+racers, own, names = int(sys.argv[2]), sys.argv[3], ("auto", "run", "newest")
+for root in sorted(Path(sys.argv[1]).glob("race_*")):
+    def wait_for(count, root=root):
+        end = time.monotonic() + 60
+        while len(list(root.glob("told_*"))) < count and time.monotonic() < end:
+            time.sleep(0.001)
+    (run,) = (path for path in root.iterdir() if path.is_dir() and "time" in path.name)
+    (root / f"here_{own}").touch()
+    while len(list(root.glob("here_*"))) < racers:
+        pass
+    resume = {"auto": "auto", "run": str(run), "newest": str(run / "0-2_1.ckpt")}[names[int(own) % 3]]
+    try:
+        with open_run_folder(root, ALONE, find_checkpoint(resume, root, 0), resume) as folder:
+            wait_for(racers - 1)  # as long as it trains, the others are told
+        print("trained in", folder.name, flush=True)
+    except ReportedError as error:
+        print(error, flush=True)
+    (root / f"told_{own}").touch()
+    wait_for(racers)
+"""
+
+
+def test_of_many_that_resume_a_run_one_trains_and_the_others_are_told(tmp_path):
+    races, racers = 20, 3
+    for i in range(races):
+        for name in ("0-1_1.ckpt", "0-2_1.ckpt"):
+            save(tmp_path / f"race_{i:02d}" / STAMP, name)
+    argv = [sys.executable, "-c", RACE, str(tmp_path), str(racers)]
+    processes = [subprocess.Popen([*argv, str(i)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for i in range(racers)]
+    for race in zip(*(process.communicate(timeout=300)[0].splitlines() for process in processes), strict=True):
+        assert sorted("another process is training in" in line for line in race) == [False] + [True] * (racers - 1)
+        assert sum(line == f"trained in {STAMP}" for line in race) == 1
+    assert {process.returncode for process in processes} == {0}
+    assert len(list(tmp_path.glob("race_*/*_time_*"))) == races, "no second run was started"
+
+
 def test_entering_removes_what_a_killed_writer_left(tmp_path):
     (tmp_path / ".tmp-1.ckpt").touch()
     with locked(tmp_path):
@@ -149,14 +192,14 @@ def test_a_run_that_went_on_meanwhile_is_not_started_a_second_time(tmp_path):
 def test_a_newest_that_cannot_be_read_is_neither_passed_over_nor_renamed(code, tmp_path, monkeypatch):
     save(tmp_path, "0-1_1.ckpt")
     newest = save(tmp_path, "0-2_1.ckpt")
-    real = os.open
+    real = Path.open
 
     def fail(path, *arguments, **keywords):
         if os.fspath(path).endswith("0-2_1.ckpt"):
             raise OSError(code, os.strerror(code))
         return real(path, *arguments, **keywords)
 
-    monkeypatch.setattr(os, "open", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(ReportedError, match=f"0-2_1.ckpt cannot be read: {os.strerror(code)}"):
         find_checkpoint(str(tmp_path), tmp_path, 0)
     assert newest.exists()

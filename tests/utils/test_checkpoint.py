@@ -232,7 +232,7 @@ def test_what_cannot_be_read_is_not_called_damaged(call, code, saved, monkeypatc
     def fail(*_args, **_keywords):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(*((os, "open", fail) if call == "open" else ("src.utils.checkpoint.scan", fail)))
+    monkeypatch.setattr("pathlib.Path.open" if call == "open" else "src.utils.checkpoint.scan", fail)
     with pytest.raises(ReportedError, match=f"cannot be read: {os.strerror(code)}; it is left as it is") as error:
         load_checkpoint(saved)
     assert not isinstance(error.value, DamagedError)

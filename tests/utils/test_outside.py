@@ -23,13 +23,17 @@ def odd(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("pipe", "a named pipe"), ("folder", "a folder"), ("socket", "a socket"), ("device", "a device")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("pipe", "a named pipe"), ("socket", "a socket"), ("device", "a device")])
 def test_what_could_wait_for_ever_is_not_opened(name, kind, odd):
     with pytest.raises(UnfitFileError, match=f"it is {kind}, expected a file"):
         open_outside(odd / name)
     assert no_file(odd / name) == f"is {kind}"
+
+
+def test_a_folder_is_what_the_system_says(odd):
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
+        open_outside(odd / "folder")
+    assert no_file(odd / "folder") == "is a folder"
 
 
 def test_a_file_is_read_up_to_a_bound(tmp_path):
@@ -45,7 +49,7 @@ def test_a_file_is_read_up_to_a_bound(tmp_path):
 def test_our_own_files_are_no_links(odd):
     (odd / "precious").write_text("precious")
     (odd / "link").symlink_to("precious")
-    for name, kind in (("link", "a symbolic link"), ("pipe", "a named pipe"), ("folder", "a folder")):
+    for name, kind in (("link", "a symbolic link"), ("pipe", "a named pipe")):
         with pytest.raises(UnfitFileError, match=f"it is {kind}"):
             open_ours(odd / name, os.O_WRONLY | os.O_TRUNC)
     assert (odd / "precious").read_text() == "precious"
