@@ -27,6 +27,7 @@ from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
 from src.network.architecture import architecture
 from src.network.build import build_network
+from src.schema.doubts import doubts
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
 from src.training.model_card import ModelCard, model_card_as_asked
@@ -61,8 +62,8 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
         raise UsageError("predictions are written by a single process; run eval.py without a launcher")
     with open_run_folder(root, group) as folder, log_file(folder / log_name("eval", group.rank)):
         get_logger().info("results in %s, device %s; %s", folder, device, joined)
-        for key in config.ignored:
-            get_logger().warning("eval.py does not use --%s", key)
+        for doubt in doubts(config):
+            get_logger().warning("%s", doubt)
         config = config.replace(num_parallel_workers=worker_count(config.num_parallel_workers))
         source = open_usable(
             dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=config.num_parallel_workers,

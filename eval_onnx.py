@@ -20,6 +20,7 @@ from src.datasets.usable import describe, open_usable
 from src.deploy.onnx_session import OnnxModel
 from src.model_utils.config import Config, parse
 from src.model_utils.group import ALONE
+from src.schema.doubts import doubts
 from src.training.evaluation import predict
 from src.training.evaluation_report import best_classes, check_predictions, evaluate_and_report
 from src.training.run_folder import log_name, open_run_folder
@@ -38,8 +39,8 @@ def main(argv: Sequence[str]) -> Accuracy | None:
     own_net = model.manifest.architecture.net
     if (config.given("net") or own_net) != own_net:
         raise UsageError(f"net is {config.net}, but {config.ckpt_files} is a {own_net}; leave --net out")
-    for key in config.ignored:
-        get_logger().warning("eval_onnx.py does not use --%s", key)
+    for doubt in doubts(config):
+        get_logger().warning("%s", doubt)
     if config.images:
         print_answers(model, config, workers)
         return None

@@ -30,6 +30,7 @@ from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
 from src.model_utils.moxing_adapter import modelarts
 from src.network.densenet import DenseNet, architecture
+from src.schema.doubts import doubts
 from src.training.evaluation import PredictStep
 from src.training.model_card import ModelCard, model_card_as_asked
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint, load_weights
@@ -57,8 +58,8 @@ def start(config: Config, results: Path) -> Path:
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     if config.file_format == "AIR" and device != "Ascend":
         raise ReportedError(f"AIR is written on an Ascend only, and this is a {device}; export a MINDIR or ONNX here")
-    for key in config.ignored:
-        get_logger().warning("export.py does not use --%s", key)
+    for doubt in doubts(config):
+        get_logger().warning("%s", doubt)
     run_config = checkpoint.metadata.get(RUN_CONFIG)
     manifest = Manifest(
         file_format=config.file_format,

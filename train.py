@@ -30,6 +30,7 @@ from src.network.architecture import architecture
 from src.network.build import build_network
 from src.network.mixed_precision import resolve_amp_level
 from src.optimizers.sgd import SGD
+from src.schema.doubts import doubts
 from src.training.begin import begin
 from src.training.evaluation import held_out_evaluation
 from src.training.model_card import ModelCard
@@ -74,11 +75,8 @@ def start(config: Config, root: Path) -> Progress:
         log_file(folder / log_name("train", group.rank)),
     ):
         get_logger().info("run folder %s, device %s; %s", folder, device, joined)
-        for key in config.ignored:
-            get_logger().warning("train.py does not use --%s", key)
-        unreached = [epoch for epoch in config.lr_epochs if epoch >= config.max_epoch]
-        if unreached and config.lr_scheduler == "exponential":
-            get_logger().warning("lr_epochs %s will not be reached: max_epoch is %d", unreached, config.max_epoch)
+        for doubt in doubts(config):
+            get_logger().warning("%s", doubt)
         if group.is_master:
             save_config(config, folder)
             status.run_folder(folder)

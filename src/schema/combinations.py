@@ -20,6 +20,7 @@ class Asked(Protocol):
     """What was asked for, `src.model_utils.config.Config`: each key's value as an attribute, and who chose it."""
 
     command: str
+    ignored: tuple[str, ...]  # the flags that were given and that the command does not use
 
     def source(self, key: str) -> str:
         """'flag', 'yaml' or 'default'."""

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
@@ -14,6 +13,7 @@ from mindspore import Tensor
 from tqdm import tqdm
 
 from src.model_utils.group import ALONE, Group
+from src.training.clock import Clock
 from src.training.plan import Plan
 from src.training.progress import Mean, Progress
 from src.training.recorder import Recorder
@@ -98,7 +98,7 @@ class Trainer:
         # After a resumption with another global batch the epoch's rest need not be a whole number of steps from here.
         first = progress.images // plan.images_per_step
         end = first + (plan.num_images - progress.images) // plan.images_per_step
-        epoch_clock, window_clock = _Clock(), _Clock()
+        epoch_clock, window_clock = Clock(), Clock()
         if first >= end:
             return
         self.train_step.set_train(True)  # an evaluation in between has set the shared network to inference
@@ -126,7 +126,7 @@ class Trainer:
                 bar.set_postfix(loss=f"{progress.window_loss.value:.3f}", lr=f"{rate:.3g}")
                 if (global_step + 1) % plan.log_interval == 0 and not is_last:
                     self._log(global_step, rate, window_clock, ends_epoch=False)
-                    window_clock = _Clock()
+                    window_clock = Clock()
                 stop = self._stop.signal_number
                 if not is_last:
                     self._fetch(batches)
@@ -211,7 +211,7 @@ class Trainer:
         epoch, step = divmod(global_step, self.plan.steps_per_epoch)
         return f"at epoch {epoch + 1}, step {step + 1} (iter {global_step}), learning rate {rate:g}"
 
-    def _log(self, global_step: int, rate: float, clock: "_Clock", *, ends_epoch: bool) -> None:
+    def _log(self, global_step: int, rate: float, clock: Clock, *, ends_epoch: bool) -> None:
         """One line of the log and one point of the events; the line of an epoch's end has the epoch's mean loss."""
         progress = self.progress
         loss = progress.epoch_loss if ends_epoch else progress.window_loss
@@ -229,7 +229,7 @@ class Trainer:
         )
         progress.window_loss = Mean()
 
-    def _begin_row(self, rate: float, clock: "_Clock") -> None:
+    def _begin_row(self, rate: float, clock: Clock) -> None:
         """Put the epoch's row, still without its evaluation, into the history.
 
         The checkpoint at the epoch's end is saved with it: what is past is never computed again from a configuration
@@ -256,7 +256,7 @@ class Trainer:
         plan, progress = self.plan, self.progress
         if not progress.history or progress.history[-1]["epoch"] <= progress.epoch:
             # Resumed so near the end that no step is left, or from a checkpoint that was saved without the row.
-            self._begin_row(self.schedule((progress.epoch + 1) * plan.steps_per_epoch - 1), _Clock())
+            self._begin_row(self.schedule((progress.epoch + 1) * plan.steps_per_epoch - 1), Clock())
         row = progress.history[-1]
         if self.evaluate and (progress.evaluation_due or (row["top1"] == "" and progress.epoch + 1 == plan.max_epoch)):
             try:
@@ -296,25 +296,3 @@ class Trainer:
 
     def _skipped_steps(self) -> int:
         return int(self.train_step.skipped_steps.asnumpy()) if self.train_step.scaling != "none" else 0
-
-
-@dataclass
-class _Clock:
-    """Time spent training, of that waiting for data, and the images done in it."""
-
-    seconds: float = 0.0
-    waited: float = 0.0
-    images: int = 0
-
-    def add(self, seconds: float, waited: float, images: int) -> None:
-        self.seconds += seconds
-        self.waited += waited
-        self.images += images
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / self.seconds if self.seconds else 0.0
-
-    @property
-    def wait_percent(self) -> float:
-        return 100 * self.waited / self.seconds if self.seconds else 0.0

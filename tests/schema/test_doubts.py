@@ -1,0 +1,23 @@
+"""What is accepted and said."""
+
+import pytest
+
+from src.model_utils.config import parse
+from src.schema.doubts import doubts
+
+EXPONENTIAL = "--dataset digits --lr_scheduler exponential --max_epoch 60"
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "said"),
+    [
+        ("train", f"{EXPONENTIAL} --lr_epochs 30,59", []),
+        ("train", f"{EXPONENTIAL} --lr_epochs 30,60,90", ["lr_epochs [60, 90] will not be reached: max_epoch is 60"]),
+        ("train", "--dataset digits --lr_scheduler cosine_annealing --max_epoch 5 --lr_epochs 9", []),
+        ("eval", "--ckpt_files a --lr 0.2 --seed 3", ["eval.py does not use --lr", "eval.py does not use --seed"]),
+        ("eval", "--ckpt_files a", []),
+        ("export", "--ckpt_file a --lr 0.2", ["export.py does not use --lr"]),
+    ],
+)
+def test_what_changes_nothing_is_said(command, flags, said):
+    assert list(doubts(parse(command, flags.split()))) == said
