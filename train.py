@@ -91,14 +91,10 @@ def train(
     pretrained, names = share_pretrained("" if checkpoint else config.train_pretrained, group)
     data = open_run_data(
         partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder),
-        config.train_data_dir,
-        config.eval_data_dir,
-        num_classes=config.num_classes,
-        is_asked_for=lambda key: config.given(key) is not None,
-        checkpoint=checkpoint,
-        pretrained_names=None if config.reset_head else names,
-        is_master=group.is_master,
-    )
+        config.train_data_dir, config.eval_data_dir, num_classes=config.num_classes,
+        is_asked_for=lambda key: config.given(key) is not None, checkpoint=checkpoint,
+        pretrained_names=None if config.reset_head else names, is_master=group.is_master,
+    )  # fmt: skip
     card = ModelCard(
         architecture(config.net, len(data.class_names), **architecture_overrides(config)),
         default_preprocessing(config.dataset, config.image_size),
@@ -115,59 +111,34 @@ def train(
     card.architecture.check_batch(card.preprocessing.image_size, batch_size * norm_ranks)
     amp_level = resolve_amp_level(config.amp_level, device)
     network = build_network(
-        card.architecture,
-        device=device,
-        cpu_kernels=config.cpu_kernels,
-        cpu_precision=config.cpu_precision,
-        amp_level=amp_level,
-        recompute=config.recompute,
-        seed=config.seed,
-        norm_ranks=norm_ranks,
-        trains=True,
+        card.architecture, device=device, cpu_kernels=config.cpu_kernels, cpu_precision=config.cpu_precision,
+        amp_level=amp_level, recompute=config.recompute, seed=config.seed, norm_ranks=norm_ranks, trains=True,
         is_master=group.is_master,
-    )
+    )  # fmt: skip
     optimizer = SGD(
-        network.trainable_params(),
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.nesterov,
-        decay_norm_and_bias=config.decay_norm_and_bias,
-        kernels=network.kernels,
-    )
+        network.trainable_params(), momentum=config.momentum, weight_decay=config.weight_decay,
+        nesterov=config.nesterov, decay_norm_and_bias=config.decay_norm_and_bias, kernels=network.kernels,
+    )  # fmt: skip
     train_step = TrainStep(
-        network,
-        CrossEntropy(config.label_smooth_factor if config.label_smooth else 0.0),
-        optimizer,
+        network, CrossEntropy(config.label_smooth_factor if config.label_smooth else 0.0), optimizer,
         scaling=resolve_loss_scaling(config.loss_scale_type, config.loss_scale, amp_level),
-        max_norm=config.grad_clip_norm,
-        accumulation_steps=config.grad_accumulation_steps,
+        max_norm=config.grad_clip_norm, accumulation_steps=config.grad_accumulation_steps,
         world_size=group.world_size,
-    )
+    )  # fmt: skip
     train_step.graph_cache = graph_cache = open_graph_cache(config.graph_cache, device)
 
     plan = Plan(
-        max_epoch=config.max_epoch,
-        num_images=len(data.training),
-        batch_size=batch_size,
-        world_size=group.world_size,
-        accumulation_steps=config.grad_accumulation_steps,
-        log_interval=config.log_interval,
-        eval_interval=config.eval_interval,
-        ckpt_interval=config.ckpt_interval,
+        max_epoch=config.max_epoch, num_images=len(data.training), batch_size=batch_size,
+        world_size=group.world_size, accumulation_steps=config.grad_accumulation_steps,
+        log_interval=config.log_interval, eval_interval=config.eval_interval, ckpt_interval=config.ckpt_interval,
         sync_bn_stats=config.sync_bn_stats,
-    )
+    )  # fmt: skip
     scale = plan.images_per_step // batch_size if config.linear_lr_scaling else 1
     schedule = build_schedule(
-        config.lr_scheduler,
-        lr=config.lr * scale,
-        steps_per_epoch=plan.steps_per_epoch,
-        max_epoch=config.max_epoch,
-        warmup_epochs=config.warmup_epochs,
-        milestones=config.lr_epochs,
-        gamma=config.lr_gamma,
-        eta_min=config.eta_min * scale,
-        t_max=config.T_max,
-    )
+        config.lr_scheduler, lr=config.lr * scale, steps_per_epoch=plan.steps_per_epoch, max_epoch=config.max_epoch,
+        warmup_epochs=config.warmup_epochs, milestones=config.lr_epochs, gamma=config.lr_gamma,
+        eta_min=config.eta_min * scale, t_max=config.T_max,
+    )  # fmt: skip
 
     evaluate_now = None
     if data.held_out:
