@@ -29,6 +29,7 @@ from src.model_utils.moxing_adapter import modelarts
 from src.network.architecture import architecture
 from src.network.build import build_network
 from src.network.mixed_precision import resolve_amp_level
+from src.ops.select import arithmetic_of, changed_arithmetic
 from src.optimizers.sgd import SGD
 from src.schema.doubts import doubts
 from src.training.begin import begin
@@ -154,7 +155,11 @@ def train(
         plan.steps_per_epoch,
     )  # fmt: skip
 
-    metadata = {**card.to_metadata(), "data": data.fingerprints, RUN_CONFIG: config.run_config()}
+    arithmetic = arithmetic_of(network.kernels)
+    if checkpoint and (change := changed_arithmetic(checkpoint.metadata.get("arithmetic"), arithmetic)):
+        get_logger().warning(change)
+    metadata = {**card.to_metadata(), "data": data.fingerprints, "arithmetic": arithmetic,
+                RUN_CONFIG: config.run_config()}  # fmt: skip
     saves = group.is_master or not config.is_save_on_master
     saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
     recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from commands import ROOT, TINY, only, train_tiny, weights
 
 import eval as evaluation
+import train
 from src.ops.build import ISA_VARIABLE, kernels
 from src.utils.accuracy import Accuracy
 
@@ -169,3 +171,12 @@ def test_two_hundred_steps_track_the_plain_network(two_hundred_steps):
     assert apart[:50].max() < 0.0015 and apart.max() < 0.015
     if kernels().has_bf16:
         assert np.abs(two_hundred_steps("--cpu_precision", "bf16") - plain).max() < 0.03
+
+
+def test_a_resumed_run_without_the_kernels_that_it_began_with_says_so(trained_run, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / trained_run.name)
+    train.main(["--resume", str(run), "--max_epoch", "3", "--cpu_kernels", "off"])
+    (warning,) = [line for line in (run / "train.log").read_text().splitlines() if ":WARNING:this run was" in line]
+    assert re.search(
+        r"trained with the C\+\+ kernels for \w+ and goes on with the plain network, which is slower: ", warning
+    )

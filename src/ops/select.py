@@ -1,6 +1,7 @@
 """Whether a network computes with the C++ kernels or as the plain one: what was asked for, and what can be."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from src.ops.build import Kernels, kernels
 from src.ops.limits import lacking
@@ -61,3 +62,25 @@ def select_kernels(
     if is_master:
         get_logger().info("%s; %s, %s", found.reason, precision, found.library)
     return Selection(str(found.library), precision)
+
+
+def arithmetic_of(library: str | None) -> str:
+    """What a network computes with, as a checkpoint keeps it: the instruction set of the kernels in `library`, a
+    `Selection`'s; "plain" without them.
+    """
+    return Path(library).parent.name.rpartition("-")[0] if library else "plain"
+
+
+def changed_arithmetic(before: object, now: str) -> str:
+    """A sentence for a run that goes on with another arithmetic than it had, as its checkpoint says; else empty."""
+    if not isinstance(before, str) or before == now:
+        return ""
+
+    def words(arithmetic: str) -> str:
+        return "the plain network" if arithmetic == "plain" else f"the C++ kernels for {arithmetic}"
+
+    slower = ", which is slower" if now == "plain" else ""
+    return (
+        f"this run was trained with {words(before)} and goes on with {words(now)}{slower}: its sums are rounded in "
+        "another order from here on"
+    )

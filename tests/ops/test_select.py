@@ -11,7 +11,7 @@ import pytest
 from direct import Final
 
 from src.ops.build import ISA_VARIABLE, kernels
-from src.ops.select import PLAIN, Selection, select_kernels
+from src.ops.select import PLAIN, Selection, arithmetic_of, changed_arithmetic, select_kernels
 from src.ops.times import seconds_by_part
 from src.utils.errors import ReportedError, UsageError
 
@@ -144,3 +144,15 @@ def test_operators_say_what_time_they_took():
     taken = {part: seconds - before[part] for part, seconds in seconds_by_part(path).items()}
     assert 0 < taken.pop("final norm and pool") < elapsed
     assert set(taken.values()) == {0.0}
+
+
+def test_a_run_that_goes_on_with_another_arithmetic_says_so(tmp_path):
+    kernels = arithmetic_of(str(tmp_path / "avx512_bf16-0123456789abcdef" / "libdensenet_kernels.so"))
+    assert (kernels, arithmetic_of(None)) == ("avx512_bf16", "plain")
+    assert changed_arithmetic(kernels, "plain") == (
+        "this run was trained with the C++ kernels for avx512_bf16 and goes on with the plain network, which is "
+        "slower: its sums are rounded in another order from here on"
+    )
+    assert "with the plain network and goes on with the C++ kernels for avx2: " in changed_arithmetic("plain", "avx2")
+    for before in (kernels, None, 7):  # unchanged; of an older checkpoint; of a damaged one
+        assert changed_arithmetic(before, kernels) == ""
