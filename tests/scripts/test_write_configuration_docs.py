@@ -26,7 +26,7 @@ def test_each_key_has_one_row_with_its_defaults(name):
     assert by_name["per_batch_size"][1:4] == ("`32`", "`64`", "train eval eval_onnx")
     assert by_name["decay_norm_and_bias"][1:3] == ("`false`", "`true`")
     assert by_name["file_format"][0] == "`AIR`, `MINDIR`, `ONNX`"
-    assert by_name["drop_rate"][0].endswith("≥ 0, < 1")
+    assert by_name["momentum"][0].endswith("≥ 0, < 1")
     assert by_name["resume"][1:3] == ("", "")
 
 
