@@ -1,6 +1,10 @@
-"""How fast training goes, and how much of its time it waits for data."""
+"""Time spent training, and how much of it is left."""
 
 from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from src.training.plan import Plan
 
 
 @dataclass
@@ -12,7 +16,7 @@ class Clock:
     images: int = 0
 
     def add(self, seconds: float, waited: float, images: int) -> None:
-        """Take a step in."""
+        """Take one more step in."""
         self.seconds += seconds
         self.waited += waited
         self.images += images
@@ -24,5 +28,18 @@ class Clock:
 
     @property
     def wait_percent(self) -> float:
-        """The share of the time that was spent waiting for data; 0 before the first step."""
+        """Share of the time spent waiting for data."""
         return 100 * self.waited / self.seconds if self.seconds else 0.0
+
+
+def time_left(plan: Plan, clock: Clock, steps: int, seconds_of_evaluation: float) -> str:
+    """How long a run goes on after `steps` steps of it, as `1:02:03`; `?` before any was measured by `clock`.
+
+    seconds_of_evaluation: of the last one; 0 leaves them out.
+    """
+    if not clock.images_per_second:
+        return "?"
+    seconds = (plan.max_epoch * plan.steps_per_epoch - steps) * plan.images_per_step / clock.images_per_second
+    done = steps // plan.steps_per_epoch
+    ahead = -(-plan.max_epoch // plan.eval_interval) - done // plan.eval_interval
+    return tqdm.format_interval(max(0.0, seconds + ahead * seconds_of_evaluation))

@@ -1,10 +1,12 @@
 """Exact evaluation: every image once, on any number of ranks and for any batch size."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
+from tqdm import tqdm
 
 from src.datasets.classification import evaluation_batches
 from src.datasets.source import Source
@@ -56,19 +58,37 @@ def evaluate(
     num_classes: int,
     group: Group = ALONE,
     on_batch: Callable[[np.ndarray, np.ndarray, np.ndarray], bool | None] | None = None,
+    total: int = 0,
 ) -> Accuracy:
     """Count this rank's `batches` and sum over the ranks.
 
     `on_batch(logits, labels, indices)` is called for each batch of real images, for predictions and progress; when it
     returns true this rank leaves out its other batches: the sum is then that of an evaluation cut short.
+    total: images of all ranks; given, the master shows a progress bar where stderr is a terminal.
     """
     accuracy = Accuracy(num_classes)
-    for logits, labels, indices in predict(model, batches, batch_size):
-        accuracy.update(logits, labels)
-        if on_batch and on_batch(logits, labels, indices):
-            break
+    shown = total > 0 and group.is_master
+    with tqdm(
+        total=-(-total // group.world_size) if shown else None,
+        desc="evaluation",
+        unit="image",
+        leave=False,
+        disable=None if shown else True,
+    ) as bar:
+        for logits, labels, indices in predict(model, batches, batch_size):
+            accuracy.update(logits, labels)
+            bar.update(len(labels))
+            if on_batch and on_batch(logits, labels, indices):
+                break
     accuracy.set_counts(group.gather_counts(accuracy.counts()))
+    accuracy.loss_sum = _sum(group, accuracy.loss_sum)
     return accuracy
+
+
+def _sum(group: Group, value: float) -> float:
+    """The sum over the ranks of a float64, which travels as two integers of 32 bits; the same bits on every rank."""
+    bits = np.array([[value]], "<f8").view("<u4").astype(np.int64)
+    return math.fsum(group.gather_counts(bits).astype("<u4").view("<f8").ravel())
 
 
 def held_out_evaluation(
@@ -100,6 +120,7 @@ def held_out_evaluation(
             num_classes=card.architecture.num_classes,
             group=group,
             on_batch=on_batch,
+            total=len(source),
         )
 
     return evaluate_now

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
@@ -51,25 +50,24 @@ def evaluate_and_report(
     predictions: the CSV file for each image's answer, or empty. beat: called for each batch. Raises ReportedError.
     """
     collected = Predictions(class_names) if predictions else None
-    bar = tqdm(total=len(source), unit="image", leave=False, disable=None if group.is_master else True)
 
     def on_batch(logits: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
         beat()
-        bar.update(len(labels))
         if collected:
             collected.add([source.image_name(i) for i in indices], labels, logits)
 
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
-    with bar:
-        accuracy = evaluate(
-            model,
-            evaluation_batches(source, preprocessing, **shard),
-            batch_size=batch_size,
-            num_classes=len(class_names),
-            group=group,
-            on_batch=on_batch,
-        )
+    accuracy = evaluate(
+        model,
+        evaluation_batches(source, preprocessing, **shard),
+        batch_size=batch_size,
+        num_classes=len(class_names),
+        group=group,
+        on_batch=on_batch,
+        total=len(source),
+    )
     if group.is_master:
+        get_logger().info(accuracy.loss_line())
         for line in accuracy.lines():
             get_logger().info(line)
         if collected:

@@ -16,7 +16,9 @@ COLUMNS = (
     "skipped_steps",  # updates skipped because a gradient overflowed, since the start
     "top1",  # of the evaluation, as fractions; empty where none was made
     "top5",
+    "eval_loss",  # its mean cross entropy, without label smoothing
 )
+_LATER = {"eval_loss": ""}  # columns that rows of older checkpoints lack
 
 
 def _is_cell(value: object) -> bool:
@@ -77,6 +79,8 @@ class Progress:
         """The reverse of `to_dict`. Raises ReportedError when a checkpoint holds anything else."""
         try:
             progress = cls(**values)
+            if isinstance(progress.history, list):
+                progress.history = [{**_LATER, **row} for row in progress.history]
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
             integers = [progress.epoch, progress.images, progress.first_image]
             integers += [progress.epoch_loss.count, progress.window_loss.count]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from src.training.events import Events
 from src.training.progress import COLUMNS
-from src.utils.files import write_atomically, write_text_atomically
+from src.utils.files import write_text_atomically
+from src.utils.plotting import write_picture
 
 
 class Recorder:
@@ -15,6 +16,7 @@ class Recorder:
     def __init__(self, folder: Path, history: list[dict], *, global_step: int, active: bool) -> None:
         self.folder = folder
         self.active = active
+        self._drawn: dict | None = None  # the last row in the picture
         if active:
             self._events = Events(folder, global_step)
             self._write_table(history)
@@ -28,15 +30,19 @@ class Recorder:
         if not self.active:
             return
         row = history[-1]
-        self._add_scalars("eval", row["step"], {key: row[key] for key in ("top1", "top5") if row[key] != ""})
+        scalars = {"top1": row["top1"], "top5": row["top5"], "loss": row.get("eval_loss", "")}
+        self._add_scalars("eval", row["step"], {name: value for name, value in scalars.items() if value != ""})
         self._write_table(history)
+        self._draw(history)
 
     def close(self, history: list[dict]) -> None:
-        """Draw the curves."""
-        if not self.active:
-            return
-        if history:
-            write_atomically(self.folder / "curves.png", lambda path: draw_curves(history, path))
+        """Draw the curves, unless `log_epoch` has."""
+        if self.active and history and history[-1] != self._drawn:
+            self._draw(history)
+
+    def _draw(self, history: list[dict]) -> None:
+        write_picture(self.folder / "curves.png", lambda path: draw_curves(history, path))
+        self._drawn = dict(history[-1])
 
     def _add_scalars(self, group: str, step: int, scalars: dict) -> None:
         if self.active:
@@ -51,7 +57,7 @@ class Recorder:
 
 
 def draw_curves(history: list[dict], path: Path) -> None:
-    """Loss and learning rate on the left, accuracy on the right, over epochs; written to `path` as PNG."""
+    """Losses and learning rate on the left, accuracy on the right, over epochs; written to `path` as PNG."""
     from matplotlib.figure import Figure  # the object interface: no backend, no global state; 0.3 s to import
 
     epochs = [row["epoch"] for row in history]
@@ -59,6 +65,11 @@ def draw_curves(history: list[dict], path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [row["loss"] for row in history], "o-", markersize=3, color="C0")
+    with_loss = [row for row in evaluated if row.get("eval_loss", "") != ""]
+    if with_loss:
+        held_out = [row["eval_loss"] for row in with_loss]
+        left.plot([row["epoch"] for row in with_loss], held_out, "s:", markersize=3, color="C2", label="held-out loss")
+        left.legend(loc="upper center")
     left.set(xlabel="epoch", title="training loss and learning rate")
     left.set_ylabel("loss", color="C0")
     rate = left.twinx()

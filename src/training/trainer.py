@@ -13,7 +13,8 @@ from mindspore import Tensor
 from tqdm import tqdm
 
 from src.model_utils.group import ALONE, Group
-from src.training.clock import Clock
+from src.training.clock import Clock, time_left
+from src.training.closing import closing_line
 from src.training.plan import Plan
 from src.training.progress import Mean, Progress
 from src.training.recorder import Recorder
@@ -67,6 +68,7 @@ class Trainer:
         progress.steps = plan.steps_done(progress)
         self._compiled = False
         self._skips_in_a_row = 0
+        self._run_clock, self._seconds_of_evaluation = Clock(), 0.0
         self._step_batches: list = []
         self._waited = 0.0
         self._data_error: ReportedError | None = None
@@ -90,6 +92,8 @@ class Trainer:
                 self.group.wait()  # a launcher may end all ranks when the first of them ends: let each have finished
             raise
         self.recorder.close(self.progress.history)
+        if self.group.is_master:
+            get_logger().info(closing_line(self.progress, self.saver.folder, self.saver.newest()))
         return self.progress
 
     def _train_epoch(self) -> None:
@@ -113,17 +117,22 @@ class Trainer:
             disable=not (self.group.is_master and sys.stderr.isatty()),
         )
         with bar:
+            if not self._compiled:
+                bar.set_postfix_str("compiling the network; it moves after that")
             self._fetch(batches)
             self._stop_if(self.group.any(UNREADABLE if self._data_error else 0))
             for step in range(first, end):
                 global_step = progress.epoch * plan.steps_per_epoch + step
                 rate = self.schedule(global_step)
-                self._one_step(rate, global_step, (epoch_clock, window_clock))
+                self._one_step(rate, global_step, (epoch_clock, window_clock, self._run_clock))
                 progress.images += plan.images_per_step
                 progress.steps += 1
                 is_last = step + 1 == end
+                if not bar.disable:
+                    left = time_left(plan, self._run_clock, global_step + 1, self._seconds_of_evaluation)
+                    loss = f"{progress.window_loss.value:.3f}"
+                    bar.set_postfix(loss=loss, lr=f"{rate:.3g}", left=left, refresh=False)
                 bar.update()
-                bar.set_postfix(loss=f"{progress.window_loss.value:.3f}", lr=f"{rate:.3g}")
                 if (global_step + 1) % plan.log_interval == 0 and not is_last:
                     self._log(global_step, rate, window_clock, ends_epoch=False)
                     window_clock = Clock()
@@ -246,6 +255,7 @@ class Trainer:
             "skipped_steps": self._skipped_steps(),
             "top1": "",
             "top5": "",
+            "eval_loss": "",
         }
         progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
         last = progress.epoch + 1 == plan.max_epoch
@@ -259,16 +269,19 @@ class Trainer:
             self._begin_row(self.schedule((progress.epoch + 1) * plan.steps_per_epoch - 1), Clock())
         row = progress.history[-1]
         if self.evaluate and (progress.evaluation_due or (row["top1"] == "" and progress.epoch + 1 == plan.max_epoch)):
+            start = time.perf_counter()
             try:
                 accuracy = self.evaluate(lambda: self._stop.signal_number > 0)
             except ReportedError as error:
                 raise ReportedError(f"{error}; {self._where_to_go_on()}") from error
             self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
+            self._seconds_of_evaluation = time.perf_counter() - start
             row["top1"] = accuracy.top1
+            row["eval_loss"] = accuracy.loss
             row["top5"] = accuracy.top5 if accuracy.num_classes >= TOP5_MIN_CLASSES else ""
             progress.evaluation_due = False
             if self.group.is_master:
-                for line in accuracy.lines():
+                for line in (accuracy.loss_line(), *accuracy.lines()):
                     get_logger().info(line)
             if row["top1"] > progress.best_top1:
                 progress.best_top1 = row["top1"]

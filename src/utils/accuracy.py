@@ -18,8 +18,14 @@ def check_finite(logits: np.ndarray) -> None:
         )
 
 
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """-log softmax(logits)[label] of each row, (N,) float64: without label smoothing, whatever the training's loss."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+
+
 class Accuracy:
-    """Exact counts of what was seen: top-1, top-5 and the confusion matrix.
+    """Exact counts of what was seen: top-1, top-5 and the confusion matrix; and the sum of the images' cross entropy.
 
     The matrix is kept by its cells that are not empty, of which there are no more than images.
     """
@@ -27,6 +33,7 @@ class Accuracy:
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
         self.top5_correct = 0
+        self.loss_sum = 0.0
         self._cells = np.zeros((0, 3), np.int64)
         self._new: list[np.ndarray] = []  # rows like those of `cells`, in the order in which they came
         self._new_rows = 0
@@ -65,6 +72,11 @@ class Accuracy:
         """Top-5 accuracy as a fraction; nan when nothing was seen."""
         return self.top5_correct / self.seen if self.seen else float("nan")
 
+    @property
+    def loss(self) -> float:
+        """Mean cross entropy of the images; nan when nothing was seen."""
+        return self.loss_sum / self.seen if self.seen else float("nan")
+
     def update(self, logits: np.ndarray, labels: np.ndarray) -> None:
         """Count one batch of real images, padding already cut away.
 
@@ -87,6 +99,7 @@ class Accuracy:
         lower_class = np.arange(self.num_classes) < labels[:, None]
         rank = ((logits > own) | ((logits == own) & lower_class)).sum(1)
         self.top5_correct += int((rank < 5).sum())
+        self.loss_sum += float(cross_entropy(logits, labels).sum())
         labels = np.asarray(labels, np.int64)
         self._add(np.stack([labels, logits.argmax(1), np.ones_like(labels)], axis=1))
 
@@ -122,6 +135,10 @@ class Accuracy:
         totals = np.zeros(self.num_classes, np.int64)
         np.add.at(totals, cells[:, column], cells[:, 2])
         return totals
+
+    def loss_line(self) -> str:
+        """The mean cross entropy in the form of the seed's lines."""
+        return f"after allreduce eval: loss={self.loss:.4f}, tot={self.seen}"
 
     def lines(self) -> list[str]:
         """The result in the form of the seed's evaluation log, top-5 only for more than ten classes."""

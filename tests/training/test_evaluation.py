@@ -1,5 +1,8 @@
 """Evaluation counts every image once and never the padding."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
@@ -86,3 +89,43 @@ def test_predict_step_is_inference():
 
     step = PredictStep(TrainingFlag().set_train(True))
     assert step(Tensor(np.float32([[3.0]]))).asnumpy().tolist() == [[3.0]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 37])
+def test_the_loss_is_the_mean_over_exactly_the_images(batch_size):
+    images, labels = make_data(37)
+    network = Linear()
+    logits = (images.reshape(37, -1) @ network.fc.weight.asnumpy().T).astype(np.float64)
+    expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(37), labels])
+    model = PredictStep(network).logits
+    accuracy = evaluate(model, batches(images, labels, batch_size), batch_size=batch_size, num_classes=3)
+    assert accuracy.loss == pytest.approx(expected, rel=1e-5)
+    assert accuracy.loss_line() == f"after allreduce eval: loss={expected:.4f}, tot=37"
+
+
+def test_the_loss_is_summed_over_the_ranks_to_the_last_bit():
+    others = 1e-7 + 3.0
+
+    class Two:
+        rank, world_size, is_master = 0, 2, True
+
+        def gather_counts(self, rows):
+            if rows.shape[1] == 2:  # the loss, as bits
+                return np.concatenate([rows, np.array([[others]]).view(np.uint32).astype(np.int64)])
+            return np.concatenate([rows, rows])
+
+    images, labels = make_data(5)
+    alone = evaluate(always_class_zero, batches(images, labels, 5), batch_size=5, num_classes=3)
+    both = evaluate(always_class_zero, batches(images, labels, 5), batch_size=5, num_classes=3, group=Two())
+    assert both.seen == 10
+    assert both.loss_sum == alone.loss_sum + others
+
+
+def test_the_bar_counts_images_on_terminals_only(monkeypatch):
+    images, labels = make_data(10)
+    for is_terminal in (False, True):
+        stderr = io.StringIO()
+        stderr.isatty = lambda shown=is_terminal: shown
+        monkeypatch.setattr(sys, "stderr", stderr)
+        evaluate(always_class_zero, batches(images, labels, 4), batch_size=4, num_classes=3, total=10)
+        assert ("evaluation" in stderr.getvalue() and "/10" in stderr.getvalue()) == is_terminal

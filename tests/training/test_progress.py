@@ -23,6 +23,11 @@ def test_an_epoch_without_updates_has_no_loss():
     assert math.isnan(Progress.from_dict(Progress(history=[row]).to_dict()).history[0]["loss"])
 
 
+def test_rows_of_older_checkpoints_have_no_held_out_loss():
+    older = {key: value for key, value in ROW.items() if key != "eval_loss"}
+    assert Progress.from_dict({**Progress().to_dict(), "history": [older]}).history == [{**ROW, "eval_loss": ""}]
+
+
 def test_mean():
     mean = Mean()
     assert math.isnan(mean.value)

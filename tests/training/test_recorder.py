@@ -9,13 +9,13 @@ from commands import ROOT
 from PIL import Image
 
 from src.training.events import Event, SessionLog
-from src.training.recorder import Recorder
+from src.training.recorder import Recorder, draw_curves
 
 FIRST = {
     "epoch": 1, "step": 11, "loss": 2.5, "learning_rate": 0.1, "images_per_second": 100.0, "data_wait_percent": 1.5,
-    "skipped_steps": 0, "top1": 0.5, "top5": "",
+    "skipped_steps": 0, "top1": 0.5, "top5": "", "eval_loss": 0.75,
 }  # fmt: skip
-SECOND = {**FIRST, "epoch": 2, "step": 22, "loss": 1.25, "top1": ""}
+SECOND = {**FIRST, "epoch": 2, "step": 22, "loss": 1.25, "top1": "", "eval_loss": ""}
 
 
 def events(place) -> list[Event]:
@@ -34,8 +34,8 @@ def test_metrics_are_the_history_also_after_a_resume(tmp_path):
     Recorder(tmp_path, [FIRST, SECOND], global_step=22, active=True)
     Recorder(tmp_path, [FIRST], global_step=11, active=True)
     assert (tmp_path / "metrics.csv").read_text() == (
-        "epoch,step,loss,learning_rate,images_per_second,data_wait_percent,skipped_steps,top1,top5\n"
-        "1,11,2.5,0.1,100.0,1.5,0,0.5,\n"
+        "epoch,step,loss,learning_rate,images_per_second,data_wait_percent,skipped_steps,top1,top5,eval_loss\n"
+        "1,11,2.5,0.1,100.0,1.5,0,0.5,,0.75\n"
     )
 
 
@@ -46,7 +46,12 @@ def test_log_epoch_writes_the_new_row_and_its_events(tmp_path):
     recorder.log_epoch([FIRST, SECOND])
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
     scalars = [(v.tag, e.step, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
-    assert scalars == [("train/loss", 4, 2.0), ("train/learning_rate", 4, 0.5), ("eval/top1", 11, 0.5)]
+    assert scalars == [
+        ("train/loss", 4, 2.0),
+        ("train/learning_rate", 4, 0.5),
+        ("eval/top1", 11, 0.5),
+        ("eval/loss", 11, 0.75),
+    ]
 
 
 @pytest.mark.parametrize("now", [1.5e9, 1.6e9, 1.7e9])
@@ -64,6 +69,24 @@ def test_events_beyond_the_resumed_step_are_declared_void(tmp_path):
     recorder.log_step(12, loss=1.0)
     starts = [e.step for e in events(tmp_path) if e.session_log.status == SessionLog.START]
     assert starts == [11]
+
+
+def test_curves_are_drawn_after_each_epoch_and_once_for_the_last(tmp_path):
+    recorder, seen = Recorder(tmp_path, [], global_step=0, active=True), []
+    for history in ([FIRST], [FIRST, SECOND]):
+        recorder.log_epoch(history)
+        seen.append((tmp_path / "curves.png").read_bytes())
+    assert seen[0] != seen[1]
+    (tmp_path / "curves.png").unlink()
+    recorder.close([FIRST, SECOND])
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_the_held_out_loss_is_in_the_curves(tmp_path):
+    draw_curves([FIRST], tmp_path / "with.png")
+    draw_curves([{**FIRST, "eval_loss": ""}], tmp_path / "without.png")
+    with Image.open(tmp_path / "with.png") as one, Image.open(tmp_path / "without.png") as other:
+        assert one.tobytes() != other.tobytes()
 
 
 def test_curves_are_drawn_at_the_end(tmp_path):

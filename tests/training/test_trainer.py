@@ -2,9 +2,11 @@
 
 import _thread
 import csv
+import io
 import os
 import re
 import signal
+import sys
 from types import SimpleNamespace
 
 import mindspore as ms
@@ -384,3 +386,21 @@ def test_of_a_full_disk_the_first_error_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(Recorder, "close", full("the picture"))
     with pytest.raises(ReportedError, match="cannot write the checkpoint"):
         make_trainer(tmp_path).run()
+
+
+def test_the_bar_says_why_it_stands_still_and_what_is_left(tmp_path, monkeypatch):
+    stderr = io.StringIO()
+    stderr.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stderr)
+    make_trainer(tmp_path, max_epoch=1).run()
+    before, after = stderr.getvalue().split(f"1/{STEPS}", 1)
+    assert "compiling the network" in before
+    assert "compiling" not in after and re.search(r"left=\d\d:\d\d", after)
+
+
+def test_the_last_line_names_the_best_checkpoint(tmp_path, capsys):
+    make_trainer(tmp_path, evaluate=half_right).run()
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(STAMP + rf"best top-1 50.00 % in epoch 1: {tmp_path}/best.ckpt; next: python .*", lines[-1])
+    assert [row["eval_loss"] for row in rows(tmp_path)] == ["0.0", "0.0"]
+    assert sum(line.endswith("after allreduce eval: loss=0.0000, tot=10") for line in lines) == 2

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from src.utils.accuracy import Accuracy
+from src.utils.accuracy import Accuracy, cross_entropy
 from src.utils.errors import ReportedError
 
 
@@ -112,3 +112,8 @@ def test_cells_add_up_however_many_batches_there_are():
     expected = np.zeros((4, 4), np.int64)
     np.add.at(expected, (labels, logits.argmax(1)), 1)
     assert accuracy.confusion.tolist() == expected.tolist()
+
+
+def test_cross_entropy_of_large_logits_is_finite():
+    logits = np.array([[1e4, 0.0], [-3e38, 3e38], [0.0, 0.0]], np.float32)
+    np.testing.assert_allclose(cross_entropy(logits, np.array([1, 0, 1])), [1e4, 6e38, np.log(2)], rtol=1e-6)

@@ -1,0 +1,32 @@
+"""The line that a run ends with."""
+
+import shlex
+
+import pytest
+
+from src.model_utils.config import parse
+from src.training.closing import closing_line
+from src.training.progress import Progress
+
+HISTORY = [{"epoch": 1, "top1": 0.5}, {"epoch": 2, "top1": ""}, {"epoch": 3, "top1": 0.75}]
+
+
+def test_the_best_accuracy_its_file_and_commands_that_can_be_meant(tmp_path):
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    (folder / "best.ckpt").touch()
+    line = closing_line(Progress(epoch=3, best_top1=0.75, history=HISTORY), folder, "newest")
+    assert line.startswith(f"best top-1 75.00 % in epoch 3: {folder}/best.ckpt; next: python eval.py ")
+    for command in line.split("; next: ")[1].split(", or "):
+        script, *argv = shlex.split(command)[1:]
+        config = parse(script.removesuffix(".py"), argv, "")
+        assert str(folder / "best.ckpt") in (config.ckpt_files, config.ckpt_file)
+
+
+@pytest.mark.parametrize("progress", [Progress(epoch=3), Progress(epoch=3, best_top1=0.75, history=HISTORY)])
+def test_without_a_best_the_newest_is_named(progress, tmp_path):
+    line = closing_line(progress, tmp_path, "run/0-3_5.ckpt")
+    assert line == (
+        "trained to epoch 3: run/0-3_5.ckpt; next: python eval.py --ckpt_files run/0-3_5.ckpt, or "
+        "python export.py --ckpt_file run/0-3_5.ckpt --file_format ONNX"
+    )
