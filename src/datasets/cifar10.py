@@ -59,7 +59,7 @@ def open_cifar10(path: Path, split: str) -> Source:
         read=read,
         image_name=image_name,
         origin=printable(path),
-        identity=lambda: hash_of(*sample(len(labels), lambda i: read(i).tobytes())),
+        identity=lambda: hash_of(sample(len(labels), lambda i: read(i).tobytes())),
     )
 
 

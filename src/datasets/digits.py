@@ -41,7 +41,7 @@ def open_digits(split: str) -> Source:
         read=pixels.__getitem__,
         image_name=lambda i: f"digits[{chosen[i]}]",
         origin="the data set digits",
-        identity=lambda: hash_of(pixels.tobytes()),
+        identity=lambda: hash_of([pixels.tobytes()]),
     )
 
 

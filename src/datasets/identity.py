@@ -1,7 +1,7 @@
 """What tells one data set's files from another's, without reading all of them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,16 @@ def identity_of_files(folder: Path, names: PackedNames) -> bytes:
         except OSError:  # reported when the picture is read
             return b""
 
-    return hash_of(hash_of(*names.parts()), *sample(len(names), content))
+    return hash_of([hash_of(names.parts()), *sample(len(names), content)])
 
 
 def sample(count: int, content: Callable[[int], bytes]) -> list[bytes]:
     """A hash of the `content` of each of SAMPLE out of `count` things."""
     chosen = np.unique(np.linspace(0, count - 1, SAMPLE).astype(np.int64)) if count else ()
-    return [hash_of(content(int(i))) for i in chosen]
+    return [hash_of([content(int(i))]) for i in chosen]
 
 
-def hash_of(*parts: bytes) -> bytes:
+def hash_of(parts: Iterable[bytes]) -> bytes:
     """SHA-256 over all parts, their lengths included."""
     digest = hashlib.sha256()
     for part in parts:

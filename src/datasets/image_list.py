@@ -17,7 +17,7 @@ from src.utils.text_lines import read_lines
 
 MAX_CLASSES = 100_000  # a stray huge number is a mistake, and would make as many class names
 MAX_DIGITS = 9
-LINES = "a text file of `path label` lines"
+LINES = "`path label` lines"
 _UNDECODABLE = tuple(map(os.fsencode, UNDECODABLE))
 _REMEMBERED = 10_000  # files known to be there: the same one often comes again
 
@@ -28,6 +28,8 @@ def open_list(path: Path) -> Source:
     Paths may hold spaces and are relative to the list's folder. Empty lines are skipped. The classes are named by their
     numbers, up to the largest label. Raises ReportedError that names the first bad line.
     """
+    if not path.is_file():
+        raise ReportedError(f"{printable(path)} is no file; expected a text file of {LINES}")
     names, labels, undecodable = PackedNames(), array("i"), LeftOut()
     existing: set[bytes] = set()
     for first, lines in read_lines(path, printable(path), LINES):

@@ -76,5 +76,6 @@ class Source:
 
     def fingerprint(self) -> dict[str, int | str]:
         """How many pictures there are, and a hash of what they are, their order and their labels."""
-        digest = hashlib.sha256(self.dataset.encode() + b"\0" + self.identity() + self.labels.astype("<i4").tobytes())
+        digest = hashlib.sha256(self.dataset.encode() + b"\0" + self.identity())
+        digest.update(np.ascontiguousarray(self.labels, "<i4"))
         return {"images": len(self), "sha256": digest.hexdigest()}
