@@ -24,4 +24,4 @@ bin="$ROOT/.venv/bin"
 mapfile -t shell_files < <(git ls-files '*.sh' .ci/run)
 "$bin/shellcheck" --external-sources "${shell_files[@]}"
 # Two files at a time: MindSpore compiles on one core. A file's tests share what its fixtures have trained.
-exec "$bin/python" -m pytest -n 2 --dist loadfile "${selection[@]}" "$@"
+exec "$bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "${selection[@]}" "$@"

@@ -1,14 +1,29 @@
 """The device, the C++ kernels, and one real training run that the tests of the commands look at."""
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import train_tiny
+from commands import only, train_tiny
+from forked import Forks, forks
 from mindspore.graph.api import _CellGraphExecutor
+from shared import made_once
 
 from src.model_utils.device_adapter import set_up_device
 from src.ops.build import kernels
+
+# With two files at a time: a long one that begins last would leave one of the two workers idle.
+LONGEST_FILES = (
+    "test_resume.py", "test_launch.py", "test_torch_parity.py", "test_distributed.py", "test_bad_inputs.py",
+    "test_sanitizers.py", "test_numerics.py", "test_train_keys.py", "test_infer_310.py", "test_benchmark.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; `scripts/test.sh` has xdist keep this order."""
+    place = {name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,7 +33,7 @@ def cpu() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once() -> None:
+def compiled_once() -> Iterator[None]:
     """Each network is compiled once, and not a second time at its second step.
 
     MindSpore 2.10 forgets the shapes of a network's inputs when another one that was compiled for the same shapes is
@@ -46,4 +61,12 @@ def compiled_kernels() -> None:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory) -> Path:
     """The folder of two epochs on the bundled digits, evaluated after each. Not to be written to: copy it."""
-    return train_tiny(tmp_path_factory.mktemp("trained"), "--eval_data_dir", "bundled", "--max_epoch", 2)
+    flags = ["--eval_data_dir", "bundled", "--max_epoch", 2]
+    return only(made_once(tmp_path_factory, "trained", lambda folder: train_tiny(folder, *flags)))
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forks]:
+    """Runs commands as processes without their imports."""
+    with forks() as found:
+        yield found

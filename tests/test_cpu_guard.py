@@ -46,6 +46,7 @@ def test_training_takes_the_fast_path(tmp_path):
     flags = [*TINY, "--per_batch_size", 1000, "--cpu_kernels", "off", "--save_ckpt_path", tmp_path]
     output = run_verbosely("train.py", *flags)
     found = convolutions(output)
+    assert "cpu,isa:Intel AVX2" in output
     assert len(found) == 3  # forward, and backward for data and for weights
     assert all(is_compiled(name) for names in found.values() for name in names), found
 
@@ -68,10 +69,8 @@ def test_the_kernels_leave_it_no_convolution(tmp_path):
 def test_any_module_sets_it_before_mindspore_loads(module):
     program = f"import {module}, os; print('guard', os.environ['{GUARD}'])"
     assert "guard AVX2" in run_verbosely("-c", program)
-    assert "guard SSE41" in run_verbosely("-c", program, **{GUARD: "SSE41"})
 
 
 def test_the_users_own_value_wins(tmp_path):
     flags = [*TINY, "--per_batch_size", 1000, "--save_ckpt_path", tmp_path]
     assert "cpu,isa:Intel SSE4.1" in run_verbosely("train.py", *flags, **{GUARD: "SSE41"})
-    assert "cpu,isa:Intel AVX2" in run_verbosely("train.py", *flags)

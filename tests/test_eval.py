@@ -54,6 +54,7 @@ def test_checkpoint_answers_all_questions(reported, trained_run):
     assert "top5" not in log  # ten classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 355, 400])
 def test_counts_do_not_depend_on_the_batch_size(batch_size, reported, trained_run, tmp_path):
     accuracy = evaluate(trained_run / "best.ckpt", tmp_path, "--per_batch_size", batch_size)
@@ -99,6 +100,7 @@ def test_predictions(reported):
     }
 
 
+@pytest.mark.slow
 def test_a_folder_is_evaluated_newest_first(trained_run, tmp_path):
     results = evaluation.main(["--ckpt_files", str(trained_run), "--save_ckpt_path", str(tmp_path)])
     assert [path.rsplit("/", 1)[1] for path in results] == ["0-2_5.ckpt", "0-1_5.ckpt"]  # best is one of these
@@ -118,6 +120,7 @@ def test_best_is_evaluated_when_its_own_epoch_is_gone(trained_run, tmp_path):
     assert list(results) == [str(folder / "best.ckpt")]
 
 
+@pytest.mark.slow
 def test_checkpoint_without_metadata_as_the_model_zoo_writes_it(reported, trained_run, tmp_path):
     """Weights, the optimizer's state and nothing else: then flags describe the network, and the count is the same."""
     entries = [{"name": name, "data": ms.Tensor(value)} for name, value in weights(trained_run / "best.ckpt").items()]
@@ -137,6 +140,7 @@ def pictures_run(tmp_path_factory):
     return train_tiny(root / "out", *flags), pictures
 
 
+@pytest.mark.slow
 def test_class_folders_are_matched_by_name(pictures_run, tmp_path):
     """A held-out folder that lacks a class: its pictures keep the labels of training."""
     run_folder, pictures = pictures_run
@@ -151,6 +155,7 @@ def test_class_folders_are_matched_by_name(pictures_run, tmp_path):
     assert per_class[1][:4] == ["one", "0", "0", "nan"]
 
 
+@pytest.mark.slow
 def test_bad_images_are_skipped(pictures_run, tmp_path):
     run_folder, pictures = pictures_run
     shutil.copytree(pictures, tmp_path / "held out")
@@ -163,6 +168,7 @@ def test_bad_images_are_skipped(pictures_run, tmp_path):
     assert "two/3.jpg" in (folder / "skipped_eval_images.txt").read_text()
 
 
+@pytest.mark.slow
 def test_top5_for_more_than_ten_classes(tmp_path):
     """Eleven outputs, of which the digits use ten."""
     run_folder = train_tiny(tmp_path / "train", "--num_classes", 11)

@@ -99,6 +99,7 @@ def test_checkpoint_describes_itself(trained_run):
     assert set(metadata["versions"]) == {"mindspore", "numpy", "python"}
 
 
+@pytest.mark.slow
 def test_saved_configuration_repeats_the_run(trained_run, tmp_path):
     progress = train.main(["--config_path", str(trained_run / "config.yaml"), "--save_ckpt_path", str(tmp_path)])
     assert progress.epoch == 2
@@ -119,6 +120,7 @@ def test_existing_runs_are_not_touched(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_run_trains_no_more_and_with_more_epochs_goes_on(trained_run, tmp_path):
     folder = shutil.copytree(trained_run, tmp_path / "run")
     train.main(["--resume", str(folder)])
@@ -130,6 +132,7 @@ def test_resume_of_a_finished_run_trains_no_more_and_with_more_epochs_goes_on(tr
     assert yaml.safe_load((folder / "config_resumed_1.yaml").read_text())["max_epoch"] == 3
 
 
+@pytest.mark.slow
 def test_fine_tuning_with_another_class_count(trained_run, tmp_path):
     """The body is taken over, the classifier is new. With a rate of almost 0 the body also stays."""
     pictures = write_pictures(tmp_path / "pictures", ("zero", "one", "two"), each=4)
@@ -144,6 +147,7 @@ def test_fine_tuning_with_another_class_count(trained_run, tmp_path):
     assert np.abs(before[name]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_bad_images_are_skipped_and_listed(tmp_path):
     pictures = write_pictures(tmp_path / "pictures", ("one", "two"), each=5)
     (pictures / "one" / "2.jpg").write_text("not a picture")
@@ -159,6 +163,7 @@ def test_bad_images_are_skipped_and_listed(tmp_path):
         assert [line.split(" should be")[0][-9:] for line in lines] == ["one/2.jpg", "two/0.jpg"]
 
 
+@pytest.mark.slow
 def test_cifar10_trains_on_its_training_files_and_evaluates_on_its_test_file(tmp_path):
     data = tmp_path / "data"
     for number, count in ((1, 10), (2, 9)):
@@ -172,6 +177,7 @@ def test_cifar10_trains_on_its_training_files_and_evaluates_on_its_test_file(tmp
     assert (run_folder / "class_names.txt").read_text().split()[::9] == ["airplane", "truck"]
 
 
+@pytest.mark.slow
 def test_list_of_images(tmp_path):
     write_pictures(tmp_path / "pictures of", ("one", "two"), each=4)
     lines = [f"pictures of/{name}/{i}.jpg {label}" for label, name in enumerate(("one", "two")) for i in range(4)]

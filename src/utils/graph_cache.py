@@ -139,7 +139,7 @@ class _Slots:
         finally:
             del os.environ[_ENABLE], os.environ[_PATH]
         for slot, script_hash in places:
-            if slot.exists():
+            if slot.exists() and script_hash.exists():  # a full disk may have refused one of them
                 found = _Graph(script_hash.read_bytes(), slot.read_bytes())
                 slot.unlink()
                 if taken.graph in (None, graph):  # what MindSpore wrote stays

@@ -86,13 +86,23 @@ def test_one_clear_line_and_nothing_lost(row, bench, tmp_path, capfd, monkeypatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", AS_PROCESSES, ids=_name)
-def test_the_same_as_a_process(row, bench, tmp_path):
+def test_the_same_as_a_process(row, bench, tmp_path, forked):
     command, flags, status, fragment = row
     argv = command_line(command, flags, bench, tmp_path / "out")
-    done = subprocess.run([sys.executable, ROOT / f"{command}.py", *argv], cwd=tmp_path, capture_output=True, text=True)
+    done = forked.run(command, argv, tmp_path)
     assert done.returncode == status
     assert_one_line(done.stderr, fill_in(fragment, bench))
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", MAIN)
+def test_the_same_as_a_user_starts_it(command, tmp_path):
+    """With all of its imports."""
+    argv = [sys.executable, ROOT / f"{command}.py", "--max_epochs", "3"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, "found unknown flag '--max_epochs' with value '3'")
 
 
 def test_rows_are_many_and_different():

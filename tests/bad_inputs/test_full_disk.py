@@ -1,13 +1,8 @@
 """What a disk can do to a run or an export: one clear line on stderr, and nothing that is not whole."""
 
-import resource
-import subprocess
-import sys
-from functools import partial
-
 import pytest
 from bad_inputs.command_line import assert_one_line
-from commands import ROOT, TINY, only
+from commands import TINY, only
 
 import export
 from src.deploy import manifest as deploy_manifest
@@ -19,11 +14,9 @@ from src.utils.errors import ReportedError
     ("limit", "file"),
     [(100, "train.log"), (500, "config.yaml"), (3000, "preview.png"), (22_000, "0-1_5.ckpt"), (30_000, "curves.png")],
 )
-def test_full_disk(limit, file, tmp_path):
+def test_full_disk(limit, file, tmp_path, forked):
     """A limit on the size of files stands in for it: what can still be written is whole, what cannot is not there."""
-    argv = [sys.executable, ROOT / "train.py", *TINY, "--save_ckpt_path", tmp_path]
-    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
-    done = subprocess.run(argv, capture_output=True, text=True, preexec_fn=full)
+    done = forked.run("train", [*TINY, "--save_ckpt_path", tmp_path], tmp_path, max_file_size=limit)
     assert done.returncode == 1
     assert_one_line(done.stderr, file)
     assert "File too large" in done.stderr
@@ -44,15 +37,12 @@ def test_full_disk(limit, file, tmp_path):
         (50_000, "--file_format MINDIR --mindir_version 1"),
     ],
 )
-def test_full_disk_leaves_no_model(limit, flags, trained_run, tmp_path, monkeypatch):
+def test_full_disk_leaves_no_model(limit, flags, trained_run, tmp_path, monkeypatch, forked):
     for folder in ("out", "temporary"):
         (tmp_path / folder).mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    argv = [sys.executable, ROOT / "export.py", "--ckpt_file", trained_run / "best.ckpt", *flags.split()]
-    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
-    done = subprocess.run(
-        [*argv, "--file_name", tmp_path / "out" / "model"], capture_output=True, text=True, preexec_fn=full
-    )
+    argv = ["--ckpt_file", trained_run / "best.ckpt", *flags.split(), "--file_name", tmp_path / "out" / "model"]
+    done = forked.run("export", argv, tmp_path, max_file_size=limit)
     assert done.returncode == 1
     assert_one_line(done.stderr, "free the disk or ")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "temporary"]

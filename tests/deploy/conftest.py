@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import ROOT, train_tiny
+from commands import ROOT, only, train_tiny
+from shared import made_once
 
 import export
 
@@ -14,34 +15,38 @@ import export
 @pytest.fixture(scope="session")
 def trained_checkpoint(tmp_path_factory) -> Path:
     """A network that tells the digits apart: what it answers proves something."""
-    folder = tmp_path_factory.mktemp("deploy")
     flags = ["--max_epoch", 12, "--per_batch_size", 64, "--augmentation", "none", "--lr_scheduler", "cosine_annealing"]
-    return train_tiny(folder, *flags, "--eval_data_dir", "bundled") / "best.ckpt"
+    flags += ["--eval_data_dir", "bundled"]
+    return only(made_once(tmp_path_factory, "deploy", lambda folder: train_tiny(folder, *flags))) / "best.ckpt"
 
 
 @pytest.fixture(scope="session")
 def exported(trained_checkpoint, tmp_path_factory):
     """flags -> the model that export.py writes with them, made once."""
-    made = {}
 
     def model(flags: str) -> Path:
-        if flags not in made:
-            name = tmp_path_factory.mktemp("exported") / "model"
-            made[flags] = export.main(
-                ["--ckpt_file", str(trained_checkpoint), "--file_name", str(name), *flags.split()]
-            )
-        return made[flags]
+        def make(folder: Path) -> None:
+            argv = ["--ckpt_file", str(trained_checkpoint), "--file_name", str(folder / "model"), *flags.split()]
+            (folder / "name").write_text(export.main(argv).name)
+
+        folder = made_once(tmp_path_factory, "exported" + flags.replace(" ", ""), make)
+        return folder / (folder / "name").read_text()
 
     return model
 
 
 @pytest.fixture(scope="session")
-def infer_program() -> Path:
+def infer_program(tmp_path_factory) -> Path:
     """The C++ program, built for this machine's CPU."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip("MindSpore Lite 2.0.0 can be fetched for x86-64 Linux only")
-    home = subprocess.run(["bash", ROOT / "scripts/fetch_lite.sh"], check=True, stdout=subprocess.PIPE, text=True)
-    build = ["bash", ROOT / "ascend310_infer/build.sh"]
-    built = subprocess.run(build, env=os.environ | {"LITE_HOME": home.stdout.strip()}, capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout + built.stderr
+
+    def build(_: Path) -> None:
+        script = ["bash", ROOT / "scripts/fetch_lite.sh"]
+        home = subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        build = ["bash", ROOT / "ascend310_infer/build.sh"]
+        built = subprocess.run(build, env=os.environ | {"LITE_HOME": home}, capture_output=True, text=True)
+        assert built.returncode == 0, built.stdout + built.stderr
+
+    made_once(tmp_path_factory, "infer_program", build)
     return ROOT / "ascend310_infer/out/main"

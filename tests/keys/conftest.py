@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from commands import only, write_cifar, write_pictures
 from keys.runs import BASE, ONNX, Model, Result
+from mindspore import Tensor
 
 import eval as evaluation
 import eval_onnx
 import export
 import train
 from src.deploy.manifest import Manifest, write_manifest
+from src.training.step import TrainStep
 
 # Its failed checks tell as much as those in the tests.
 pytest.register_assert_rewrite("keys.key_tables")
@@ -41,7 +43,9 @@ def places(tmp_path_factory) -> dict[str, str]:
         write_cifar(root / name / "test_batch.bin", count)
     (root / "onnx.yaml").write_text("file_format: ONNX\n")
     (root / "lr.yaml").write_text("lr: 0.3\n")
-    train.main([*BASE, "--seed", "7", "--save_ckpt_path", str(root / "run")])
+    with pytest.MonkeyPatch.context() as patch:
+        compute_nothing(patch)
+        train.main([*BASE, "--seed", "7", "--save_ckpt_path", str(root / "run")])
     pretrained = only(root / "run") / "0-2_1.ckpt"
     return {
         "mixed": str(root / "mixed"),
@@ -70,14 +74,45 @@ def trained(tmp_path_factory, places):
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory, places, trained):
+def planned(tmp_path_factory, places):
+    """flags -> Result as of `trained`, but of steps that compute nothing, and so are not compiled.
+
+    The weights stay the initial ones. All else is there: data, schedule, files, log.
+    """
+    done = {}
+
+    def result(flags: str) -> Result:
+        if flags not in done:
+            output = tmp_path_factory.mktemp("plan")
+            with pytest.MonkeyPatch.context() as patch:
+                compute_nothing(patch)
+                train.main([*BASE, *flags.format(**places).split(), "--save_ckpt_path", str(output)])
+            done[flags] = Result(only(output))
+        return done[flags]
+
+    return result
+
+
+def compute_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Have the steps of train.py answer a loss of 1 and leave the weights alone."""
+    patch.setattr(TrainStep, "__call__", lambda *_: (Tensor(1.0), Tensor(True)))
+
+
+@pytest.fixture
+def no_steps(monkeypatch):
+    """What the test looks at comes before the first step, or after the last one."""
+    compute_nothing(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, places, planned):
     """flags -> Model; each combination of flags is exported once, from one checkpoint unless they name another."""
     done = {}
 
     def model(flags: str) -> Model:
         if flags not in done:
             name = tmp_path_factory.mktemp("model") / "model"
-            argv = [f"--ckpt_file={trained('').last}", f"--file_name={name}", *flags.format(**places).split()]
+            argv = [f"--ckpt_file={planned('').last}", f"--file_name={name}", *flags.format(**places).split()]
             done[flags] = Model(export.main(argv))
         return done[flags]
 
@@ -106,12 +141,13 @@ def described(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def command_line(trained, exported, tmp_path):
+def command_line(planned, exported, tmp_path):
     """command -> (its main, flags that work), to which a test adds one."""
     commands = {
         "train": (train.main, [*BASE, "--max_epoch", "1"]),
-        "eval": (evaluation.main, ["--ckpt_files", str(trained("").last)]),
-        "export": (export.main, ["--ckpt_file", str(trained("").last), "--file_name", str(tmp_path / "model")]),
+        "eval": (evaluation.main, ["--ckpt_files", str(planned("").last)]),
+        "export": (export.main, ["--ckpt_file", str(planned("").last), "--file_name", str(tmp_path / "model")]),
         "eval_onnx": (eval_onnx.main, ["--ckpt_files", str(exported(ONNX).path)]),
     }
-    return lambda command: (commands[command][0], [*commands[command][1], "--save_ckpt_path", str(tmp_path / "out")])
+    results = {command: ["--save_ckpt_path", str(tmp_path / "out")] for command in commands if command != "export"}
+    return lambda command: (commands[command][0], [*commands[command][1], *results.get(command, [])])

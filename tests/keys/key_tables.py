@@ -100,6 +100,10 @@ ZOO = {
 }
 
 
+# The methods of Result that show what the steps compute; for the others it is enough that there were steps.
+OF_THE_COMPUTATION = ("all_bits", "head")
+
+
 def assert_the_key_does_something(row: tuple, made) -> None:
     """Look at what `made(flags)` gives without the row's flag and with it."""
     _, common, flag, (method, *arguments), expected = row

@@ -11,7 +11,7 @@ from src.ops.build import kernels
 from src.schema.options import COMMANDS
 from src.utils.errors import ReportedError, UsageError, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_steps")]
 
 
 @pytest.mark.parametrize("command", ["train", "eval"])

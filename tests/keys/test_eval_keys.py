@@ -15,21 +15,21 @@ EVALUATORS = pytest.mark.parametrize("command", ["eval", "eval_onnx"])
 
 
 @pytest.fixture(scope="module")
-def base_predictions(trained, tmp_path_factory) -> str:
-    return predictions(trained("").last, tmp_path_factory.mktemp("base"))
+def base_predictions(planned, tmp_path_factory) -> str:
+    return predictions(planned("").last, tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
-def evaluator(trained, exported):
+def evaluator(planned, exported):
     """command -> (its main, what it evaluates)."""
-    commands = {"eval": (evaluation.main, trained("").last), "eval_onnx": (eval_onnx.main, exported(ONNX).path)}
+    commands = {"eval": (evaluation.main, planned("").last), "eval_onnx": (eval_onnx.main, exported(ONNX).path)}
     return commands.__getitem__
 
 
-def test_eval_refuses_another_network_and_follows_another_image_size(trained, base_predictions, tmp_path):
+def test_eval_refuses_another_network_and_follows_another_image_size(planned, base_predictions, tmp_path):
     with pytest.raises(UsageError, match=r"growth_rate is 6, but .* was made with 4; leave --growth_rate out"):
-        predictions(trained("").last, tmp_path, "--growth_rate", "6")
-    assert predictions(trained("").last, tmp_path, "--image_size", "16", "--lr", "1") != base_predictions
+        predictions(planned("").last, tmp_path, "--growth_rate", "6")
+    assert predictions(planned("").last, tmp_path, "--image_size", "16", "--lr", "1") != base_predictions
     logs = [path.read_text() for path in (tmp_path / "out").glob("*/eval.log")]
     assert any("eval.py does not use --lr" in log for log in logs)
 
@@ -48,10 +48,10 @@ def test_eval_cpu_kernels(command_line, tmp_path):
         assert log.count("the C++ kernels are used") == (value == "on")
 
 
-def test_eval_ckpt_files_and_predictions(trained, base_predictions, tmp_path):
+def test_eval_ckpt_files_and_predictions(planned, base_predictions, tmp_path):
     """Another file gives other answers; the answers are written only when asked for."""
-    assert predictions(trained("--seed 2").last, tmp_path) != base_predictions
-    evaluation.main(["--ckpt_files", str(trained("").last), "--save_ckpt_path", str(tmp_path / "quiet")])
+    assert predictions(planned("--seed 2").last, tmp_path) != base_predictions
+    evaluation.main(["--ckpt_files", str(planned("").last), "--save_ckpt_path", str(tmp_path / "quiet")])
     assert not list((tmp_path / "quiet").glob("**/predictions*"))
 
 

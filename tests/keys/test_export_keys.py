@@ -20,13 +20,13 @@ def test_the_same_flags_give_the_same_model(exported):
     assert exported(CIFAR_INT8).numbers() == exported(CIFAR_INT8 + " ").numbers()
 
 
-def test_export_refuses_another_network(trained, tmp_path):
+def test_export_refuses_another_network(planned, tmp_path):
     with pytest.raises(UsageError, match=r"bn_size is 3, but .* was made with 4; leave --bn_size out"):
-        export.main(["--ckpt_file", str(trained("").last), "--bn_size", "3", "--file_name", str(tmp_path / "m")])
+        export.main(["--ckpt_file", str(planned("").last), "--bn_size", "3", "--file_name", str(tmp_path / "m")])
 
 
-def test_export_workers_and_device(trained, described, monkeypatch):
-    checkpoint = trained("").last
+def test_export_workers_and_device(planned, described, monkeypatch):
+    checkpoint = planned("").last
     assert described(checkpoint, "--num_parallel_workers", "1")[1] == 1
     with pytest.raises(UsageError, match="num_parallel_workers is 9999"):
         described(checkpoint, "--num_parallel_workers", "9999")
@@ -38,8 +38,8 @@ def test_export_workers_and_device(trained, described, monkeypatch):
     assert asked == [("CPU", 3)]
 
 
-def test_export_reports_keys_that_it_does_not_use(trained, described, capsys):
-    described(trained("").last, "--lr", "1", "--on_bad_image", "skip")
+def test_export_reports_keys_that_it_does_not_use(planned, described, capsys):
+    described(planned("").last, "--lr", "1", "--on_bad_image", "skip")
     out = capsys.readouterr().out
     assert "export.py does not use --lr" in out
     assert "export.py does not use --on_bad_image" in out

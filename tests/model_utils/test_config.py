@@ -297,7 +297,7 @@ SAVED = {option.name: _values(option) for option in OPTIONS if option.saved}
 
 
 @given(st.fixed_dictionaries(SAVED), st.sampled_from(COMMANDS))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_flags_to_saved_file_and_back(tmp_path_factory, texts, command):
     texts = _possible(texts)
     path = tmp_path_factory.mktemp("run") / "config.yaml"
@@ -312,7 +312,7 @@ def test_flags_to_saved_file_and_back(tmp_path_factory, texts, command):
 
 
 @given(st.fixed_dictionaries(SAVED))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_text_means_the_same_in_a_file_as_in_a_flag(tmp_path_factory, texts):
     texts = {key: text for key, text in _possible(texts).items() if text.isascii() and text.isprintable()}
     path = tmp_path_factory.mktemp("run") / "a.yaml"
