@@ -8,21 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from src.deploy.manifest import Manifest, has_manifest, manifest_path, write_manifest
-from src.utils.errors import UsageError
 from src.utils.files import appeared, move_new, require_new, written_beside
 
 
 def require_new_model(path: Path) -> None:
     """Raise UsageError, before the work, when `publish` could not write the model `path` after it."""
-    description = manifest_path(path)
-    if os.path.lexists(path) and not os.path.lexists(description):
-        raise UsageError(
-            f"{path} exists, without the {description.name} that export.py writes first, and is not overwritten; "
-            "choose another name"
-        )
     require_new(path)
     if not _is_left_over(path):
-        require_new(description)
+        require_new(manifest_path(path))
 
 
 def publish(made: Path, manifest: Manifest, path: Path) -> None:
