@@ -94,6 +94,21 @@ infer_build_folder() {
   printf '%s\n' "$folder"
 }
 
+# lock_of REQUIREMENTS_FILE: the file with the tested versions of what it asks for and their hashes, of
+# scripts/lock_requirements.py.
+lock_of() {
+  case "$1" in
+    requirements.txt) printf 'requirements-lock.txt\n' ;;
+    *) printf 'requirements-dev-lock.txt\n' ;;
+  esac
+}
+
+# is_locked_platform PYTHON: whether the locked files are for it.
+is_locked_platform() {
+  "$1" -c 'import platform as p, sys
+sys.exit((sys.version_info[:2], sys.platform, p.machine(), p.libc_ver()[0]) != ((3, 11), "linux", "x86_64", "glibc"))'
+}
+
 # make_environment REQUIREMENTS_FILE: have $ROOT/.venv hold what the file asks for. Nothing is fetched when it does.
 # An environment that was moved here is used as it is: nothing of it is started by a script whose first line names a path.
 make_environment() {
@@ -117,7 +132,12 @@ make_environment() {
     fi
     echo "making the environment $ROOT/.venv from $1 (about a minute)"
     "$python" -m venv "$ROOT/.venv" || exit 1
-    "$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" || exit 1
+    local pip=("$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+    # The tested files first, where they are for this platform; then what they lack, as PyTorch.
+    if [ -e "$ROOT/$(lock_of "$1")" ] && is_locked_platform "$python"; then
+      "${pip[@]}" --require-hashes --no-deps -r "$ROOT/$(lock_of "$1")" || exit 1
+    fi
+    "${pip[@]}" -r "$requirements" || exit 1
     : >"$stamp"
   ) 9>"$ROOT/.venv.lock" || fail "the environment could not be made; see the messages above"
 }

@@ -7,12 +7,16 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from commands import HELD_OUT_DIGITS, NETWORK, ROOT, contents, only
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import export
+from scripts import lock_requirements
 
 NOBODY = 65534
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
@@ -153,6 +157,50 @@ def test_a_missing_package_is_named(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: the system package libabsent-dev is missing; install it, for example: sudo ")
     assert source_common(tmp_path, "need_header vector g++; need_package g++ command -v g++").returncode == 0
+
+
+RECORDING = """#!/bin/bash
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m pip "*) echo "$*" >>'{record}' ;;
+  *) exec '{python}' "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("requirements, lock", [("", ""), ("-dev", "-dev"), ("-torch", "-dev")])
+@pytest.mark.parametrize("matches", [True, False])
+def test_the_locked_files_are_installed_first_where_they_are_for_this_platform(requirements, lock, matches, tmp_path):
+    python, record = tmp_path / "python", tmp_path / "record"
+    python.write_text(RECORDING.format(record=record, python=sys.executable))
+    python.chmod(0o755)
+    for name in ("", "-lock", "-dev", "-dev-lock", "-torch"):
+        (tmp_path / f"requirements{name}.txt").touch()
+    override = "" if matches else "is_locked_platform() { false; }; "
+    done = source_common(tmp_path, f"{override}make_environment requirements{requirements}.txt", PYTHON=str(python))
+    assert done.returncode == 0, done.stderr
+    calls = [" ".join(line.split()[5:]) for line in record.read_text().splitlines()]
+    locked = f"--require-hashes --no-deps -r {tmp_path}/requirements{lock}-lock.txt"
+    assert calls == [locked] * matches + [f"-r {tmp_path}/requirements{requirements}.txt"]
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_the_lock_has_all_that_is_asked_for_with_hashes(name):
+    """A requirement that was added or raised is locked again with scripts/lock_requirements.py."""
+    text = (ROOT / f"{name}-lock.txt").read_text("utf-8")
+    entries = re.findall(r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.MULTILINE)
+    assert text == lock_requirements.HEADER + "".join(f"{n}=={v}{hashes}\n" for n, v, hashes in entries)
+    locked = {name: version for name, version, _ in entries}
+    wanted = lock_requirements.requirements(ROOT / f"{name}.txt")
+    assert len(wanted) > 8
+    for requirement in wanted:
+        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), requirement
+    for package, version in locked.items():  # what it needs in turn, as far as this environment has the same
+        distribution = metadata.distribution(package)
+        needs = [Requirement(text) for text in distribution.requires or ()] if distribution.version == version else []
+        assert all(
+            canonicalize_name(n.name) in locked for n in needs if not n.marker or n.marker.evaluate({"extra": ""})
+        )
 
 
 def test_an_environment_goes_on_after_a_move_and_is_made_anew_without_its_interpreter(tmp_path):
