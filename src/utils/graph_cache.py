@@ -127,11 +127,15 @@ class _Slots:
         """Have MindSpore find `graph` when it compiles the next one; yields what will be there afterwards."""
         places = self._places()
         self._next += 1
-        for slot, script_hash in places if graph else ():
-            slot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            slot.write_bytes(graph.mindir)
-            if not script_hash.exists():
-                script_hash.write_bytes(graph.script_hash)
+        try:
+            for slot, script_hash in places if graph else ():
+                slot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                slot.write_bytes(graph.mindir)
+                if not script_hash.exists():
+                    script_hash.write_bytes(graph.script_hash)
+        except OSError:  # a full disk: MindSpore finds none and compiles
+            for slot, _ in places:
+                slot.unlink(missing_ok=True)
         taken = _Taken()
         os.environ.update({_ENABLE: "1", _PATH: str(self._folder)})
         try:
