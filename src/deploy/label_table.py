@@ -8,15 +8,17 @@ import numpy as np
 
 from src.datasets.packed_names import PackedNames
 
+HASH_BITS = 2**32 - 1
+
 
 class LabelTable(Mapping[str, int]):
     """Name to label: names in one buffer, found by their hashes, instead of an object for each."""
 
     def __init__(self, names: PackedNames, labels: array, hashes: array) -> None:
-        """labels: int32, hashes: `hash` of each name's bytes, of which 32 bits are kept."""
+        """labels: int32, hashes: the HASH_BITS of `hash` of each name's bytes, uint32."""
         self._names = names
         self._labels = np.frombuffer(labels, np.int32)
-        self._hashes = np.frombuffer(hashes, np.int64).astype(np.uint32)
+        self._hashes = np.frombuffer(hashes, np.uint32)
         self._order = np.argsort(self._hashes, kind="stable").astype(np.int32)
         self._hashes = self._hashes[self._order]
 
@@ -28,7 +30,7 @@ class LabelTable(Mapping[str, int]):
 
     def __getitem__(self, name: str) -> int:
         raw = os.fsencode(name)
-        wanted = np.uint32(hash(raw) & 0xFFFFFFFF)
+        wanted = np.uint32(hash(raw) & HASH_BITS)
         place = int(np.searchsorted(self._hashes, wanted))
         while place < len(self._order) and self._hashes[place] == wanted:
             if self._names.raw(int(self._order[place])) == raw:

@@ -15,7 +15,7 @@ from src.datasets.class_names import Wording, match, require_distinct
 from src.datasets.image_files import printable
 from src.datasets.listing import class_folders, picture_names
 from src.datasets.packed_names import PackedNames
-from src.deploy.label_table import LabelTable
+from src.deploy.label_table import HASH_BITS, LabelTable
 from src.deploy.manifest import Manifest
 from src.utils.errors import ReportedError
 from src.utils.files import is_folder
@@ -113,7 +113,7 @@ def check_labels(labels: Mapping[str, int], names: Set[str], num_classes: int, w
 
 
 def _parse(path: Path) -> LabelTable:
-    names, labels, hashes = PackedNames(), array("i"), array("q")
+    names, labels, hashes = PackedNames(), array("i"), array("I")
     for first, lines in read_lines(path, str(path), "lines of the form name:label"):
         filled = [line for line in lines if line.strip()]
         # Without a tuple for each line: the garbage collector would look through all of them again and again.
@@ -125,7 +125,7 @@ def _parse(path: Path) -> LabelTable:
         keys = list(map(_key, keys))
         names.extend(keys)
         labels.extend(map(int, texts))
-        hashes.extend(map(hash, keys))
+        hashes.extend([hash(key) & HASH_BITS for key in keys])
     if not labels:
         raise ReportedError(f"{path} holds no labels; expected a line name:label for each picture")
     table = LabelTable(names, labels, hashes)

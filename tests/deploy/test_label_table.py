@@ -6,14 +6,16 @@ import pytest
 
 from src.datasets.packed_names import PackedNames
 from src.deploy import label_table
-from src.deploy.label_table import LabelTable
+from src.deploy.label_table import HASH_BITS, LabelTable
 
 NAMES = [f"n{i:05d}_塔" for i in range(5000)]
 
 
 def table(names, hashes) -> LabelTable:
     packed = PackedNames(name.encode() for name in names)
-    return LabelTable(packed, array("i", range(len(names))), array("q", (hashes(name.encode()) for name in names)))
+    return LabelTable(
+        packed, array("i", range(len(names))), array("I", (hashes(name.encode()) & HASH_BITS for name in names))
+    )
 
 
 @pytest.mark.parametrize("hashes", [hash, lambda name: len(name) % 2, lambda _: 7], ids=["good", "poor", "one"])
