@@ -126,7 +126,7 @@ class Group:
         if self.world_size == 1:
             return flag
         one_hot = np.zeros(64, np.int64)
-        one_hot[flag] = 1
+        one_hot[int(flag)] = 1  # a bool would be a mask
         return int(np.flatnonzero(self.sum_counts(one_hot)).max())
 
     def wait(self) -> None:

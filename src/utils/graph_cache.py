@@ -29,6 +29,7 @@ from src.utils.logging import get_logger
 from src.utils.own_folder import cache_folder, read_own
 
 MOST_GRAPHS = 100  # DenseNet-121's takes a megabyte
+_ROOM = 2**24
 _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 _MAGIC = b"densenet graph 1\n"
 _DIGEST = 64  # hexadecimal SHA-256
@@ -69,6 +70,7 @@ class GraphCache:
         try:
             path = self._folder / (graph_key(cell, inputs) + _SUFFIX)
             slots = _process_slots()
+            slots.require_room()
         except (TypeError, OSError) as error:
             get_logger().info("the compiled graph is not kept: %s", error)
             return compile_graph()
@@ -121,6 +123,11 @@ class _Slots:
         self._folder = Path(tempfile.mkdtemp(prefix="densenet-graphs-"))
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         self._next = 0
+
+    def require_room(self) -> None:
+        """Raise OSError when no graph can be written: MindSpore would print pages about it."""
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM)
 
     @contextmanager
     def opened(self, graph: _Graph | None) -> Iterator[_Taken]:

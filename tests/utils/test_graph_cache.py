@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,14 @@ def test_a_rank_of_a_group_finds_its_graph_where_mindspore_looks(monkeypatch):
         (folder / "MS_WORKERcompile_cache_1.mindir").write_bytes(b"a new graph")
     assert taken.graph == _Graph(b"0" * 64, b"a new graph")
     assert "MS_COMPILER_CACHE_PATH" not in os.environ
+
+
+def test_without_room_for_a_graph_none_is_asked_for():
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            _Slots().require_room()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    _Slots().require_room()
