@@ -79,6 +79,16 @@ infer_sources_hash() {
   )
 }
 
+# require_own FOLDER...: nobody else may have written in it, as what lies there is run.
+require_own() {
+  local folder
+  for folder in "$@"; do
+    if [ ! -O "$folder" ] || [ -n "$(find "$folder" -maxdepth 0 -perm /022)" ]; then
+      fail "$folder belongs to somebody else or can be written by others; remove it, or set XDG_CACHE_HOME to another folder"
+    fi
+  done
+}
+
 # infer_build_folder: where the C++ program is built: beside its sources, or in a checkout that cannot be written in the
 # user's cache, one folder for each state of the sources. What is built there is run, so it must be nobody else's.
 infer_build_folder() {
@@ -87,9 +97,7 @@ infer_build_folder() {
     folder="${XDG_CACHE_HOME:-${HOME:-}/.cache}/densenet-mindspore/infer-$(infer_sources_hash)"
     (umask 077 && mkdir -p "$folder") 2>/dev/null ||
       fail "there is no place to build the C++ program: neither $ROOT/ascend310_infer nor $folder can be written; set XDG_CACHE_HOME to another folder"
-    if [ ! -O "$folder" ] || [ -n "$(find "$folder" -maxdepth 0 -perm /022)" ]; then
-      fail "$folder belongs to somebody else or can be written by others; remove it, or set XDG_CACHE_HOME to another folder"
-    fi
+    require_own "$(dirname "$folder")" "$folder"
   fi
   printf '%s\n' "$folder"
 }
@@ -134,7 +142,7 @@ make_environment() {
     "$python" -m venv "$ROOT/.venv" || exit 1
     local pip=("$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check)
     # The tested files first, where they are for this platform; then what they lack, as PyTorch.
-    if [ -e "$ROOT/$(lock_of "$1")" ] && is_locked_platform "$python"; then
+    if [ -e "$ROOT/$(lock_of "$1")" ] && is_locked_platform "$ROOT/.venv/bin/python"; then
       "${pip[@]}" --require-hashes --no-deps -r "$ROOT/$(lock_of "$1")" || exit 1
     fi
     "${pip[@]}" -r "$requirements" || exit 1
@@ -150,6 +158,9 @@ use_python() {
     PYTHON="${PYTHON:-python}"
     "$PYTHON" -c 'import mindspore' 2>/dev/null ||
       fail "MindSpore was not found for $PYTHON; run bash scripts/quickstart.sh once, or pip install -r requirements.txt"
+    case "$PYTHON" in
+      */*) PYTHON="$(absolute "$PYTHON")" ;; # some scripts leave the user's folder
+    esac
   fi
 }
 
@@ -192,9 +203,6 @@ launch() {
     devices="$(absolute "$devices")"
   fi
   use_python
-  case "$PYTHON" in
-    */*) PYTHON="$(absolute "$PYTHON")" ;;
-  esac
   cd "$ROOT" || exit # so that `src` is ours, whatever the user's folder holds
   exec "$PYTHON" -m src.launch "$command" "$target" "$device_num" "$devices" "$folder" "${FLAGS[@]}"
 }

@@ -19,7 +19,9 @@ use_python
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/densenet-mindspore"
 lite="$cache/lite-$VERSION"
 partial="$cache/partial"
-mkdir -p "$cache" || fail "there is no place for MindSpore Lite: $cache cannot be made; set XDG_CACHE_HOME to another folder"
+(umask 077 && mkdir -p "$cache") ||
+  fail "there is no place for MindSpore Lite: $cache cannot be made; set XDG_CACHE_HOME to another folder"
+require_own "$cache"
 
 # Called with the lock held, so `partial` is of a run that was cut short. What has its final name is whole.
 fetch() {

@@ -146,6 +146,32 @@ def test_the_name_of_an_interpreter_is_never_read_as_shell_text(tmp_path):
     assert not list(tmp_path.rglob("made"))
 
 
+def test_an_interpreter_named_from_the_users_folder_works_in_another_one(tmp_path):
+    (tmp_path / "python").symlink_to("/bin/true")
+    done = source_common(tmp_path, 'use_python; cd /; echo "$PYTHON"', PYTHON="./python")
+    assert done.stdout == f"{tmp_path}/./python\n"
+
+
+def test_nothing_is_run_from_a_folder_that_others_can_write_to(tmp_path):
+    """MindSpore Lite's libraries; a umask that lets the group write leaves the kernels' cache usable."""
+    command = ["bash", "-c", f"umask 002; exec bash {ROOT / 'scripts/fetch_lite.sh'}"]
+    folder = tmp_path / "new/densenet-mindspore"
+    lite = folder / "lite-2.0.0"
+
+    def fetch() -> subprocess.CompletedProcess:
+        environment = os.environ | {"XDG_CACHE_HOME": str(folder.parent), "PIP_NO_INDEX": "1"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+
+    assert "could not be downloaded" in fetch().stderr
+    assert folder.stat().st_mode & 0o777 == 0o700
+    lite.mkdir()
+    assert fetch().stdout == f"{lite}\n"
+    folder.chmod(0o777)
+    refused = fetch()
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"{folder} belongs to somebody else or can be written by others" in refused.stderr
+
+
 def test_no_script_evaluates_text():
     for script in SCRIPTS:
         assert not re.search(r"\beval (\"|\$)|\b(ba)?sh -c\b", script.read_text("utf-8")), script
@@ -176,9 +202,11 @@ def test_the_locked_files_are_installed_first_where_they_are_for_this_platform(r
     python.chmod(0o755)
     for name in ("", "-lock", "-dev", "-dev-lock", "-torch"):
         (tmp_path / f"requirements{name}.txt").touch()
-    override = "" if matches else "is_locked_platform() { false; }; "
+    override = "" if matches else 'is_locked_platform() { echo "asked of $1"; false; }; '
     done = source_common(tmp_path, f"{override}make_environment requirements{requirements}.txt", PYTHON=str(python))
     assert done.returncode == 0, done.stderr
+    # Not the found one: an environment that was made before may be another Python's.
+    assert (f"asked of {tmp_path}/.venv/bin/python\n" in done.stdout) != matches
     calls = [" ".join(line.split()[5:]) for line in record.read_text().splitlines()]
     locked = f"--require-hashes --no-deps -r {tmp_path}/requirements{lock}-lock.txt"
     assert calls == [locked] * matches + [f"-r {tmp_path}/requirements{requirements}.txt"]

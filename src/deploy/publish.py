@@ -34,9 +34,10 @@ def publish(made: Path, manifest: Manifest, path: Path) -> None:
         inode = model.stat().st_ino
         try:
             move_new(model, path)
-        finally:
+        except BaseException:  # not always: there are disks that number a file anew when its name changes
             if not (os.path.lexists(path) and path.lstat().st_ino == inode):
                 description.unlink()
+            raise
 
 
 def _is_left_over(path: Path) -> bool:

@@ -147,6 +147,10 @@ class _Slots:
         os.environ.update({_ENABLE: "1", _PATH: str(self._folder)})
         try:
             yield taken
+        except BaseException:  # what lies there is not to be found under a number that MindSpore asks for later
+            for slot, _ in places:
+                slot.unlink(missing_ok=True)
+            raise
         finally:
             del os.environ[_ENABLE], os.environ[_PATH]
         for slot, script_hash in places:

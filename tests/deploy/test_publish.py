@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,16 @@ def test_a_model_that_appears_at_the_last_moment_stays_alone(made, target, monke
         publish(made, MANIFEST, target)
     assert target.read_text() == "theirs"
     assert names(target.parent) == {target.name}
+
+
+def test_a_disk_that_numbers_a_moved_file_anew_keeps_the_description(made, target, monkeypatch):
+    def move(temporary, path):
+        shutil.copyfile(temporary, path)
+        temporary.unlink()
+
+    monkeypatch.setattr(publishing, "move_new", move)
+    publish(made, MANIFEST, target)
+    assert read_manifest(target) == MANIFEST
 
 
 @pytest.mark.parametrize("killed_at", ["write_manifest", "move_new"])

@@ -125,6 +125,15 @@ def test_a_rank_of_a_group_finds_its_graph_where_mindspore_looks(monkeypatch):
     assert "MS_COMPILER_CACHE_PATH" not in os.environ
 
 
+def test_a_graph_that_could_not_be_used_is_not_found_by_a_later_one():
+    slots = _Slots()
+    with pytest.raises(RuntimeError), slots.opened(_Graph(b"0" * 64, b"a graph")):
+        folder = Path(os.environ["MS_COMPILER_CACHE_PATH"])
+        raise RuntimeError
+    assert not list(folder.rglob("*.mindir"))
+    assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
+
+
 def test_without_room_for_a_graph_none_is_asked_for():
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
