@@ -31,6 +31,7 @@ from src.schema.doubts import doubts
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
 from src.training.model_card import ModelCard, model_card_as_asked
+from src.training.run_data import require_same_everywhere
 from src.training.run_folder import log_name, open_run_folder, share_checkpoints_to_evaluate
 from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_weights
@@ -69,6 +70,8 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
             dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=config.num_parallel_workers,
             folder=folder,
         )  # fmt: skip
+        if group.world_size > 1:
+            require_same_everywhere(group, {"eval": source.fingerprint()}, source.origin)
         return evaluate_all(config, checkpoints, source, device, group, folder)
 
 

@@ -38,7 +38,7 @@ from src.training.model_card import ModelCard
 from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.recorder import Recorder
-from src.training.run_data import absolute, open_run_data, share_pretrained
+from src.training.run_data import absolute, open_run_data, require_same_everywhere, share_pretrained
 from src.training.run_folder import log_name, open_run_folder, share_checkpoint
 from src.training.saver import Saver
 from src.training.step import TrainStep, resolve_loss_scaling
@@ -96,6 +96,7 @@ def train(
         is_asked_for=lambda key: config.given(key) is not None, checkpoint=checkpoint,
         pretrained_names=None if config.reset_head else names, is_master=group.is_master,
     )  # fmt: skip
+    require_same_everywhere(group, data.fingerprints, data.training.origin)
     card = ModelCard(
         architecture(config.net, len(data.class_names), **architecture_overrides(config)),
         default_preprocessing(config.dataset, config.image_size),

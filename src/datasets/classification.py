@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import mindspore.dataset as ds
 import numpy as np
 
+from src.datasets.image_files import UnreadableError
 from src.datasets.preprocessing import Preprocessing, eval_transforms, train_transforms
 from src.datasets.sampler import augmentation_seed, epoch_order, evaluation_indices, training_indices
 from src.datasets.source import Source
@@ -75,6 +76,7 @@ def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]
     """Read every image once. Return the indices of the usable ones, int64, and one sentence for each of the others.
 
     For `on_bad_image=skip`: done before training, so that order, sharding and step count stay exact. About 1 ms each.
+    Raises ReportedError for a file that cannot be read now: it may be sound, and another rank may have read it.
     """
     if not source.encoded:
         return np.arange(len(source)), []
@@ -82,6 +84,8 @@ def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]
     def problem(i: int) -> str | None:
         try:
             source.read(i)
+        except UnreadableError as error:
+            raise ReportedError(f"{error}; on_bad_image skip leaves out only pictures that were read") from error
         except ReportedError as error:
             return str(error)
         return None

@@ -6,19 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
+from src.datasets.image_files import printable
 from src.datasets.packed_names import PackedNames
+from src.utils.errors import ReportedError
+from src.utils.files import NO_SUCH_FILE
 
 SAMPLE = 32  # files, evenly over all, whose contents are looked at: a few milliseconds
 
 
 def identity_of_files(folder: Path, names: PackedNames) -> bytes:
-    """A hash of all names, relative to `folder`, in their order, and of the bytes of a sample of the files."""
+    """A hash of all names, relative to `folder`, in their order, and of the bytes of a sample of the files.
+
+    Raises ReportedError for one that is there and cannot be read.
+    """
 
     def content(i: int) -> bytes:
         try:
             return Path(folder, names[i]).read_bytes()
-        except OSError:  # reported when the picture is read
-            return b""
+        except OSError as error:
+            if error.errno in NO_SUCH_FILE:  # reported when the picture is read
+                return b""
+            # What it holds is not known: as if it were empty, a resumed run's own data would be others.
+            raise ReportedError(f"{printable(folder / names[i])} cannot be read: {error.strerror}") from error
 
     return hash_of([hash_of(names.parts()), *sample(len(names), content)])
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from src.datasets.image_check import MAX_FILE_BYTES, Form, UnusablePictureError, check_picture, decodable
 from src.utils.errors import ReportedError
-from src.utils.files import read_array
+from src.utils.files import NO_SUCH_FILE, read_array
+from src.utils.outside import UnfitFileError
 
 _NOTICED = {
     Form.BARE_CMYK: "are CMYK without Adobe's marker, which would say how their colours are stored: they are read "
@@ -17,6 +18,10 @@ _NOTICED = {
     Form.DARK: "have 16 bits but values in their lowest quarter only, as of a camera with 12 bits: they come out "
     "nearly black; scale their values to 0...65535",
 }
+
+
+class UnreadableError(ReportedError):
+    """A picture's file is there and cannot be read now: nobody knows whether it is sound."""
 
 
 class ImageFiles:
@@ -41,7 +46,9 @@ class ImageFiles:
         try:
             data = read_array(self._folder / self._paths[i], MAX_FILE_BYTES)
         except OSError as error:
-            raise ReportedError(f"{self.name(i)} cannot be read: {error.strerror}") from error
+            gone = error.errno in NO_SUCH_FILE or isinstance(error, UnfitFileError | IsADirectoryError)
+            kind = ReportedError if gone else UnreadableError
+            raise kind(f"{self.name(i)} cannot be read: {error.strerror}") from error
         form, checksum = Form(int(self._forms[i])), zlib.crc32(data)  # 0.05 ms for 100 kB
         if not form or self._checksums[i] != checksum:
             self._forms[i] = 0

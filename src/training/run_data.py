@@ -92,6 +92,26 @@ def open_run_data(
     return RunData(training, held_out, class_names, fingerprints, is_new)
 
 
+def require_same_everywhere(group: Group, fingerprints: Mapping[str, Mapping], origin: str) -> None:
+    """Raise ReportedError on all ranks when one of them has other data than the master: the parts that they see would
+    not be those of one data set, and their counts of nothing.
+
+    fingerprints: of this rank's data, by their part. origin: where they are. Collective.
+    """
+    if group.world_size == 1:
+        return
+    expected = json.loads(group.from_master(lambda: json.dumps(fingerprints)))
+    if not group.any(int(expected != fingerprints)):
+        return
+    if expected == fingerprints:
+        raise ReportedError("another rank has other data than rank 0, as its own message says; give all hosts the same")
+    counts = [", ".join(f"{of['images']} {part}" for part, of in found.items()) for found in (fingerprints, expected)]
+    raise ReportedError(
+        f"{origin} on rank {group.rank} holds other data than on rank 0 ({counts[0]} pictures, there {counts[1]}; by "
+        "their names, labels and contents); give all hosts the same"
+    )
+
+
 def absolute(path: str) -> str:
     """`path` as it leads to the same place from any folder; the empty path and `bundled` are no paths."""
     return path if path in ("", "bundled") else os.path.abspath(path)  # noqa: PTH100, links are kept

@@ -98,16 +98,16 @@ def locked(folder: Path) -> Iterator[None]:
             f"cannot write {LOCK_NAME} in {folder}: {error.strerror}; choose another --save_ckpt_path"
         ) from error
     try:
-        _lock(descriptor, folder)
+        _lock(descriptor, folder, fcntl.LOCK_EX)
         remove_leftovers(folder)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(descriptor: int, folder: Path, kind: int) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ReportedError(f"another process is training in {folder}; wait for it or stop it first") from None
     except OSError as error:
@@ -123,7 +123,8 @@ def _require_idle(folder: Path) -> None:
     except OSError:  # nobody could have locked it
         return
     try:
-        _lock(descriptor, folder)
+        # Shared: two that ask do not meet, and over NFS an exclusive lock takes a file that is open for writing.
+        _lock(descriptor, folder, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 

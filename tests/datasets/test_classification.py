@@ -1,5 +1,6 @@
 """The pipelines: exact counts, repeatable and resumable augmentation, ranks, broken images, no leaks."""
 
+import errno
 import os
 import signal
 import threading
@@ -10,11 +11,13 @@ import numpy as np
 import psutil
 import pytest
 
+from src.datasets import image_files
 from src.datasets.classification import evaluation_batches, training_batches, usable_indices, worker_count
 from src.datasets.preprocessing import default_preprocessing, eval_transforms
 from src.datasets.sampler import epoch_order
 from src.datasets.sources import open_source
 from src.utils.errors import ReportedError, UsageError
+from src.utils.files import read_array
 
 DIGITS = open_source("digits", "", split="train").subset(np.arange(50))
 SMALL = default_preprocessing("cifar10")
@@ -195,6 +198,29 @@ def test_broken_images_can_be_found_listed_and_left_out(broken_folder):
     preprocessing = default_preprocessing("folder", 32)
     assert sum(len(b[1]) for b in evaluation_batches(usable, preprocessing, batch_size=3, workers=WORKERS)) == 8
     assert len(train(usable, preprocessing)) == 2
+
+
+def test_a_picture_that_cannot_be_read_now_is_not_left_out(broken_folder, monkeypatch):
+    def read(path, most):
+        if path.name == "flower 5.jpg":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_array(path, most)
+
+    monkeypatch.setattr(image_files, "read_array", read)
+    source = open_source("folder", broken_folder, split="train")
+    with pytest.raises(
+        ReportedError, match=r"flower 5\.jpg cannot be read: Input/output error; on_bad_image skip leaves"
+    ):
+        usable_indices(source, WORKERS)
+
+
+def test_a_fingerprint_is_of_what_was_read_or_none(broken_folder, monkeypatch):
+    def refused(_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr("src.datasets.identity.Path.read_bytes", refused)
+    with pytest.raises(ReportedError, match=r"flower 0\.jpg cannot be read: Stale file handle"):
+        open_source("folder", broken_folder, split="train").fingerprint()
 
 
 def test_pictures_in_memory_are_all_usable():

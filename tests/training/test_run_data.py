@@ -1,6 +1,8 @@
 """What a run begins with, and goes on with: data that are brought together with a classifier, or with the run's own."""
 
+import json
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from commands import write_pictures
 
 from src.datasets.class_names import unnamed_classes
 from src.datasets.sources import open_source
-from src.training.run_data import RunData, absolute, open_run_data
+from src.training.run_data import RunData, absolute, open_run_data, require_same_everywhere
 from src.utils.checkpoint import Checkpoint
 from src.utils.errors import ReportedError, UsageError
 
@@ -175,3 +177,33 @@ def test_a_run_s_paths_lead_to_the_same_place_from_anywhere(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert absolute("data/train") == f"{tmp_path}/data/train"
     assert [absolute(path) for path in ("", "bundled", "/data")] == ["", "bundled", "/data"]
+
+
+@dataclass
+class Ranks:
+    """Rank `rank` of two, where rank 0's data have the fingerprints `master`; another rank's differ if `others`."""
+
+    master: dict
+    rank: int
+    others: int = 0
+    world_size: int = 2
+
+    def from_master(self, make) -> str:
+        return make() if self.rank == 0 else json.dumps(self.master)
+
+    def any(self, flag: int) -> int:
+        return max(flag, self.others)
+
+
+def test_all_ranks_have_the_same_data():
+    """With a picture less on one host all ranks would take their part of another order."""
+    data = {"train": {"images": 9, "sha256": "a"}, "eval": {"images": 4, "sha256": "b"}}
+    less = {**data, "eval": {"images": 3, "sha256": "c"}}
+    for rank in (0, 1):
+        require_same_everywhere(Ranks(data, rank), data, "data")
+    with pytest.raises(
+        ReportedError, match=r"data on rank 1 holds other data than on rank 0 .9 train, 3 eval pictures, "
+    ):
+        require_same_everywhere(Ranks(data, 1), less, "data")
+    with pytest.raises(ReportedError, match="another rank has other data than rank 0"):
+        require_same_everywhere(Ranks(data, 0, others=1), data, "data")

@@ -1,6 +1,7 @@
 """Run folders: new, locked, found again; damaged checkpoints are passed over and kept."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -176,6 +177,16 @@ def test_a_run_that_still_trains_is_not_resumed(resume, tmp_path):
         enter(tmp_path, find_checkpoint(asked, tmp_path, 0), asked)
     assert sorted(path.name for path in tmp_path.iterdir()) == [STAMP]
     assert not list(run.glob("*.damaged"))
+
+
+def test_two_that_ask_whether_a_run_is_idle_do_not_take_each_other_for_its_training(tmp_path):
+    best = save(tmp_path / STAMP, "best.ckpt")
+    with (tmp_path / STAMP / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        assert enter(tmp_path, load_checkpoint(best), str(best)) != tmp_path / STAMP
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ReportedError, match="another process is training in"):
+            enter(tmp_path, load_checkpoint(best), str(best))
 
 
 def test_a_run_that_went_on_meanwhile_is_not_started_a_second_time(tmp_path):
