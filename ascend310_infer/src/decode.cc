@@ -84,6 +84,8 @@ void ReadJpeg(const std::vector<uint8_t>& file, JpegReader* reader, Image* image
   reader->source.bytes_in_buffer = file.size();
   jpeg->src = &reader->source;
   jpeg_read_header(jpeg, TRUE);
+  // It finds frames that CheckJpegHeader does not, behind bytes that belong nowhere.
+  CheckJpegSize(jpeg->image_width, jpeg->image_height, jpeg->arith_code != 0, file.size());
   const bool is_cmyk = jpeg->num_components == 4;
   jpeg->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(jpeg);

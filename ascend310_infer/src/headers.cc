@@ -42,6 +42,12 @@ bool BeginsFrame(uint8_t marker) {
 
 }  // namespace
 
+void CheckJpegSize(uint64_t width, uint64_t height, bool arithmetic, size_t bytes) {
+  CheckSize(width, height, kMaxJpegSide);
+  // Arithmetic coding's blocks may take less than a bit.
+  if (!arithmetic) CheckFits(width, height, width * height, kJpegPixelsPerByte * bytes);
+}
+
 void CheckJpegHeader(const std::vector<uint8_t>& file) {
   for (size_t at = 2; at + 9 <= file.size() && file[at] == 0xff;) {
     const uint8_t marker = file[at + 1];
@@ -49,9 +55,7 @@ void CheckJpegHeader(const std::vector<uint8_t>& file) {
       at++;
     } else if (BeginsFrame(marker)) {
       const uint64_t height = BigEndian(file, at + 5, 2), width = BigEndian(file, at + 7, 2);
-      CheckSize(width, height, kMaxJpegSide);
-      const bool arithmetic = marker == 0xc9 || marker == 0xca;  // its blocks may take less than a bit
-      if (!arithmetic) CheckFits(width, height, width * height, kJpegPixelsPerByte * file.size());
+      CheckJpegSize(width, height, marker == 0xc9 || marker == 0xca, file.size());
       return;
     } else {
       at += 2 + BigEndian(file, at + 2, 2);

@@ -246,6 +246,11 @@ def resized_jpeg(jpeg: bytes, height: int, width: int) -> bytes:
     return jpeg[:size_at] + struct.pack(">HH", height, width) + jpeg[size_at + 4 :]
 
 
+def with_stray_byte(jpeg: bytes) -> bytes:
+    """Before its frame; decoders look for the next marker."""
+    return jpeg.replace(b"\xff\xc0", b"\0\xff\xc0", 1)
+
+
 def resized_png(whole_png: bytes, width: int, height: int) -> bytes:
     return whole_png[:8] + png_chunk(b"IHDR", struct.pack(">II", width, height) + whole_png[24:29]) + whole_png[33:]
 
@@ -253,6 +258,7 @@ def resized_png(whole_png: bytes, width: int, height: int) -> bytes:
 def test_limits_and_kinds_are_said_in_the_words_of_python(tool, tmp_path):
     jpeg, whole_png = encoded(photographs()[0], "JPEG"), encoded(photographs()[0], "PNG")
     contents = [resized_jpeg(jpeg, *size) for size in ((40000, 40000), (65535, 100), (100, 65535))]
+    contents += [with_stray_byte(contents[0])]
     contents += [resized_png(whole_png, *size) for size in ((13377, 13379), (20000, 20000), (3, 1000001))]
     contents += [jpeg[:2000].replace(jpeg[:2], b"GIF89a"), *FILES.values()]
     files = write_all(tmp_path / "files", contents)
@@ -266,7 +272,8 @@ def test_limits_and_kinds_are_said_in_the_words_of_python(tool, tmp_path):
 
 def test_small_files_that_claim_much_are_refused_by_both(tool, tmp_path):
     jpeg, whole_png = encoded(photographs()[0].resize((9, 9)), "JPEG"), encoded(photographs()[0].resize((9, 9)), "PNG")
-    files = write_all(tmp_path / "files", [resized_jpeg(jpeg, 13300, 13300), resized_png(whole_png, 13300, 13300)])
+    large_jpeg, large_png = resized_jpeg(jpeg, 13300, 13300), resized_png(whole_png, 13300, 13300)
+    files = write_all(tmp_path / "files", [large_jpeg, with_stray_byte(large_jpeg), large_png])
     lines = preprocess(tool, IMAGENET, files).stdout.splitlines()
     images = ImageFiles(Path("/"), [str(file) for file in files])
     for i, line in enumerate(lines):
