@@ -149,7 +149,7 @@ def train(
         train_step, checkpoint, pretrained, card, train_batches, folder, group, reset_head=config.reset_head
     )
     if data.is_new_held_out:
-        progress.best_top1 = -1.0  # which was of other pictures
+        progress.forget_best()
     get_logger().info(
         "%s (%s parameters) on %d images of %s, %d steps an epoch",
         config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,

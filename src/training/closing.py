@@ -10,7 +10,8 @@ from src.utils.checkpoint import BEST_NAME
 def closing_line(progress: Progress, folder: Path, newest: str) -> str:
     """For a run in `folder` that ended at `progress`. newest: the checkpoint of its end."""
     best = folder / BEST_NAME
-    epochs = [row["epoch"] for row in progress.history if row["top1"] == progress.best_top1]
+    comparable = (row for row in progress.history if row["epoch"] > progress.best_after)
+    epochs = [row["epoch"] for row in comparable if row["top1"] == progress.best_top1]
     if epochs and best.is_file():
         found, file = f"best top-1 {100 * progress.best_top1:.2f} % in epoch {epochs[0]}: {best}", str(best)
     else:

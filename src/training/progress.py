@@ -58,6 +58,7 @@ class Progress:
     history        one row an epoch that was trained to its end, the rows of metrics.csv
     steps          updates of the weights since the start of training; -1 in checkpoints that do not say
     evaluation_due  whether the epoch's end is still to be evaluated
+    best_after     the last epoch whose evaluation was of other pictures than best_top1's, 0 for none
     """
 
     epoch: int = 0
@@ -69,6 +70,7 @@ class Progress:
     history: list[dict] = field(default_factory=list)
     steps: int = -1
     evaluation_due: bool = False
+    best_after: int = 0
 
     def to_dict(self) -> dict:
         """As JSON-able values."""
@@ -82,7 +84,7 @@ class Progress:
             if isinstance(progress.history, list):
                 progress.history = [{**_LATER, **row} for row in progress.history]
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
-            integers = [progress.epoch, progress.images, progress.first_image]
+            integers = [progress.epoch, progress.images, progress.first_image, progress.best_after]
             integers += [progress.epoch_loss.count, progress.window_loss.count]
             floats = [progress.best_top1, progress.epoch_loss.total, progress.window_loss.total]
             valid = (
@@ -108,6 +110,11 @@ class Progress:
         if (self.images - self.first_image) % images_per_batch:
             self.first_image = self.images
         return (self.images - self.first_image) // images_per_batch
+
+    def forget_best(self) -> None:
+        """Count the best accuracy anew: the held-out pictures are others from now on."""
+        self.best_top1 = -1.0
+        self.best_after = max((row["epoch"] for row in self.history if row["top1"] != ""), default=0)
 
     def next_epoch(self) -> None:
         """Go to the beginning of the next epoch."""

@@ -17,7 +17,7 @@ from src.datasets.source import Source
 from src.datasets.usable import describe
 from src.model_utils.group import Group
 from src.training.model_card import class_names_of
-from src.utils.checkpoint import Checkpoint, load_checkpoint
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint
 from src.utils.errors import ReportedError, UsageError
 from src.utils.logging import get_logger
 
@@ -85,6 +85,8 @@ def open_run_data(
         if not is_asked_for("eval_data_dir"):
             _require_same(saved["eval"], fingerprints["eval"], held_out.origin, "eval_data_dir", checkpoint)
         is_new = True
+    elif held_out and checkpoint and "eval" not in saved and is_asked_for("eval_data_dir"):
+        is_new = _was_evaluated_elsewhere(checkpoint, eval_data_dir)
     if is_master:
         _say(training, held_out, is_new)
         if unused := len(class_names) - len(used_class_names(class_names)):
@@ -161,6 +163,14 @@ def _saved(checkpoint: Checkpoint | None) -> Mapping[str, object]:
     """The fingerprints in a checkpoint; older ones have none."""
     saved = checkpoint.metadata.get("data") if checkpoint else None
     return saved if isinstance(saved, Mapping) else {}
+
+
+def _was_evaluated_elsewhere(checkpoint: Checkpoint, eval_data_dir: str) -> bool:
+    """For a checkpoint without a fingerprint of held-out data: whether its best accuracy is of data at another path."""
+    progress, run_config = checkpoint.metadata.get("progress"), checkpoint.metadata.get(RUN_CONFIG)
+    best = progress.get("best_top1") if isinstance(progress, Mapping) else None
+    before = run_config.get("eval_data_dir") if isinstance(run_config, Mapping) else None
+    return isinstance(best, float) and best >= 0 and not (isinstance(before, str) and absolute(before) == eval_data_dir)
 
 
 def _require_same(saved: object, found: Mapping, origin: str, key: str, checkpoint: Checkpoint | None) -> None:

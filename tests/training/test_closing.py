@@ -30,3 +30,12 @@ def test_without_a_best_the_newest_is_named(progress, tmp_path):
         "trained to epoch 3: run/0-3_5.ckpt; next: python eval.py --ckpt_files run/0-3_5.ckpt, or "
         "python export.py --ckpt_file run/0-3_5.ckpt --file_format ONNX"
     )
+
+
+def test_an_epoch_before_the_held_out_pictures_became_others_is_not_the_best(tmp_path):
+    (tmp_path / "best.ckpt").touch()
+    progress = Progress(epoch=3, best_top1=0.75, history=HISTORY[:1])
+    progress.forget_best()
+    assert (progress.best_top1, progress.best_after) == (-1.0, 1)
+    progress.best_top1, progress.history = 0.5, [*HISTORY[:1], {"epoch": 3, "top1": 0.5}]
+    assert closing_line(progress, tmp_path, "newest").startswith("best top-1 50.00 % in epoch 3: ")
