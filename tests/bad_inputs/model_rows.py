@@ -2,7 +2,7 @@
 
 EXPORT = [
     ("export", "", 2, "found no ckpt_file, expected a checkpoint; give --ckpt_file"),
-    ("export", "--ckpt_files {run}/best.ckpt", 2, "found no ckpt_file, expected a checkpoint; give --ckpt_file"),
+    ("export", "--ckpt_files {run}/best.ckpt", 2, "which export.py does not use; did you mean --ckpt_file?"),
     ("export", "{x} --file_format TFLITE", 2, "--file_format: found 'TFLITE', expected one of AIR, MINDIR, ONNX"),
     ("export", "{x} --batch_size -1", 2, "--batch_size: found '-1', which is out of range; expected a whole number of"),
     ("export", "{x} --mindir_version 2", 2, "--mindir_version: found '2', expected one of 1, 3"),
@@ -46,7 +46,7 @@ EXPORT = [
     ("export", "{q} {x} --train_data_dir {b}/good", 2, "with dataset digits, which is bundled"),
     ("export", "{q} {x} --dataset folder --train_data_dir {b}/good", 1, "not know, first 'cat'"),
     ("export", "{q} --ckpt_file {c}/recipe_dataset.ckpt", 2, "found no train_data_dir"),
-    ("export", "{q} --ckpt_file {b}/cats.ckpt", 1, "labels of 10 classes, but the network knows 2"),
+    ("export", "{q} --ckpt_file {b}/cats.ckpt", 1, "digits has 10 classes that the network does not know, first '0'"),
     ("export", "{quantize_cats} {b}/good", 2, "found no eval_data_dir, expected the folder or file of the folder data"),
     ("export", "{quantize_cats} {b}/empty", 1, "empty has no class folders"),
     ("export", "{quantize_cats} {b}/cut --eval_data_dir {b}/good", 1, "cut/dog/1.jpg should be a complete JPEG"),
