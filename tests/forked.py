@@ -8,9 +8,9 @@ import json
 import os
 import resource
 import runpy
+import selectors
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,19 +30,16 @@ class Forks:
         self, command: str, argv: Sequence[object], cwd: Path, *, max_file_size: int = 0
     ) -> subprocess.CompletedProcess:
         """Run `command`.py in the folder `cwd` with this process's environment, and files no longer than that."""
-        with tempfile.TemporaryDirectory() as folder:
-            order = {
-                "command": command,
-                "argv": [*map(str, argv)],
-                "cwd": str(cwd),
-                "environment": dict(os.environ),
-                "folder": folder,
-                "max_file_size": max_file_size,
-            }
-            self._server.stdin.write(json.dumps(order) + "\n")
-            self._server.stdin.flush()
-            status = int(self._server.stdout.readline())
-            stdout, stderr = ((Path(folder) / name).read_text() for name in ("stdout", "stderr"))
+        order = {
+            "command": command,
+            "argv": [*map(str, argv)],
+            "cwd": str(cwd),
+            "environment": dict(os.environ),
+            "max_file_size": max_file_size,
+        }
+        self._server.stdin.write(json.dumps(order) + "\n")
+        self._server.stdin.flush()
+        status, stdout, stderr = json.loads(self._server.stdout.readline())
         return subprocess.CompletedProcess(order["argv"], status, stdout, stderr)
 
 
@@ -58,25 +55,46 @@ def forks() -> Iterator[Forks]:
 
 
 def serve() -> None:
-    """Fork for each line on stdin, and answer with the exit status. A child returns from here and goes on alone."""
+    """Fork for each line on stdin, and answer with the exit status and what was written on stdout and stderr, which are
+    pipes: a limit on the size of files must not cut them. A child returns from here and goes on alone.
+    """
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         order = json.loads(line)
+        pipes = [os.pipe(), os.pipe()]
         child = os.fork()
         if child == 0:
-            become(order)
+            become(order, [write_end for _, write_end in pipes])
             return
+        for _, write_end in pipes:
+            os.close(write_end)
+        texts = read_all([read_end for read_end, _ in pipes])
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(status, file=answers, flush=True)
+        print(json.dumps([status, *texts]), file=answers, flush=True)
 
 
-def become(order: dict) -> None:
-    """Be the process that was asked for, up to its first line."""
+def read_all(descriptors: list[int]) -> list[str]:
+    """What comes out of each pipe until it is closed."""
+    contents = dict.fromkeys(descriptors, b"")
+    with selectors.DefaultSelector() as selector:
+        for descriptor in descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                part = os.read(key.fd, 2**16)
+                contents[key.fd] += part
+                if not part:
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+    return [content.decode() for content in contents.values()]
+
+
+def become(order: dict, outputs: list[int]) -> None:
+    """Be the process that was asked for, up to its first line. outputs: its stdout and stderr."""
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
-    for descriptor, name in ((0, os.devnull), (1, "stdout"), (2, "stderr")):
-        opened = os.open(os.path.join(order["folder"], name), os.O_RDWR | os.O_CREAT)  # noqa: PTH118
+    for descriptor, opened in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
         os.dup2(opened, descriptor)
         os.close(opened)
     if order["max_file_size"]:

@@ -105,7 +105,7 @@ def test_what_would_keep_the_reader_waiting_is_refused(tmp_path):
         file.truncate(2**31 + 1)
     files = ImageFiles(tmp_path, ["pipe.jpg", "zero.jpg", "folder.jpg", "sparse.jpg"])
     for i, reason in enumerate(
-        ["it is a named pipe", "it is a device", "it is a folder", "2147483649 bytes, more than the limit"]
+        ["it is a named pipe", "it is a device", "Is a directory", "2147483649 bytes, more than the limit"]
     ):
         with pytest.raises(ReportedError, match=rf"{files.name(i)} cannot be read: .*{reason}"):
             files(i)

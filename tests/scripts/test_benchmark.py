@@ -31,11 +31,11 @@ def process_of(task: str, variant: str, folder) -> Process:
 @pytest.mark.slow
 @pytest.mark.torch
 def test_quick_run_with_what_is_installed(tmp_path, capfd):
-    words = "densenet100-training,densenet121-inference-32,ours,one-core,torch-eager,onnxruntime"
+    words = "densenet100-training,densenet121-inference-32,ours,one-core,torch-eager,torch-bf16,onnxruntime"
     folder = main(["--quick", "--only", words, "--output", str(tmp_path / "a folder")])
 
     assert only(tmp_path / "a folder") == folder
-    networks = ["ours-plain", "torch-eager"]
+    networks = ["ours-plain", "torch-eager", "torch-bf16"]
     rows = list(csv.DictReader((folder / "benchmark.csv").open()))
     measured = {(row["task"], row["variant"]) for row in rows}
     assert measured >= {("densenet100-training", name) for name in networks}
@@ -70,7 +70,7 @@ def test_the_pipelines(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.torch
-@pytest.mark.parametrize("variant, limited", [("ours-plain", True), ("mindspore", False), ("torch-bf16", False)])
+@pytest.mark.parametrize("variant, limited", [("ours-plain", True), ("mindspore", False), ("torch-eager", False)])
 def test_who_may_use_which_instructions(variant, limited, tmp_path):
     """`import src` limits oneDNN for MindSpore; what we compare with must not suffer from it."""
     command = [
