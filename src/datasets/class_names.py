@@ -149,17 +149,18 @@ def _match_names(own: Sequence[str], used: Sequence[str], wording: Wording) -> M
 
 
 def _match_unnamed(own: Sequence[str], used: Sequence[str], wording: Wording) -> Match:
-    if len(own) != len(used):
-        raise _too_many(len(own), used, wording)
-    outputs, guess = np.arange(len(own), dtype=np.int32), ""
+    guess = ""
     if are_numbers(own) and max(map(int, own)) < len(used):
         outputs = np.array([int(name) for name in own], np.int32)
+    elif len(own) != len(used):
+        raise _too_many(len(own), used, wording)
     else:
+        outputs = np.arange(len(own), dtype=np.int32)
         guess = (
             f"the network's {len(used)} classes have no names, so those of {wording.place} are taken in their order, "
             f"which is a guess: {some(own)}; give their names with convert_weights --class_names"
         )
-    names = list(used)
+    names = [f"unused_{i}" for i in range(len(used))]
     for name, output in zip(own, outputs, strict=True):
         names[output] = name
     return Match(outputs, tuple(names), (), guess)

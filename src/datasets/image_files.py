@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.image_check import MAX_FILE_BYTES, Form, UnusablePictureError, check_picture, decodable
+from src.utils.byte_arrays import read_array
 from src.utils.errors import ReportedError
-from src.utils.files import NO_SUCH_FILE, read_array
+from src.utils.files import NO_SUCH_FILE
 from src.utils.outside import UnfitFileError
 
 _NOTICED = {

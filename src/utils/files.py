@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
-
 from src.utils.errors import ReportedError, UsageError
-from src.utils.outside import UnfitFileError, kind_of, open_outside
+from src.utils.outside import kind_of
 
 TEMPORARY_PREFIX = ".tmp-"
 NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -25,15 +23,6 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """`Path.is_dir`, but False where that raises."""
     return os.path.isdir(path)  # noqa: PTH112
-
-
-def read_array(path: Path, most: int) -> np.ndarray:
-    """All bytes of a file from outside, uint8 (length,). Raises as `read_outside`."""
-    with open_outside(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise UnfitFileError(path, f"it has {size} bytes, more than the limit of {most}")
-        return np.fromfile(file, np.uint8)
 
 
 def no_file(path: Path) -> str:

@@ -16,8 +16,8 @@ from src.datasets.classification import evaluation_batches, training_batches, us
 from src.datasets.preprocessing import default_preprocessing, eval_transforms
 from src.datasets.sampler import epoch_order
 from src.datasets.sources import open_source
+from src.utils.byte_arrays import read_array
 from src.utils.errors import ReportedError, UsageError
-from src.utils.files import read_array
 
 DIGITS = open_source("digits", "", split="train").subset(np.arange(50))
 SMALL = default_preprocessing("cifar10")

@@ -208,6 +208,7 @@ def test_images_prints_the_five_best_of_each_picture(exported, tmp_path, capsys)
         Image.fromarray(source.read(i)).save(tmp_path / f"{i:03d} é.png")
     (tmp_path / "notes.txt").write_text("no picture")
     model = str(exported("--file_format ONNX"))
+    capsys.readouterr()  # what the export has said
     assert eval_onnx.main(["--ckpt_files", model, "--images", str(tmp_path)]) is None
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["003 é.png", "040 é.png", "077 é.png"]

@@ -19,7 +19,8 @@ MOST_TEXT = 10_000  # a pipe takes 65,536 bytes at once
 class Outcome:
     """kind: 'done', 'refused' (a ReportedError), 'traceback', 'killed' (by `text`, a signal) or 'late'.
 
-    value: what the function returned. text: the error's. max_bytes: the most memory that the child had.
+    value: what the function returned. text: the error's. max_bytes: the most memory that the child
+    had beyond what it began with.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Outcome:
 def in_child(work: Callable[[], object], seconds: float = 60) -> Outcome:
     """Call `work` in a forked child that may have MOST_BYTES more address space than this process has now."""
     reader, writer = os.pipe()
+    before = _pages(1)
     child = os.fork()
     if not child:
         os.close(reader)
@@ -53,7 +55,7 @@ def in_child(work: Callable[[], object], seconds: float = 60) -> Outcome:
     kind, value, text = pickle.loads(answer) if answer and not late else ("late" if late else "killed", None, "")  # noqa: S301
     if os.WIFSIGNALED(status) and not late:
         kind, text = "killed", signal.Signals(os.WTERMSIG(status)).name
-    return Outcome(kind, value, text, usage.ru_maxrss * 1024)
+    return Outcome(kind, value, text, max(0, usage.ru_maxrss * 1024 - before))
 
 
 def _answer(work: Callable[[], object], writer: int) -> None:
@@ -63,8 +65,7 @@ def _answer(work: Callable[[], object], writer: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            present = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        present = _pages(0)
         resource.setrlimit(resource.RLIMIT_AS, (present + MOST_BYTES, present + MOST_BYTES))
         try:
             answer = ("done", work(), "")
@@ -76,6 +77,12 @@ def _answer(work: Callable[[], object], writer: int) -> None:
         code = 0
     finally:
         os._exit(code)
+
+
+def _pages(column: int) -> int:
+    """Bytes that this process has: 0 of address space, 1 of memory."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+        return int(file.read().split()[column]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _read(reader: int) -> bytes:

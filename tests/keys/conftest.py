@@ -41,6 +41,8 @@ def places(tmp_path_factory) -> dict[str, str]:
     write_cifar(root / "cifar6" / "data_batch_1.bin", 6)
     for name, count in (("cifar", 8), ("cifar6", 6)):
         write_cifar(root / name / "test_batch.bin", count)
+    for each in (1, 2):  # of the classes that a network of the digits knows
+        write_pictures(root / f"{each}0_digits", tuple("0123456789"), each)
     (root / "onnx.yaml").write_text("file_format: ONNX\n")
     (root / "lr.yaml").write_text("lr: 0.3\n")
     with pytest.MonkeyPatch.context() as patch:
@@ -51,6 +53,8 @@ def places(tmp_path_factory) -> dict[str, str]:
         "mixed": str(root / "mixed"),
         "cifar": str(root / "cifar"),
         "cifar6": str(root / "cifar6"),
+        "ten": str(root / "10_digits"),
+        "twenty": str(root / "20_digits"),
         "yaml": str(root / "lr.yaml"),
         "onnx_yaml": str(root / "onnx.yaml"),
         "other": str(root / "other"),

@@ -68,11 +68,11 @@ TRAIN = [
 # The same for export.py; the method is one of Model.
 CALIBRATED = f"{ONNX} --calibration_images 8"
 INT8 = f"{CALIBRATED} --quantize"
-CIFAR_INT8 = f"{INT8} --dataset cifar10 --train_data_dir {{cifar}} --eval_data_dir {{cifar}}"
+FOLDER_INT8 = f"{INT8} --dataset folder --train_data_dir {{ten}} --eval_data_dir {{ten}}"
 EXPORT = [
     ("image_size", "", "--image_size 16", ("input_size",), 16),
-    ("train_data_dir", CIFAR_INT8, "--train_data_dir {cifar6}", ("numbers",), CHANGED),
-    ("eval_data_dir", CIFAR_INT8, "--eval_data_dir {cifar6}", ("measured_images",), 6),
+    ("train_data_dir", FOLDER_INT8, "--train_data_dir {twenty}", ("numbers",), CHANGED),
+    ("eval_data_dir", FOLDER_INT8, "--eval_data_dir {twenty}", ("measured_images",), 20),
     ("config_path", "", "--config_path {onnx_yaml}", ("name",), "model.onnx"),
     ("ckpt_file", ONNX, "--ckpt_file {pretrained}", ("numbers",), CHANGED),
     ("file_format", "", ONNX, ("name",), "model.onnx"),

@@ -1,7 +1,7 @@
 """What the keys of eval.py do, and those that eval_onnx.py has as well."""
 
 import pytest
-from commands import HELD_OUT_DIGITS, only, write_cifar
+from commands import HELD_OUT_DIGITS, only, write_pictures
 from keys.runs import ONNX, predictions
 
 import eval as evaluation
@@ -57,14 +57,14 @@ def test_eval_ckpt_files_and_predictions(planned, base_predictions, tmp_path):
 
 @EVALUATORS
 def test_dataset_and_eval_data_dir(command, evaluator, tmp_path):
-    """Records of CIFAR-10's form instead of the digits, and then another folder of them."""
+    """Class folders that show digits instead of the bundled ones, and then other folders."""
     main, model = evaluator(command)
-    for name, count in (("six", 6), ("four", 4)):
-        write_cifar(tmp_path / name / "test_batch.bin", count)
-        (tmp_path / f"of {name}").mkdir()
-        flags = ["--dataset", "cifar10", "--eval_data_dir", str(tmp_path / name)]
-        table = predictions(model, tmp_path / f"of {name}", *flags, main=main)
-        assert len(table.splitlines()) == 1 + count
+    for each in (1, 2):
+        write_pictures(tmp_path / f"{each} each", tuple("0123456789"), each)
+        (tmp_path / f"of {each} each").mkdir()
+        flags = ["--dataset", "folder", "--eval_data_dir", str(tmp_path / f"{each} each")]
+        table = predictions(model, tmp_path / f"of {each} each", *flags, main=main)
+        assert len(table.splitlines()) == 1 + 10 * each
     assert len(predictions(model, tmp_path, main=main).splitlines()) == 1 + HELD_OUT_DIGITS
     with pytest.raises(UsageError, match="found no eval_data_dir"):
         predictions(model, tmp_path, "--dataset", "cifar10", main=main)

@@ -1,7 +1,7 @@
 """What every key of export.py does; those of the network are in test_network_keys.py."""
 
 import pytest
-from keys.key_tables import CIFAR_INT8, EXPORT, assert_the_key_does_something
+from keys.key_tables import EXPORT, FOLDER_INT8, assert_the_key_does_something
 
 import export
 from src.model_utils import device_adapter
@@ -17,7 +17,7 @@ def test_export(row, exported):
 
 def test_the_same_flags_give_the_same_model(exported):
     """So a difference above comes from the key."""
-    assert exported(CIFAR_INT8).numbers() == exported(CIFAR_INT8 + " ").numbers()
+    assert exported(FOLDER_INT8).numbers() == exported(FOLDER_INT8 + " ").numbers()
 
 
 def test_export_refuses_another_network(planned, tmp_path):

@@ -41,7 +41,7 @@ def test_a_reader_that_has_gone_is_noticed(tmp_path):
         (b"Traceback\n  x\nRuntimeError: launch failed\n\n-----\n- C++ Call Stack\n", "RuntimeError: launch failed"),
         (b"step 1\nstep 2\n\n" + CHATTER, "step 2"),
         (b"\x1b[31mred\xff\n", " [31mred\ufffd"),
-        (b"x" * 1000, "x" * 300),
+        (b"x" * 1000, "x" * 600),
         (CHATTER, ""),
         (b"", ""),
     ],
