@@ -273,8 +273,9 @@ def test_one_that_is_killed_while_it_compiles_is_succeeded(checkout):
 
 
 # As train.py does, so that the interrupt comes from a thread and wakes no system call.
-HOLDING = (
-    "import sys; from src.utils.signals import hold_interrupts; hold_interrupts(); from src.ops import build; "
+HOLDING = (  # a signal that these tests were told to ignore, as by nohup, is not ignored
+    "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "from src.utils.signals import hold_interrupts; hold_interrupts(); from src.ops import build; "
     "from src.utils.errors import run; sys.exit(run(build.main, ['--check']))"
 )
 
