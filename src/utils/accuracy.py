@@ -137,8 +137,8 @@ class Accuracy:
         return totals
 
     def loss_line(self) -> str:
-        """The mean cross entropy in the form of the seed's lines."""
-        return f"after allreduce eval: loss={self.loss:.4f}, tot={self.seen}"
+        """The mean cross entropy, for the log; the lines that begin as the seed's are `lines`."""
+        return f"eval loss:{self.loss:.4f} over {self.seen} images"
 
     def lines(self) -> list[str]:
         """The result in the form of the seed's evaluation log, top-5 only for more than ten classes."""

@@ -100,7 +100,7 @@ def test_the_loss_is_the_mean_over_exactly_the_images(batch_size):
     model = PredictStep(network).logits
     accuracy = evaluate(model, batches(images, labels, batch_size), batch_size=batch_size, num_classes=3)
     assert accuracy.loss == pytest.approx(expected, rel=1e-5)
-    assert accuracy.loss_line() == f"after allreduce eval: loss={expected:.4f}, tot=37"
+    assert accuracy.loss_line() == f"eval loss:{expected:.4f} over 37 images"
 
 
 def test_the_loss_is_summed_over_the_ranks_to_the_last_bit():

@@ -403,4 +403,4 @@ def test_the_last_line_names_the_best_checkpoint(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(STAMP + rf"best top-1 50.00 % in epoch 1: {tmp_path}/best.ckpt; next: python .*", lines[-1])
     assert [row["eval_loss"] for row in rows(tmp_path)] == ["0.0", "0.0"]
-    assert sum(line.endswith("after allreduce eval: loss=0.0000, tot=10") for line in lines) == 2
+    assert sum(line.endswith("eval loss:0.0000 over 10 images") for line in lines) == 2
