@@ -4,6 +4,7 @@ The folders of the examples, /cache/..., are others here. How single copies go w
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -172,18 +173,16 @@ def test_a_job_whose_data_cannot_be_copied(cloud, checkpoints, monkeypatch, caps
 
 @pytest.mark.usefixtures("here", "trained")
 def test_resume_from_what_was_uploaded_and_fail(cloud, capsys):
-    """A second job, of one process on another disk, meets a damaged picture: what it did is in the bucket."""
+    """A second job, of one process on another disk, fails on its way: what it did is in the bucket."""
     before = cloud.run_folder()
-    picture = cloud.bucket / "ImageNet_Original" / "train" / "train_dataset" / CLASSES[1] / "2.jpg"
-    picture.write_bytes(picture.read_bytes()[:300])
     flags = cloud.flags("second job", TRAIN, data="ImageNet_Original")
     cloud.log.unlink(missing_ok=True)
-    assert run(train.main, [*flags, "--resume=auto", "--max_epoch=2"]) == 1
+    assert run(train.main, [*flags, "--resume=auto", "--max_epoch=2", "--lr=1e30"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{cloud.root}/second job/data/train/train_dataset/b dog/2.jpg should be" in line
+    assert re.search("the loss is (nan|inf)|is not finite any more", line)
     assert cloud.copied_in() == ["obs://my bucket/ImageNet_Original", "obs://my bucket/results/"]
     assert cloud.run_folder() == before  # the run goes on in its folder
     log = (before / "train.log").read_text()
     assert f"resumed from {cloud.root}/second job/train/outputs_imagenet/{before.name}/0-1_2.ckpt" in log
-    assert "b dog/2.jpg should be" in log
+    assert line.removeprefix("error: ") in log
     assert "max_epoch: 2" in (before / "config_resumed_1.yaml").read_text()
