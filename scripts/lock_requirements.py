@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Write requirements-lock.txt and requirements-dev-lock.txt: the tested versions, with the SHA-256 of their files.
 
-.venv/bin/python scripts/lock_requirements.py
+python scripts/lock_requirements.py
 
-The versions are those installed beside the interpreter that runs this, so run it where the tests have passed, with
-Python 3.11 on x86-64 Linux, whenever a requirement has changed. The hashes are those that pip names for that platform,
-of machines with an older C library too. PyTorch is not locked: its builds for CPUs and for CUDA are different files of
-one version, and the tests may take either.
+With the interpreter of .venv: the versions are those installed beside the one that runs this. Run it where the tests
+have passed, with Python 3.11 on x86-64 Linux, whenever a requirement has changed. The hashes are those that pip names
+for that platform, of machines with an older C library too. PyTorch is not locked: its builds for CPUs and for CUDA are
+different files of one version, and the tests may take either.
 """
 
 import json

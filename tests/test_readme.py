@@ -23,6 +23,7 @@ _PATHS = {  # scripts whose arguments are paths alone: how many
     "scripts/write_mnist5k.py": (1,),
     "scripts/write_photos.py": (1, 2),
     "scripts/write_configuration_docs.py": (0,),
+    "scripts/lock_requirements.py": (0,),
 }
 PARSED_BY = {f"{name}.py": name for name in COMMANDS} | {"scripts/train_pytorch.py": "train"}
 _LEAST = {"README.md": 15, "docs/distributed.md": 10, "train.py": 3, "eval.py": 3, "export.py": 3}  # elsewhere 1

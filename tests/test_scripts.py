@@ -122,7 +122,7 @@ def test_the_newest_run_is_that_of_the_latest_name(tmp_path):
         (tmp_path / name).mkdir()
         if not name.startswith("2027"):  # it holds no such file
             (tmp_path / name / "best.ckpt").touch()
-    command = f"source {ROOT / 'scripts/common.sh'}; newest_run {tmp_path} best.ckpt"
+    command = f"source '{ROOT}/scripts/common.sh'; newest_run '{tmp_path}' best.ckpt"
     assert subprocess.check_output(["bash", "-c", command], text=True) == f"{tmp_path / stamp}_10\n"
 
 
