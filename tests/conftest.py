@@ -26,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
+# Tests send signals. Whoever started them in the background, or with nohup, had these ignored, which is inherited.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cpu() -> None:
     """MindSpore takes its device before the first operator only: once for all tests, in whatever order they run."""

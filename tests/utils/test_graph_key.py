@@ -1,5 +1,7 @@
 """The digest of a graph: the same for the same configuration, another for each change that shapes it."""
 
+import sys
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -17,6 +19,12 @@ from src.utils.graph_key import graph_key
 IMAGES = ms.Tensor(np.zeros((2, 3, 32, 32), np.float32))
 TINY = {"growth_rate": 4, "block_config": (1, 1), "stem_features": 8}
 SGD_OF_RUNS = {"momentum": 0.9, "weight_decay": 1e-4}
+
+
+@pytest.fixture(autouse=True)
+def started_script(monkeypatch):
+    """Its text counts too; pytest's workers are started by none."""
+    monkeypatch.setattr(sys, "argv", [__file__])
 
 
 def key_of(*, arch=None, network=None, sgd=None, step=None, smoothing=0.0, amp_level="O0", images=IMAGES, train=True):
