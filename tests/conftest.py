@@ -1,6 +1,7 @@
 """The device, the C++ kernels, and one real training run that the tests of the commands look at."""
 
 import gc
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
