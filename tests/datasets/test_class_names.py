@@ -59,7 +59,12 @@ def test_names_from_a_file_can_be_printed(value, accepted):
     assert is_list_of_names(value) is accepted
 
 
-def test_a_network_of_unnamed_classes_takes_a_data_set_s_names():
-    assert open_source("digits", "", split="eval", class_names=unnamed_classes(10)).class_names == tuple("0123456789")
-    with pytest.raises(ReportedError, match="the data set digits has labels of 10 classes, but the network knows 11"):
-        open_source("digits", "", split="eval", class_names=unnamed_classes(11))
+@pytest.mark.parametrize(("outputs", "fillers"), [(10, ()), (11, ("unused_10",))])
+def test_a_network_of_unnamed_classes_takes_a_data_set_s_names(outputs, fillers):
+    source = open_source("digits", "", split="eval", class_names=unnamed_classes(outputs))
+    assert source.class_names == (*"0123456789", *fillers)
+
+
+def test_a_network_with_too_few_unnamed_classes_is_refused():
+    with pytest.raises(ReportedError, match="the data set digits has labels of 10 classes, but the network knows 9"):
+        open_source("digits", "", split="eval", class_names=unnamed_classes(9))
