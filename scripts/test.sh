@@ -23,5 +23,7 @@ bin="$ROOT/.venv/bin"
 "$bin/ruff" format --check .
 mapfile -t shell_files < <(git ls-files '*.sh' .ci/run)
 "$bin/shellcheck" --external-sources "${shell_files[@]}"
+mapfile -t cpp_files < <(git ls-files '*.cc' '*.h')
+"$bin/clang-format" --dry-run --Werror "${cpp_files[@]}"
 # Two files at a time: MindSpore compiles on one core. A file's tests share what its fixtures have trained.
 exec "$bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "${selection[@]}" "$@"

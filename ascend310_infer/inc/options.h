@@ -12,7 +12,7 @@ namespace densenet {
 // From an RGB picture of any size to the network's input, as src/datasets/preprocessing.py describes it.
 struct Preprocessing {
   int image_size;
-  int resize;  // 0: image_size, nothing is cropped
+  int resize;                       // 0: image_size, nothing is cropped
   std::array<double, 3> mean, std;  // in units where white is 1
 };
 
@@ -47,10 +47,10 @@ struct Options {
   std::string dataset_path;
   std::string device_target;  // Ascend, CPU
   int device_id;
-  std::string class_names;  // a file with a name a line; empty: none
-  int batch_size;  // 0: the one the model was exported with
+  std::string class_names;     // a file with a name a line; empty: none
+  int batch_size;              // 0: the one the model was exported with
   std::string precision_mode;  // of Ascend; empty: the device's default
-  std::string output_dtype;  // float32, float16
+  std::string output_dtype;    // float32, float16
   Preprocessing preprocessing;
   std::string output_dir, time_dir;
   int threads;

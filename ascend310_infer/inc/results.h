@@ -19,7 +19,7 @@ struct Summary {
   std::string device;
   size_t images, classes;
   int batch;
-  size_t inferences;  // batches run
+  size_t inferences;          // batches run
   double preprocess_seconds;  // summed over the threads
   double inference_seconds;
   double total_seconds;  // from the first picture to the last logits; preprocessing and inference overlap

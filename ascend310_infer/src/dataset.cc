@@ -22,12 +22,12 @@ constexpr size_t kRecordBytes = 1 + 3 * kChannelBytes;  // label, then red, gree
 constexpr int kCifarClasses = 10;
 
 // As src/datasets/listing.py: what cannot be decoded is listed so that it is reported and not silently left out.
-const std::vector<std::string> kExtensions = {".jpg", ".jpeg", ".jpe",  ".jfif", ".png",  ".bmp",  ".dib", ".tif",
-                                              ".tiff", ".gif", ".webp", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
+const std::vector<std::string> kExtensions = {".jpg",  ".jpeg", ".jpe",  ".jfif", ".png",  ".bmp",  ".dib", ".tif",
+                                              ".tiff", ".gif",  ".webp", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
 const std::vector<std::string> kSystemFolders = {
     "__macosx", "__pycache__", "@eadir", "lost+found", "$recycle.bin", "system volume information", "#recycle"};
-const std::vector<std::string> kSignatures = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "BM", std::string("II*\0", 4),
-                                              std::string("MM\0*", 4), "GIF8", "RIFF"};
+const std::vector<std::string> kSignatures = {
+    "\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "BM", std::string("II*\0", 4), std::string("MM\0*", 4), "GIF8", "RIFF"};
 
 std::string Lower(std::string name) {
   for (char& c : name) c = (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
@@ -39,9 +39,8 @@ bool BeginsAsPicture(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   file.read(head.data(), static_cast<std::streamsize>(head.size()));
   head.resize(static_cast<size_t>(file.gcount()));
-  return std::any_of(kSignatures.begin(), kSignatures.end(), [&](const std::string& signature) {
-    return head.compare(0, signature.size(), signature) == 0;
-  });
+  return std::any_of(kSignatures.begin(), kSignatures.end(),
+                     [&](const std::string& signature) { return head.compare(0, signature.size(), signature) == 0; });
 }
 
 // A file without an ending is a picture if it begins as one.
@@ -57,8 +56,7 @@ bool IsPicture(const fs::directory_entry& entry) {
 }
 
 bool IsSystemFolder(const std::string& name) {
-  return name[0] == '.' ||
-         std::find(kSystemFolders.begin(), kSystemFolders.end(), Lower(name)) != kSystemFolders.end();
+  return name[0] == '.' || std::find(kSystemFolders.begin(), kSystemFolders.end(), Lower(name)) != kSystemFolders.end();
 }
 
 // Names of the entries that `wanted` accepts, sorted.

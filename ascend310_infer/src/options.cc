@@ -130,9 +130,9 @@ Preprocessing ReadPreprocessing(const Flags& flags) {
 }
 
 Options ReadOptions(const std::vector<std::string>& words) {
-  std::vector<std::string> names = {"model_path", "dataset",        "dataset_path", "device_target", "device_id",
-                                    "batch_size", "precision_mode", "output_dtype", "output_dir",    "time_dir",
-                                    "threads",    "class_names"};
+  std::vector<std::string> names = {"model_path", "dataset",    "dataset_path",   "device_target",
+                                    "device_id",  "batch_size", "precision_mode", "output_dtype",
+                                    "output_dir", "time_dir",   "threads",        "class_names"};
   names.insert(names.end(), kPreprocessingFlags.begin(), kPreprocessingFlags.end());
   const Flags flags(words, names);
   if (!flags.rest().empty()) throw UsageError("'" + flags.rest().front() + "' is no flag; see --help");

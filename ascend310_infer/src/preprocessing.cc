@@ -10,7 +10,7 @@ namespace densenet {
 namespace {
 
 constexpr int kChannels = 3;
-constexpr float kOne = 2048;  // OpenCV's fixed-point weights have 11 bits
+constexpr float kOne = 2048;           // OpenCV's fixed-point weights have 11 bits
 constexpr int kMaxEnlargement = 1000;  // MindSpore refuses more
 
 // The two source rows or columns that a target one is mixed from.

@@ -14,8 +14,8 @@
 namespace densenet {
 namespace {
 
-// A field of a CSV line, quoted where it has to be. A name that a spreadsheet would take for a formula gets an apostrophe
-// in front, as in src/utils/csv_text.py.
+// A field of a CSV line, quoted where it has to be. A name that a spreadsheet would take for a formula gets an
+// apostrophe in front, as in src/utils/csv_text.py.
 std::string Field(std::string text) {
   const size_t start = text.find_first_not_of('\'');
   if (start != std::string::npos && std::strchr("=+-@\t\r", text[start])) text = "'" + text;

@@ -36,7 +36,7 @@ constexpr uint32_t kUnprintable[][2] = {
 
 bool IsPrintable(uint32_t character) {
   return std::none_of(std::begin(kUnprintable), std::end(kUnprintable),
-                      [=](const uint32_t(&range)[2]) { return character >= range[0] && character <= range[1]; });
+                      [=](const uint32_t (&range)[2]) { return character >= range[0] && character <= range[1]; });
 }
 
 // The length of the character at `at` in UTF-8, 0 when there is none.

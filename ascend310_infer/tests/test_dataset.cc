@@ -25,9 +25,9 @@ std::string Record(char label) {
 
 TEST_CASE("class folders and their pictures come in the order of their names") {
   const TemporaryFolder folder;
-  for (const auto* name : {"b/2.PNG", "b/10.jpeg", "a c/x.y.jpg", "b/notes.txt", "b/._1.jpg", "b/inner/3.jpg",
-                           ".git/4.jpg", "loose.jpg", "b/.jpg", "b/folder.jpg/5.jpg", "b/3.JFIF", "__MACOSX/6.jpg",
-                           "@eaDir/7.jpg", "b/README"}) {
+  for (const auto* name :
+       {"b/2.PNG", "b/10.jpeg", "a c/x.y.jpg", "b/notes.txt", "b/._1.jpg", "b/inner/3.jpg", ".git/4.jpg", "loose.jpg",
+        "b/.jpg", "b/folder.jpg/5.jpg", "b/3.JFIF", "__MACOSX/6.jpg", "@eaDir/7.jpg", "b/README"}) {
     folder.Write(name, "");
   }
   folder.Write("b/IMG_0001", "\xff\xd8\xff\xe0");  // without an ending, but it begins as a JPEG
@@ -37,8 +37,8 @@ TEST_CASE("class folders and their pictures come in the order of their names") {
     names.push_back(sample.name);
     stems.push_back(sample.stem);
   }
-  CHECK(names == std::vector<std::string>{"a c/x.y.jpg", "b/10.jpeg", "b/2.PNG", "b/3.JFIF", "b/IMG_0001",
-                                          "b/dangling.bmp"});
+  CHECK(names ==
+        std::vector<std::string>{"a c/x.y.jpg", "b/10.jpeg", "b/2.PNG", "b/3.JFIF", "b/IMG_0001", "b/dangling.bmp"});
   CHECK(stems == std::vector<std::string>{"x.y", "10", "2", "3", "IMG_0001", "dangling"});
 }
 

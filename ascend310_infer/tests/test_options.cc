@@ -9,9 +9,9 @@ using namespace densenet;
 
 namespace {
 
-const std::vector<std::string> kValid = {"--model_path", "m.mindir", "--dataset", "folder", "--dataset_path=d",
-                                         "--image_size", "224", "--resize", "256", "--mean", "0.485,0.456,0.406",
-                                         "--std", "0.229,0.224,0.225"};
+const std::vector<std::string> kValid = {
+    "--model_path", "m.mindir", "--dataset",         "folder", "--dataset_path=d", "--image_size", "224", "--resize",
+    "256",          "--mean",   "0.485,0.456,0.406", "--std",  "0.229,0.224,0.225"};
 
 std::vector<std::string> With(std::vector<std::string> more) {
   more.insert(more.begin(), kValid.begin(), kValid.end());

@@ -30,7 +30,8 @@ TEST_CASE("what a terminal would obey is not printed") {
   CHECK(Printable("a b/\u5854.jpg") == "a b/\u5854.jpg");
   CHECK(Printable("a\r\n\x1b[31m\x7f.jpg") == "a???[31m?.jpg");
   CHECK(Printable("\u009b31m \u202e \u200b \ufeff \U000e0041") == "?31m ? ? ? ?");  // C1, right to left, unseen
-  CHECK(Printable("\x9b" "31m \xff \xe2\x82 \xc0\xaf") == R"(\x9b31m \xff \xe2\x82 \xc0\xaf)");
+  CHECK(Printable("\x9b"
+                  "31m \xff \xe2\x82 \xc0\xaf") == R"(\x9b31m \xff \xe2\x82 \xc0\xaf)");
 }
 
 TEST_CASE("a file is read as it was written") {
@@ -47,7 +48,8 @@ TEST_CASE("what cannot be read or written is an error that names it") {
   CHECK(Contains(Message<Error>([&] { ReadFile(folder.path()); }), "cannot be read: Is a directory"));
   const auto huge = folder.Write("huge", "");
   std::filesystem::resize_file(huge, uintmax_t{1} << 32);
-  CHECK(Contains(Message<Error>([&] { ReadFile(huge); }), "huge cannot be read: it has 4294967296 bytes, more than the limit"));
+  CHECK(Contains(Message<Error>([&] { ReadFile(huge); }),
+                 "huge cannot be read: it has 4294967296 bytes, more than the limit"));
   REQUIRE(mkfifo((folder / "pipe").c_str(), 0600) == 0);
   CHECK(Contains(Message<Error>([&] { ReadFile(folder / "pipe"); }), "pipe cannot be read: it is no regular file"));
   CHECK(Contains(Message<Error>([] { ReadFile("/dev/zero"); }), "zero cannot be read: it is no regular file"));

@@ -19,8 +19,8 @@ namespace {
 
 std::vector<float> PreprocessFile(const std::string& path, bool records, const densenet::Preprocessing& preprocessing) {
   std::vector<float> tensors;
-  const auto samples = records ? densenet::ListSamples("cifar10", path)
-                               : std::vector<densenet::Sample>{{path, "", path, {}}};
+  const auto samples =
+      records ? densenet::ListSamples("cifar10", path) : std::vector<densenet::Sample>{{path, "", path, {}}};
   for (const auto& sample : samples) {
     const auto tensor = Preprocess(ReadSample(sample), preprocessing);
     tensors.insert(tensors.end(), tensor.begin(), tensor.end());

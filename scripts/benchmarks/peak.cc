@@ -28,12 +28,10 @@ constexpr int kBytes = 16;
 #endif
 using Vector = float __attribute__((vector_size(kBytes)));
 constexpr int kLanes = kBytes / sizeof(float);
-constexpr int kChains = 12;  // two units of latency four are busy with eight; AVX2 has 16 registers
+constexpr int kChains = 12;   // two units of latency four are busy with eight; AVX2 has 16 registers
 constexpr int kRepeats = 10;  // the best one counts: other work on the machine only slows
 
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Calls work(thread number) on all threads at once.
 template <typename Work>

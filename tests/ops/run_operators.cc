@@ -173,8 +173,8 @@ void run_stem(const Operator& stem, int64_t batch, int64_t height, int64_t width
   for (int i = 0; i < 3; i++) print(name + "_backward", i, gradients[i]);
 }
 
-void run_block(const Operator& block, int64_t batch, int64_t height, int64_t width, int64_t channels,
-               int64_t growth, int64_t bn_size, int layers) {
+void run_block(const Operator& block, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t growth,
+               int64_t bn_size, int layers) {
   const int64_t bottleneck = bn_size * growth, out = channels + layers * growth, pixels = batch * height * width;
   const Tensors x = features(batch, height, width, channels);
   Tensors parameters, statistics;

@@ -45,12 +45,11 @@ class Conv1x1<Bf16> {
       : threads_(threads),
         pixels_(pixels),
         weights_(1, in_channels, padded(out_channels)),
-        tiles_(buffers<uint16_t>(threads, largest_of_chunks(pixels, in_channels, threads, [](int channels, long size) {
-          return size * tile_stride(channels);
-        }))),
-        products_(buffers(threads, largest_of_chunks(pixels, in_channels, threads, [&](int, long size) {
-          return size * padded(out_channels);
-        }))) {
+        tiles_(buffers<uint16_t>(
+            threads, largest_of_chunks(pixels, in_channels, threads,
+                                       [](int channels, long size) { return size * tile_stride(channels); }))),
+        products_(buffers(threads, largest_of_chunks(pixels, in_channels, threads,
+                                                     [&](int, long size) { return size * padded(out_channels); }))) {
     request_tiles();
   }
 
@@ -100,9 +99,10 @@ class Conv1x1Backward<Bf16> {
         weights_(1, padded(out_channels), padded(in_channels)),
         d_tiles_(buffers<uint16_t>(threads, max_size_ * tile_stride(padded(out_channels)))),
         d_rows_(buffers<uint16_t>(threads, padded(out_channels) * tile_stride(max_size_))),
-        tiles_(buffers<uint16_t>(threads, largest_of_chunks(pixels, in_channels, threads, [](int channels, long size) {
-          return size / 2 * tile_stride(2L * padded(channels));
-        }))),
+        tiles_(buffers<uint16_t>(threads, largest_of_chunks(pixels, in_channels, threads,
+                                                            [](int channels, long size) {
+                                                              return size / 2 * tile_stride(2L * padded(channels));
+                                                            }))),
         d_inputs_(buffers(threads, static_cast<size_t>(kTileDepth) * padded(in_channels))),
         sums_(buffers(threads, 2L * padded(in_channels))),
         d_weights_(buffers(threads, static_cast<size_t>(padded(out_channels)) * padded(in_channels))) {

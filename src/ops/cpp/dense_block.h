@@ -40,10 +40,10 @@ struct DenseBlock {
 // of the 1x1 convolutions, which only convolutions read, are stored as Number too.
 template <class Number>
 struct BlockFeatures {
-  float* features;                       // (P, stride): zero beyond out_channels
-  float* stats;                          // (2, out_channels): mean and biased variance
-  typename Number::Value* bottlenecks;   // (layers, P, padded(width))
-  float* bottleneck_stats;               // (layers, 2, width)
+  float* features;                      // (P, stride): zero beyond out_channels
+  float* stats;                         // (2, out_channels): mean and biased variance
+  typename Number::Value* bottlenecks;  // (layers, P, padded(width))
+  float* bottleneck_stats;              // (layers, 2, width)
 };
 
 // x: (P, pixel_stride(in_channels)); x_stats: (2, in_channels). Updates the running statistics.
@@ -59,8 +59,7 @@ void infer(const DenseBlock& block, const float* x, float* features, typename Nu
 // and of its statistics, and the parameters' gradients.
 template <class Number>
 void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const float* d_features,
-              const float* d_stats,
-              float* scratch_features, typename Number::Value* scratch_bottlenecks, float* d_x, float* d_x_stats,
-              const std::vector<DenseLayerGradients>& gradients);
+              const float* d_stats, float* scratch_features, typename Number::Value* scratch_bottlenecks, float* d_x,
+              float* d_x_stats, const std::vector<DenseLayerGradients>& gradients);
 
 }  // namespace densenet

@@ -7,8 +7,8 @@ namespace densenet {
 
 template <class Number>
 void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const float* d_features,
-              const float* d_stats, float* scratch_features, typename Number::Value* scratch_bottlenecks,
-              float* d_x, float* d_x_stats, const std::vector<DenseLayerGradients>& gradients) {
+              const float* d_stats, float* scratch_features, typename Number::Value* scratch_bottlenecks, float* d_x,
+              float* d_x_stats, const std::vector<DenseLayerGradients>& gradients) {
   const int threads = thread_count(), width = block.width, wide = padded(width), total_channels = block.out_channels();
   const long pixels = block.extent.pixels();
   const float *mean = saved.stats, *variance = saved.stats + total_channels;
@@ -45,21 +45,21 @@ void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const
       };
     };
     const long stride = block.stride(), to_stride = i == 0 ? pixel_stride(block.in_channels) : stride;
-    conv1.run(layer.conv1, channels, width, normalised_pixels(saved.features, stride, affine1), d_bottlenecks,
-              [&](long first, long rows, const float* d_inputs, float* sums, float* centred_sums) {
-                mask_inputs({d_inputs, padded(channels)}, rows, channels, {saved.features + first * stride, stride},
-                            affine1, mean, {d_from + first * stride, stride}, d_to + first * to_stride, to_stride, sums,
-                            centred_sums);
-              },
-              sums1, d_layer.conv1);
+    conv1.run(
+        layer.conv1, channels, width, normalised_pixels(saved.features, stride, affine1), d_bottlenecks,
+        [&](long first, long rows, const float* d_inputs, float* sums, float* centred_sums) {
+          mask_inputs({d_inputs, padded(channels)}, rows, channels, {saved.features + first * stride, stride}, affine1,
+                      mean, {d_from + first * stride, stride}, d_to + first * to_stride, to_stride, sums, centred_sums);
+        },
+        sums1, d_layer.conv1);
     finish(total(sums1), layer.norm1, variance, channels, d_layer.gamma1, d_layer.beta1, d_moments);
   }
   d_moments.copy_to(d_x_stats, block.in_channels);
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                                           \
-  template void backward<Number>(const DenseBlock&, const BlockFeatures<Number>&, const float*, const float*,  \
-                                 float*, Number::Value*, float*, float*, const std::vector<DenseLayerGradients>&);
+#define DENSENET_INSTANTIATE(Number)                                                                                  \
+  template void backward<Number>(const DenseBlock&, const BlockFeatures<Number>&, const float*, const float*, float*, \
+                                 Number::Value*, float*, float*, const std::vector<DenseLayerGradients>&);
 
 DENSENET_INSTANTIATE(Fp32)
 #ifdef __AVX512BF16__

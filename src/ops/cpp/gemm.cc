@@ -137,9 +137,9 @@ void accumulate(Pixels<Number> a, int rows, Pixels<Number> b, int columns, int s
   }
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                                               \
-  template void multiply<Number>(const Number::Value*, long, long, int, const Panels<Number>&, int, float*, long,  \
-                                 Prefetch*);                                                                       \
+#define DENSENET_INSTANTIATE(Number)                                                                              \
+  template void multiply<Number>(const Number::Value*, long, long, int, const Panels<Number>&, int, float*, long, \
+                                 Prefetch*);                                                                      \
   template void accumulate<Number>(Pixels<Number>, int, Pixels<Number>, int, int, int, float*);
 
 DENSENET_INSTANTIATE(Fp32)

@@ -83,8 +83,8 @@ class MaxPool {
         const Choice here = choose(x + c, column, c);
         for (int window = first; window <= last; window++) {
           const bool is_edge = before + window == state.edge;
-          const PoolOutput target = is_edge ? edge(thread).pixel(column)
-                                            : out_.pixel((before + window) * windows_.columns.count + column);
+          const PoolOutput target =
+              is_edge ? edge(thread).pixel(column) : out_.pixel((before + window) * windows_.columns.count + column);
           const Choice of_line{here.x, here.indices + Windows::kSize * (at - lines.start(window))};
           put(of_line, is_edge ? is_first : lines.begin(window) == at, target, c);
         }

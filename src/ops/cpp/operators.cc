@@ -318,10 +318,9 @@ void sgd_update(Arguments& args) {
 // Seconds that all calls of the operators whose names begin so have taken.
 extern "C" double operator_seconds(const char* prefix) { return densenet::times().total(prefix); }
 
-#define DENSENET_OPERATOR(name, ...)                                                                          \
-  extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char**, void*, void*) {     \
-    return densenet::run(#name, count, data, ranks, shapes,                                                   \
-                         [](densenet::Arguments& args) { densenet::__VA_ARGS__; });                           \
+#define DENSENET_OPERATOR(name, ...)                                                                                   \
+  extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char**, void*, void*) {              \
+    return densenet::run(#name, count, data, ranks, shapes, [](densenet::Arguments& args) { densenet::__VA_ARGS__; }); \
   }
 
 DENSENET_OPERATOR(stem_train_pad_fp32, stem_train<densenet::Fp32>(args, true))

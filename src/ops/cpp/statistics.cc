@@ -106,8 +106,8 @@ const NormSums& total(std::vector<NormSums>& sums) {
 
 // With r = 1 / sqrt(variance + eps) and y = gamma r (x - mean) + beta:
 //   dgamma = r sum d (x - mean), dbeta = sum d, dmean = -gamma r sum d, dvariance = -gamma r^3 / 2 sum d (x - mean).
-void finish(const NormSums& sums, const Norm& norm, const float* variance, int channels, float* d_gamma,
-            float* d_beta, MomentGradients& gradients) {
+void finish(const NormSums& sums, const Norm& norm, const float* variance, int channels, float* d_gamma, float* d_beta,
+            MomentGradients& gradients) {
   for (int c = 0; c < channels; c++) {
     const double r = 1 / std::sqrt(static_cast<double>(variance[c]) + kEpsilon), scale = norm.gamma[c] * r;
     d_gamma[c] = static_cast<float>(r * sums.d_centred[c]);

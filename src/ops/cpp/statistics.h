@@ -8,7 +8,7 @@
 
 namespace densenet {
 
-constexpr float kEpsilon = 1e-5f;   // as in src/network/densenet.py
+constexpr float kEpsilon = 1e-5f;  // as in src/network/densenet.py
 constexpr float kMomentum = 0.9f;
 
 // Sums and sums of squares of one thread's rows of pixels, per channel, in float64.
@@ -62,7 +62,7 @@ struct MomentGradients {
 // output behind the ReLU.
 struct NormSums {
   explicit NormSums(int channels) : d(channels), d_centred(channels) {}
-  void add(int first, Vec d_lanes, Vec d_centred_lanes);  // to channels first .. first + kLanes - 1
+  void add(int first, Vec d_lanes, Vec d_centred_lanes);                     // to channels first .. first + kLanes - 1
   void add(const float* d_sums, const float* d_centred_sums, int channels);  // padded to whole vectors
   void add(const NormSums& other);
   std::vector<double> d, d_centred;
@@ -71,8 +71,8 @@ struct NormSums {
 const NormSums& total(std::vector<NormSums>& sums);
 
 // From the sums: gradients of gamma and beta, and the terms for mean and variance, which are added to `gradients`.
-void finish(const NormSums& sums, const Norm& norm, const float* variance, int channels, float* d_gamma,
-            float* d_beta, MomentGradients& gradients);
+void finish(const NormSums& sums, const Norm& norm, const float* variance, int channels, float* d_gamma, float* d_beta,
+            MomentGradients& gradients);
 
 // slope * x + constant is what `gradients` add to the gradient of x in channels first .. first + channels - 1.
 struct Correction {

@@ -109,8 +109,7 @@ void infer(const Stem& stem, const float* images, float* y) {
 
 template <class Number>
 void backward(const Stem& stem, const float* images, const StemActivations& saved, const float* y_stats,
-              const float* d_y, const float* d_y_stats, float* scratch, float* d_conv, float* d_gamma,
-              float* d_beta) {
+              const float* d_y, const float* d_y_stats, float* scratch, float* d_conv, float* d_gamma, float* d_beta) {
   const int threads = thread_count(), channels = stem.channels;
   const long stride = pixel_stride(channels);
   const float *convolved = saved.convolved, *mean = saved.conv_stats, *variance = saved.conv_stats + channels;
@@ -126,26 +125,31 @@ void backward(const Stem& stem, const float* images, const StemActivations& save
   const int width = stem.conv_extent().width, columns = padded(channels);
   const std::vector<Buffer<>> lines = buffers(threads, stem.pool ? static_cast<size_t>(width) * columns : 0);
   const PoolGradients pooled{scratch, saved.indices, stride, columns};
-  StemConv<Number>(stem, threads).backward(images, [&](int thread, long first) {
-    Rows d_relu{scratch + first * stride, stride};
-    if (stem.pool) {
-      backward_line(stem.windows(), pooled, first / width, lines[thread].get());
-      d_relu = {lines[thread].get(), columns};
-    }
-    return [&, d_relu, x = convolved + first * stride](long pixel) {
-      return [&, d = d_relu.data + pixel * d_relu.stride, d_stride = d_relu.stride, x = x + pixel * stride](int c) {
-        fetch_ahead(d + c, d_stride);
-        fetch_ahead(x + c, stride, 12);
-        return load(affine.scale.get() + c) * load(d + c) +
-               (load(of_conv.slope.get() + c) * load(x + c) + load(of_conv.constant.get() + c));
-      };
-    };
-  }, d_conv);
+  StemConv<Number>(stem, threads)
+      .backward(
+          images,
+          [&](int thread, long first) {
+            Rows d_relu{scratch + first * stride, stride};
+            if (stem.pool) {
+              backward_line(stem.windows(), pooled, first / width, lines[thread].get());
+              d_relu = {lines[thread].get(), columns};
+            }
+            return [&, d_relu, x = convolved + first * stride](long pixel) {
+              return [&, d = d_relu.data + pixel * d_relu.stride, d_stride = d_relu.stride,
+                      x = x + pixel * stride](int c) {
+                fetch_ahead(d + c, d_stride);
+                fetch_ahead(x + c, stride, 12);
+                return load(affine.scale.get() + c) * load(d + c) +
+                       (load(of_conv.slope.get() + c) * load(x + c) + load(of_conv.constant.get() + c));
+              };
+            };
+          },
+          d_conv);
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                                           \
-  template void train_forward<Number>(const Stem&, const float*, const StemActivations&, float*, float*);      \
-  template void infer<Number>(const Stem&, const float*, float*);                                              \
+#define DENSENET_INSTANTIATE(Number)                                                                            \
+  template void train_forward<Number>(const Stem&, const float*, const StemActivations&, float*, float*);       \
+  template void infer<Number>(const Stem&, const float*, float*);                                               \
   template void backward<Number>(const Stem&, const float*, const StemActivations&, const float*, const float*, \
                                  const float*, float*, float*, float*, float*);
 

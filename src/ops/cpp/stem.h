@@ -13,7 +13,7 @@ struct Stem {
   int channels, kernel;
   bool pool;
   int pool_top, pool_left;  // padding of the pool before the first line and column; at the end as much as it needs
-  const float* conv;  // (channels, 3, kernel, kernel)
+  const float* conv;        // (channels, 3, kernel, kernel)
   Norm norm;
 
   int step() const { return pool ? 2 : 1; }
@@ -54,7 +54,6 @@ void infer(const Stem& stem, const float* images, float* y);
 // Gradients of the parameters from those of y and y_stats. scratch: like y.
 template <class Number>
 void backward(const Stem& stem, const float* images, const StemActivations& saved, const float* y_stats,
-              const float* d_y, const float* d_y_stats, float* scratch, float* d_conv, float* d_gamma,
-              float* d_beta);
+              const float* d_y, const float* d_y_stats, float* scratch, float* d_conv, float* d_gamma, float* d_beta);
 
 }  // namespace densenet

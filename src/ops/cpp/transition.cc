@@ -112,19 +112,20 @@ void backward(const Transition& transition, const float* x, const float* stats, 
   };
   std::vector<NormSums> sums(threads, NormSums(in_width));
   Conv1x1Backward<Number> conv(threads, out.pixels(), in_channels, out_channels);
-  conv.run(transition.conv, in_channels, out_channels, pooled_pixels(transition, x, affine), d_products,
-           [&](long first, long rows, const float* d_pooled, float* chunk_sums, float* centred_sums) {
-             mask_windows(transition, first, rows, d_pooled, x, affine, stats, d_x, chunk_sums, centred_sums);
-           },
-           sums, d_conv);
+  conv.run(
+      transition.conv, in_channels, out_channels, pooled_pixels(transition, x, affine), d_products,
+      [&](long first, long rows, const float* d_pooled, float* chunk_sums, float* centred_sums) {
+        mask_windows(transition, first, rows, d_pooled, x, affine, stats, d_x, chunk_sums, centred_sums);
+      },
+      sums, d_conv);
   finish(total(sums), transition.norm, stats + in_channels, in_channels, d_gamma, d_beta, d_moments);
   d_moments.copy_to(d_stats, in_channels);
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                                                 \
-  template void train_forward<Number>(const Transition&, const float*, const float*, float*, float*);                \
-  template void infer<Number>(const Transition&, const float*, float*);                                              \
-  template void backward<Number>(const Transition&, const float*, const float*, const float*, const float*,          \
+#define DENSENET_INSTANTIATE(Number)                                                                        \
+  template void train_forward<Number>(const Transition&, const float*, const float*, float*, float*);       \
+  template void infer<Number>(const Transition&, const float*, float*);                                     \
+  template void backward<Number>(const Transition&, const float*, const float*, const float*, const float*, \
                                  const float*, const float*, float*, float*, float*, float*, float*);
 
 DENSENET_INSTANTIATE(Fp32)

@@ -118,9 +118,7 @@ class TransformedWeights {
   }
 
  private:
-  long at(int product, int ky, int g, int k) const {
-    return ((3L * product + ky) * growth_ + g) * padded(width_) + k;
-  }
+  long at(int product, int ky, int g, int k) const { return ((3L * product + ky) * growth_ + g) * padded(width_) + k; }
 
   int growth_, width_;
   Buffer<> data_;
