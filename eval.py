@@ -32,10 +32,10 @@ from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
 from src.training.model_card import ModelCard, model_card_as_asked
 from src.training.run_data import require_same_everywhere
-from src.training.run_folder import log_name, open_run_folder, share_checkpoints_to_evaluate
+from src.training.run_folder import load_on_all, log_name, open_run_folder, share_checkpoints_to_evaluate
 from src.utils.accuracy import Accuracy
-from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_weights
-from src.utils.errors import UsageError, run
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint
+from src.utils.errors import ReportedError, UsageError, run
 from src.utils.graph_cache import open_graph_cache
 from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
@@ -94,7 +94,8 @@ def evaluate_all(
             )
             predict_step = PredictStep(network)
             predict_step.graph_cache = open_graph_cache(config.graph_cache, device)
-        load_weights(predict_step.network, checkpoint)
+        if not load_on_all(predict_step.network, checkpoint, group):
+            continue
         matched = source.for_network(card.class_names)
         if group.is_master:
             if shown != matched.class_names:
@@ -113,6 +114,8 @@ def evaluate_all(
             predictions=config.predictions,
             beat=status.beat,
         )
+    if not results:
+        raise ReportedError(f"the checkpoints in {config.ckpt_files} were removed before they were read; start again")
     return results
 
 

@@ -101,8 +101,8 @@ def _begins_as_picture(path: str) -> bool:
     try:
         with open(path, "rb") as file:  # noqa: PTH123, this is called for each file without an ending
             return file.read(8).startswith(_SIGNATURES)
-    except OSError:
-        return False
+    except OSError:  # nobody knows what it is: listed, so that whoever reads it says so
+        return True
 
 
 def _count_other(name: str, place: str, left_out: LeftOut) -> None:

@@ -107,10 +107,10 @@ class _Watch:
             self.say("done" if done else "failed")
 
     def lost(self, who: str) -> None:
-        """End this process soon, unless it ends by itself."""
-        get_logger().error("%s has ended before its work was done: this rank, which would wait for it, ends too", who)
+        """End this process soon, unless it ends by itself, as when all ranks fail alike."""
         if self.left.wait(GRACE):
             return
+        get_logger().error("%s has ended before its work was done: this rank, which would wait for it, ends too", who)
         with suppress(Exception):  # of whatever kind: nothing is to keep this process alive
             do_last_acts()
         with suppress(OSError, ValueError):

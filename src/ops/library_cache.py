@@ -4,12 +4,10 @@ A library is code that runs with this user's rights: see `src/utils/own_folder.p
 and of each file that is read.
 """
 
-import atexit
 import ctypes
 import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from src.ops.compile import CompilationError
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
 from src.utils.logging import get_logger
-from src.utils.own_folder import cache_folder, make_own, read_own
+from src.utils.own_folder import cache_folder, keep_temporary, make_own, read_own, temporary_folder
 
 LIBRARY_NAME = "libdensenet_kernels.so"
 _POLL = 0.1  # seconds
@@ -39,9 +37,10 @@ def cached_library(key: str, compile_to: Callable[[Path], None]) -> tuple[Path, 
     except ReportedError as error:
         refusal = error
     try:
-        library, origin = _library_in(_private_folder() / key, compile_to)
+        folder = _private_folder()
+        library, origin = _library_in(folder / key, compile_to)
     except CompilationError:
-        atexit.unregister(_remove)  # it names the log in there
+        keep_temporary(folder)  # it names the log in there
         raise
     except ReportedError as error:
         raise ReportedError(f"{refusal}, and {error}") from error
@@ -115,15 +114,9 @@ def _private_folder() -> Path:
     """A new temporary folder, removed when the process ends. Raises ReportedError when it cannot be made."""
     try:
         _check_loadable_from(Path(tempfile.gettempdir()))
-        folder = Path(tempfile.mkdtemp(prefix="densenet-kernels-"))
+        return temporary_folder("densenet-kernels-")
     except OSError as error:
         raise ReportedError(f"there is no temporary folder ({error.strerror}); set TMPDIR") from error
-    atexit.register(_remove, folder)
-    return folder
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_loadable_from(folder: Path) -> None:

@@ -13,7 +13,7 @@ from src.training.evaluation import Logits, evaluate
 from src.utils.accuracy import Accuracy, check_finite
 from src.utils.csv_text import csv_text
 from src.utils.errors import UsageError
-from src.utils.files import require_new, write_new_text, write_text_atomically
+from src.utils.files import make_folder, require_new, write_new_text, write_text_atomically
 from src.utils.logging import get_logger
 from src.utils.plotting import words, write_picture
 
@@ -72,7 +72,7 @@ def evaluate_and_report(
             get_logger().info(line)
         if collected:
             collected.write(Path(predictions))
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         write_report(accuracy, class_names, folder)
     return accuracy
 

@@ -36,7 +36,7 @@ _NAME = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
 
 
 class Events:
-    """A TensorBoard event file in `folder`; what earlier files hold from `global_step` on is declared void.
+    """A TensorBoard event file in `folder`; what earlier files hold of steps behind `global_step` is declared void.
 
     tensorboardX's SummaryWriter is not used: it writes from a thread, which a full disk kills, and the training would
     then wait for it forever. Nor is its EventsWriter, which names the file by the clock alone and replaces one that is
@@ -48,7 +48,8 @@ class Events:
         with self._reporting():
             self._file = RecordWriter(str(_new_file(folder)))
             self._write(file_version="brain.Event:2")
-            self._write(step=global_step, session_log=SessionLog(status=SessionLog.START))
+            # TensorBoard drops what has this step or a later one; the point of `global_step` itself was reached.
+            self._write(step=global_step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def add(self, step: int, scalars: dict[str, float]) -> None:
         """Append the values. Raises ReportedError when the disk refuses."""

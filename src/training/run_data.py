@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.class_names import fill_class_names, unnamed_classes, used_class_names
+from src.datasets.class_names import fill_class_names, normalised, unnamed_classes, used_class_names
 from src.datasets.source import Source
 from src.datasets.usable import describe
 from src.model_utils.group import Group
@@ -55,6 +55,12 @@ def open_run_data(
     """
     training = open_data(train_data_dir, split="train")
     if checkpoint:
+        if is_master and _has_another_order(training, checkpoint):
+            get_logger().warning(
+                "the class folders of %s are sorted by their numbers now, as text when %s was saved: its epoch goes on "
+                "with the same pictures in another order, not bit for bit as it would have",
+                training.origin, checkpoint.path,
+            )  # fmt: skip
         training = _as_before(training, checkpoint)
         class_names = training.class_names
         if is_asked_for("num_classes") and num_classes not in (0, len(class_names)):
@@ -147,6 +153,15 @@ def _as_before(training: Source, checkpoint: Checkpoint) -> Source:
             f"{training.origin} lacks {len(training.absent)} classes of the run, first {training.absent[0]!r}{advice}"
         )
     return training
+
+
+def _has_another_order(training: Source, checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint without fingerprints, as older ones are, knows the classes of `training`, as it was opened,
+    in another order: folders whose names are numbers were sorted as texts then, and with them the pictures.
+    """
+    before = [normalised(name) for name in used_class_names(class_names_of(checkpoint))]
+    now = [normalised(name) for name in training.class_names]
+    return "train" not in _saved(checkpoint) and before != now and sorted(before) == sorted(now)
 
 
 def _refuse_forgotten_dataset(training: Source, num_classes: int, is_asked_for: Callable[[str], bool]) -> None:

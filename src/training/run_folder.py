@@ -8,8 +8,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mindspore import nn
+
 from src.model_utils.group import Group
-from src.utils.checkpoint import Checkpoint, checkpoints_to_evaluate, load_checkpoint, remove_leftovers
+from src.utils.checkpoint import (
+    Checkpoint,
+    checkpoints_to_evaluate,
+    keep_last_open,
+    load_checkpoint,
+    load_weights,
+    remove_leftovers,
+)
 from src.utils.checkpoint_arrays import Arrays, DamagedError, MissingError
 from src.utils.checkpoint_names import CONFIG_NAME, list_checkpoints
 from src.utils.errors import ReportedError, is_stderr_nowhere
@@ -158,7 +167,7 @@ def _continued(checkpoint: Checkpoint, resume: str, locks: ExitStack) -> Path | 
 
 
 def share_checkpoints_to_evaluate(path: Path, group: Group) -> list[Checkpoint]:
-    """What the master finds to evaluate (see `checkpoints_to_evaluate`), open on every rank, in the same order.
+    """What the master finds to evaluate (see `checkpoints_to_evaluate`), on every rank, in the same order.
 
     One that is gone before every rank has opened it is passed over. Raises ReportedError on all ranks.
     """
@@ -171,11 +180,28 @@ def share_checkpoints_to_evaluate(path: Path, group: Group) -> list[Checkpoint]:
     paths = json.loads(group.from_master(find))
     if group.world_size == 1:
         return found
-    opened = found or [_open_if_there(Path(text)) for text in paths]
+    opened: list[Checkpoint | None] = list(found)
+    for text in () if found else paths:
+        opened.append(_open_if_there(Path(text)))
+        keep_last_open(opened)
     everywhere = [checkpoint for checkpoint in opened if not group.any(checkpoint is None)]
     if not everywhere:
         raise ReportedError(f"the checkpoints in {path} were removed before every rank had opened them; start again")
     return everywhere
+
+
+def load_on_all(network: nn.Cell, checkpoint: Checkpoint, group: Group) -> bool:
+    """`load_weights` on every rank, after which the file is closed; False, with a line in the log, when it has gone or
+    was replaced before every rank had read it.
+    """
+    try:
+        load_weights(network, checkpoint)
+        gone = False
+    except MissingError as error:
+        get_logger().warning("passing over %s: %s", checkpoint.path, error)
+        gone = True
+    checkpoint.arrays.close()
+    return not group.any(int(gone))
 
 
 def _open_if_there(path: Path) -> Checkpoint | None:

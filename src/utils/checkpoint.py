@@ -18,7 +18,7 @@ import logging
 import platform
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from src.utils.checkpoint_arrays import Arrays, DamagedError, MissingError, reading_checkpoint
+from src.utils.checkpoint_arrays import Arrays, CheckpointFile, DamagedError, MissingError, reading_checkpoint
 from src.utils.checkpoint_format import read_text, scan
 from src.utils.checkpoint_names import list_checkpoints, ranks_in
 from src.utils.errors import ReportedError
@@ -39,6 +39,7 @@ METADATA_KEY = "densenet_metadata"
 RUN_CONFIG = "recipe"
 FORMAT_VERSION = 1
 BEST_NAME = "best.ckpt"
+_MOST_OPEN = 64  # files; a process may have 1024, often less
 
 # What a training run saves besides weights and statistics: velocities, loss scaling and the dropout's random state
 # here, the optimizer's own in the model zoo.
@@ -108,7 +109,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         entries, has_crc = scan(file)
         described = METADATA_KEY in entries
         text = read_text(file, entries[METADATA_KEY]) if described else ""
-    arrays = Arrays(path, file, entries)
+    arrays = Arrays(path, CheckpointFile(path, file), entries)
     if not described:
         return Checkpoint(path, arrays, {})
     if not has_crc:
@@ -128,8 +129,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def checkpoints_to_evaluate(path: Path) -> list[Checkpoint]:
     """`path` itself, or all checkpoints in the folder `path`: by position, newest first, then the others by name.
 
-    best.ckpt is left out when the checkpoint of the same position is there. All are open, so that a run that trains in
-    the folder may remove them; one that went before is passed over. Raises ReportedError when there is none.
+    best.ckpt is left out when the checkpoint of the same position is there. One that went before it was opened is
+    passed over; the last ones stay open (see `keep_last_open`). Raises ReportedError when there is none.
     """
     if not is_folder(path):
         return [load_checkpoint(path)]
@@ -141,10 +142,20 @@ def checkpoints_to_evaluate(path: Path) -> list[Checkpoint]:
             found.append(load_checkpoint(candidate))
         except MissingError:
             get_logger().warning("passing over %s: it was removed meanwhile", candidate)
+        keep_last_open(found)
     if not found:
         raise ReportedError(f"{path} holds no .ckpt file; give a checkpoint or a folder of checkpoints")
     positions = {_position(checkpoint) for checkpoint in found if checkpoint.path.name != BEST_NAME}
     return [c for c in found if c.path.name != BEST_NAME or _position(c) not in positions]
+
+
+def keep_last_open(checkpoints: Sequence[Checkpoint | None]) -> None:
+    """Close the file of the last but _MOST_OPEN of `checkpoints`, which come one by one, newest first.
+
+    A run that trains in their folder removes the oldest first: those stay readable whatever becomes of their names.
+    """
+    if len(checkpoints) > _MOST_OPEN and (checkpoint := checkpoints[-_MOST_OPEN - 1]):
+        checkpoint.arrays.close()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The arrays of a checkpoint's file, and what is wrong when they cannot be read."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from src.utils.checkpoint_format import Entry, FormatError, read_array
 from src.utils.errors import ReportedError
 from src.utils.files import NO_SUCH_FILE, no_file
-from src.utils.outside import UnfitFileError, what_it_is
+from src.utils.outside import UnfitFileError, open_outside, what_it_is
 
 
 class DamagedError(ReportedError):
@@ -21,13 +22,42 @@ class MissingError(ReportedError):
     """There is no such file, or no longer."""
 
 
-class Arrays(Mapping):
-    """The arrays of a checkpoint's open file by their names, each read when it is asked for.
+class CheckpointFile:
+    """A checkpoint's file, kept open: its name may go meanwhile, as the older checkpoints of a run that trains.
 
-    The file's name may go meanwhile, as the older checkpoints of a run that trains. Raises as `reading_checkpoint`.
+    After `close` it is opened once more when it is needed, by its name.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path = path
+        self._file: BinaryIO | None = file
+        self._stamp = _stamp(file)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def open(self) -> BinaryIO:
+        """The open file. Raises as `reading_checkpoint`; MissingError also when another file has taken its name."""
+        if self._file is None:
+            with reading_checkpoint(self.path):
+                file = open_outside(self.path)
+            if _stamp(file) != self._stamp:
+                file.close()
+                raise MissingError(f"checkpoint {self.path} was replaced by another meanwhile; start again")
+            self._file = file
+        return self._file
+
+
+class Arrays(Mapping):
+    """The arrays of a checkpoint's file by their names, each read when it is asked for. Raises as `reading_checkpoint`.
+
+    file: None on ranks that have only heard of the checkpoint.
+    """
+
+    def __init__(self, path: Path, file: CheckpointFile | None, entries: Mapping[str, Entry]) -> None:
         self._path, self._file = path, file
         self._entries = {name: entry for name, entry in entries.items() if not entry.is_text}
 
@@ -41,14 +71,26 @@ class Arrays(Mapping):
         return Arrays(self._path, self._file, {name: entry for name, entry in self._entries.items() if wanted(name)})
 
     def __getitem__(self, name: str) -> np.ndarray:
+        file = self._file.open()
         with reading_checkpoint(self._path):
-            return read_array(self._file, self._entries[name])
+            return read_array(file, self._entries[name])
+
+    def close(self) -> None:
+        """Let go of the file until the next array is asked for."""
+        if self._file:
+            self._file.close()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    """What tells a file from one that took its name. Not its number: some network disks give new ones."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
 
 
 @contextmanager

@@ -36,6 +36,14 @@ def no_file(path: Path) -> str:
     return f"is {kind}" if kind else "cannot be read"
 
 
+def make_folder(folder: Path) -> None:
+    """Have `folder` and those above it be there. Raises ReportedError when it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReportedError(f"cannot create {folder}: {error.strerror}; choose another folder") from error
+
+
 def require_new(path: Path) -> None:
     """Raise UsageError, before the work, when `write_new` could not write the file `path` after it."""
     if not is_folder(path.parent):

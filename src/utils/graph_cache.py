@@ -7,15 +7,13 @@ checksum, and is laid before MindSpore, under the number that it will ask for, i
 The graphs are in ${XDG_CACHE_HOME:-~/.cache}/densenet-mindspore/graphs; the oldest go when there are too many.
 """
 
-import atexit
 import functools
 import hashlib
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +24,7 @@ from src.utils.errors import ReportedError
 from src.utils.files import is_file, write_atomically
 from src.utils.graph_key import graph_key
 from src.utils.logging import get_logger
-from src.utils.own_folder import cache_folder, read_own
+from src.utils.own_folder import cache_folder, read_own, temporary_folder
 
 MOST_GRAPHS = 100  # DenseNet-121's takes a megabyte
 _ROOM = 2**24
@@ -34,6 +32,7 @@ _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 _MAGIC = b"densenet graph 1\n"
 _DIGEST = 64  # hexadecimal SHA-256
 _SUFFIX = ".graph"
+_LAID = 10**9  # the time of a slot that we filled, in nanoseconds since 1970: MindSpore's are later
 
 
 class CachedCell(nn.Cell):
@@ -85,9 +84,9 @@ class GraphCache:
             return compile_graph()
         if taken.graph is None:
             get_logger().info("the compiled graph is not kept: MindSpore wrote none")
-        elif taken.graph == kept:
+        elif taken.was_read:
             get_logger().info("the graph was compiled before: %s", path)
-        else:
+        elif taken.graph != kept:  # else MindSpore compiled again, and wrote the same
             self._keep(path, taken.graph)
         return result
 
@@ -113,15 +112,17 @@ class _Graph:
 
 @dataclass
 class _Taken:
+    """What lies in the slot after a compilation; was_read: MindSpore found it there and left it as it was."""
+
     graph: _Graph | None = None
+    was_read: bool = False
 
 
 class _Slots:
     """MindSpore's own cache in this process: it reads the folder's name once and numbers the graphs it asks for."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="densenet-graphs-"))
-        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        self._folder = temporary_folder("densenet-graphs-")
         self._next = 0
 
     def require_room(self) -> None:
@@ -134,31 +135,25 @@ class _Slots:
         """Have MindSpore find `graph` when it compiles the next one; yields what will be there afterwards."""
         places = self._places()
         self._next += 1
-        try:
-            for slot, script_hash in places if graph else ():
-                slot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                slot.write_bytes(graph.mindir)
-                if not script_hash.exists():
-                    script_hash.write_bytes(graph.script_hash)
-        except OSError:  # a full disk: MindSpore finds none and compiles
-            for slot, _ in places:
-                slot.unlink(missing_ok=True)
         taken = _Taken()
-        os.environ.update({_ENABLE: "1", _PATH: str(self._folder)})
         try:
-            yield taken
-        except BaseException:  # what lies there is not to be found under a number that MindSpore asks for later
+            if graph:
+                with suppress(OSError):  # a full disk: MindSpore finds none and compiles
+                    _lay(graph, places)
+            os.environ.update({_ENABLE: "1", _PATH: str(self._folder)})
+            try:
+                yield taken
+            finally:
+                del os.environ[_ENABLE], os.environ[_PATH]
+            for slot, script_hash in places:
+                if not (slot.exists() and script_hash.exists()):  # a full disk may have refused one of them
+                    continue
+                was_read = slot.stat().st_mtime_ns == _LAID
+                if taken.graph is None or not was_read:  # what MindSpore wrote counts
+                    taken.graph, taken.was_read = _Graph(script_hash.read_bytes(), slot.read_bytes()), was_read
+        finally:  # what lies there is not to be found under a number that MindSpore asks for later
             for slot, _ in places:
                 slot.unlink(missing_ok=True)
-            raise
-        finally:
-            del os.environ[_ENABLE], os.environ[_PATH]
-        for slot, script_hash in places:
-            if slot.exists() and script_hash.exists():  # a full disk may have refused one of them
-                found = _Graph(script_hash.read_bytes(), slot.read_bytes())
-                slot.unlink()
-                if taken.graph in (None, graph):  # what MindSpore wrote stays
-                    taken.graph = found
 
     def _places(self) -> list[tuple[Path, Path]]:
         """Where MindSpore may look for the next graph, and for the digest of the script: by this process's rank, and
@@ -172,6 +167,21 @@ class _Slots:
             for folder in folders
             for role in roles
         ]
+
+
+def _lay(graph: _Graph, places: list[tuple[Path, Path]]) -> None:
+    """Write `graph` to all `places`, or to none. Raises OSError."""
+    try:
+        for slot, script_hash in places:
+            slot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            slot.write_bytes(graph.mindir)
+            os.utime(slot, ns=(_LAID, _LAID))
+            if not script_hash.exists():
+                script_hash.write_bytes(graph.script_hash)
+    except OSError:
+        for slot, _ in places:
+            slot.unlink(missing_ok=True)
+        raise
 
 
 @functools.cache

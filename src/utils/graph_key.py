@@ -18,6 +18,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
+from src.utils.own_folder import is_temporary
+
 ROOT = Path(__file__).resolve().parents[2]
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 # What every cell has: bookkeeping of MindSpore, and times and ids of this process.
@@ -47,7 +49,8 @@ def graph_key(cell: nn.Cell, inputs: Iterable[Tensor]) -> str:
     """A SHA-256 in hexadecimal that changes with everything that shapes the graph of `cell` for `inputs`.
 
     The values of parameters and inputs do not shape it; those of other tensors do, as constants. Raises TypeError for
-    an attribute of a kind that cannot be described: such a cell has no key.
+    an attribute of a kind that cannot be described, or that names a place which ends with this process: such a cell has
+    no key.
     """
     signature = [(tuple(value.shape), str(value.dtype)) for value in inputs]
     digest = hashlib.sha256()
@@ -84,6 +87,8 @@ def _tokens(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]
 
     seen: by its id, the number of each object that was described before, and the object, so that it keeps its id.
     """
+    if isinstance(value, str) and is_temporary(value):  # kernels that were compiled for this process alone
+        raise TypeError(f"it uses {value}, which is there for this process alone")
     if isinstance(value, _PLAIN):
         yield f"{type(value).__name__} {value!r}"
         return

@@ -1,17 +1,27 @@
-"""Folders and files of this user alone, for what is run or believed without being looked at again.
+"""Folders and files of this user or this process alone, for what is run or believed without being looked at again.
 
 Each level of the cache below ${XDG_CACHE_HOME:-~/.cache}, and each file that is read, has to be this user's own, no
 link, and closed to others' writing.
 """
 
+import atexit
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from src.utils.errors import ReportedError
 
 _PROJECT = "densenet-mindspore"
+_temporary: list[Path] = []
+
+
+@atexit.register
+def _remove_temporary() -> None:
+    for folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cache_folder(name: str, accept: Callable[[Path], None] = lambda _: None) -> Path:
@@ -51,6 +61,23 @@ def make_own(folder: Path) -> None:
         raise ReportedError(f"{folder} can be written by others; make it yours: chmod 700")
     if stat.S_IMODE(found.st_mode) != 0o700:
         folder.chmod(0o700)
+
+
+def temporary_folder(prefix: str) -> Path:
+    """A new folder of this process, removed when it ends. Raises OSError."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    _temporary.append(folder)
+    return folder
+
+
+def keep_temporary(folder: Path) -> None:
+    """Leave this `temporary_folder` behind: an error names something in it."""
+    _temporary.remove(folder)
+
+
+def is_temporary(text: str) -> bool:
+    """Whether `text` names a place that ends with this process."""
+    return any(str(folder) in text for folder in _temporary)
 
 
 def read_own(path: Path) -> bytes:

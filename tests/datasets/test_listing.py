@@ -1,5 +1,6 @@
 """What is a picture, what is a class, and that nothing else is left out unsaid."""
 
+import errno
 import os
 
 import pytest
@@ -108,3 +109,14 @@ def test_a_list_that_counts_from_one_is_said_to(tmp_path, capsys):
     line = capsys.readouterr().out
     assert "1 classes without a picture: '0'" in line
     assert "no picture for the labels below 1, which are classes too: labels count from 0" in line
+
+
+def test_a_file_without_an_ending_that_cannot_be_read_is_listed_so_that_its_reader_says_so(tmp_path, monkeypatch):
+    """It was counted as no picture, and the class went on without it."""
+    picture(tmp_path / "IMG_0001", "PNG")
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert picture_names(tmp_path) == ["IMG_0001"]

@@ -11,6 +11,7 @@ from src.training.evaluation_report import Predictions, write_report
 from src.utils.accuracy import Accuracy
 from src.utils.csv_text import cell_text
 from src.utils.errors import ReportedError
+from src.utils.files import make_folder
 
 
 def read(path):
@@ -107,3 +108,11 @@ def test_predictions_of_two_classes_have_two_places_and_large_logits_do_not_over
         ["image", "label", "top1", "top2", "probability1", "probability2"],
         ["a", "yes", "yes", "no", "1.000000", "0.000000"],
     ]
+
+
+def test_a_folder_for_a_report_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ReportedError, match=r"cannot create .*file/best: Not a directory; choose another folder"):
+        make_folder(tmp_path / "file" / "best")
+    make_folder(tmp_path / "results" / "best")
+    make_folder(tmp_path / "results" / "best")

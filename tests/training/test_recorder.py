@@ -61,14 +61,14 @@ def test_a_clock_set_back_replaces_no_events_and_keeps_their_order(now, tmp_path
         monkeypatch.setattr("src.training.events.time.time", lambda clock=clock: clock)
         Recorder(tmp_path, [], global_step=step, active=True).log_step(step, loss=1.0)
     files = sorted(tmp_path.glob("events.out.tfevents.*"))
-    assert [[e.step for e in events(f) if e.session_log.status == SessionLog.START] for f in files] == [[0], [1], [2]]
+    assert [[e.step for e in events(f) if e.session_log.status == SessionLog.START] for f in files] == [[1], [2], [3]]
 
 
-def test_events_beyond_the_resumed_step_are_declared_void(tmp_path):
+def test_events_beyond_the_resumed_step_are_declared_void_and_its_own_are_not(tmp_path):
     recorder = Recorder(tmp_path, [FIRST], global_step=11, active=True)
     recorder.log_step(12, loss=1.0)
     starts = [e.step for e in events(tmp_path) if e.session_log.status == SessionLog.START]
-    assert starts == [11]
+    assert starts == [12]
 
 
 def test_curves_are_drawn_after_each_epoch_and_once_for_the_last(tmp_path):

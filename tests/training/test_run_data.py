@@ -219,3 +219,19 @@ def test_all_ranks_have_the_same_data():
         require_same_everywhere(Ranks(data, 1), less, "data")
     with pytest.raises(ReportedError, match="another rank has other data than rank 0"):
         require_same_everywhere(Ranks(data, 0, others=1), data, "data")
+
+
+@pytest.mark.parametrize(
+    ("names", "has_fingerprints", "said"),
+    [(("1", "10", "2"), False, 1), (("1", "2", "10"), False, 0), (("1", "10", "2"), True, 0)],
+)
+def test_an_older_run_whose_numbered_folders_were_sorted_as_text_is_told_that_the_order_changed(
+    names, has_fingerprints, said, tmp_path, capsys
+):
+    folder = write_pictures(tmp_path / "pictures", ("1", "2", "10"), each=2)
+    checkpoint = saved(begin(folder, names=names))
+    if not has_fingerprints:
+        del checkpoint.metadata["data"]
+    capsys.readouterr()
+    assert begin(folder, checkpoint=checkpoint).class_names == names
+    assert capsys.readouterr().out.count("are sorted by their numbers now, as text when") == said

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -22,7 +23,7 @@ from src.utils.checkpoint import (
     remove_leftovers,
     save_checkpoint,
 )
-from src.utils.checkpoint_arrays import DamagedError
+from src.utils.checkpoint_arrays import DamagedError, MissingError
 from src.utils.checkpoint_names import checkpoint_name
 from src.utils.errors import ReportedError
 
@@ -264,3 +265,29 @@ def test_training_state_is_set_whole_or_not_at_all(saved):
     assert not any(p.asnumpy().any() for p in fresh)
     load_training_state(fresh, load_checkpoint(saved))
     assert all(p.asnumpy().tobytes() == q.asnumpy().tobytes() for p, q in zip(fresh, parameters(), strict=True))
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_folder_of_more_checkpoints_than_files_may_be_open_is_evaluated(saved, monkeypatch):
+    """The newest are opened again when their turn comes, the oldest stay open: those a run that trains removes."""
+    monkeypatch.setattr("src.utils.checkpoint._MOST_OPEN", 3)
+    folder = saved.parent
+    for epoch in range(2, 7):
+        copy_checkpoint(saved, folder / f"0-{epoch}_2.ckpt")
+    before = open_files()
+    found = checkpoints_to_evaluate(folder)
+    assert open_files() - before == 3
+    assert [c.path.name[:3] for c in found] == ["0-6", "0-5", "0-4", "0-3", "0-2", "0-1"]
+    (folder / "0-1_2.ckpt").unlink()  # open
+    (folder / "0-6_2.ckpt").unlink()  # closed
+    save_checkpoint(folder / "0-5_2.ckpt", parameters(), {"progress": {"epoch": 2, "images": 8}})
+    for checkpoint in found[2:]:
+        assert checkpoint.arrays["w"].tolist() == [[1.5, -0.0]]
+        checkpoint.arrays.close()
+    assert open_files() == before
+    for gone, why in ((found[0], "does not exist"), (found[1], "was replaced by another meanwhile")):
+        with pytest.raises(MissingError, match=why):
+            gone.arrays["w"]

@@ -143,3 +143,15 @@ def test_without_room_for_a_graph_none_is_asked_for():
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     _Slots().require_room()
+
+
+@pytest.mark.parametrize("written_again", [True, False])
+def test_a_graph_that_was_compiled_again_is_not_said_to_have_been_found(written_again):
+    """After a miss MindSpore compiles all that follows, and writes the very same bytes."""
+    graph = _Graph(b"0" * 64, b"a graph")
+    with _Slots().opened(graph) as taken:
+        slot = Path(os.environ["MS_COMPILER_CACHE_PATH"], "rank_0/graph_cache/compile_cache_0.mindir")
+        if written_again:
+            slot.write_bytes(slot.read_bytes())
+    assert (taken.graph, taken.was_read) == (graph, not written_again)
+    assert not slot.exists()

@@ -15,6 +15,7 @@ from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep
 from src.training.step import LossScaling, TrainStep
 from src.utils.graph_key import graph_key
+from src.utils.own_folder import temporary_folder
 
 IMAGES = ms.Tensor(np.zeros((2, 3, 32, 32), np.float32))
 TINY = {"growth_rate": 4, "block_config": (1, 1), "stem_features": 8}
@@ -108,3 +109,11 @@ def test_what_cannot_be_described_has_no_key():
     step.stranger = (number for number in range(3))
     with pytest.raises(TypeError, match="generator cannot be described"):
         graph_key(step, (IMAGES,))
+
+
+def test_a_graph_of_a_library_of_this_process_alone_has_no_key():
+    """Its path is in the graph, and another process would find nothing there."""
+    cell = PredictStep(DenseNet(architecture("densenet100", 10, **TINY)))
+    cell.library = f"{temporary_folder('densenet-kernels-')}/lib.so:stem"
+    with pytest.raises(TypeError, match="for this process alone"):
+        graph_key(cell, (IMAGES,))
