@@ -9,8 +9,8 @@ import pytest
 from documents import Command, blocks, commands
 
 import eval as evaluate
-import eval_onnx
 import export
+import predict
 import train
 from scripts import write_photos
 
@@ -20,7 +20,7 @@ MAINS = {
     "train.py": train.main,
     "eval.py": evaluate.main,
     "export.py": export.main,
-    "eval_onnx.py": eval_onnx.main,
+    "predict.py": predict.main,
 }
 SMALL = shlex.split(
     "--image_size 32 --block_config 1,1 --growth_rate 4 --stem_features 8 --max_epoch 2 --per_batch_size 64"

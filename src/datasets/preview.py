@@ -23,6 +23,11 @@ def save_preview(
         _save(images, labels, preprocessing, names, path)
 
 
+def shown_pixels(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """A network's input, float32 (C, S, S), as a picture again: (S, S, C), between 0 and 1."""
+    return (image.transpose(1, 2, 0) * preprocessing.std + preprocessing.mean).clip(0, 1)
+
+
 def _save(
     images: np.ndarray,
     labels: np.ndarray,
@@ -41,9 +46,9 @@ def _save(
     axes.set_axis_off()
     for i, (image, label) in enumerate(zip(images[:shown], labels[:shown], strict=False)):
         row, column = divmod(i, columns)
-        pixels = image.transpose(1, 2, 0) * preprocessing.std + preprocessing.mean
+        pixels = shown_pixels(image, preprocessing)
         extent = (column + 0.05, column + 0.95, row + 0.96, row + 0.17)
-        axes.imshow(pixels.clip(0, 1), interpolation="nearest", extent=extent, aspect="auto")
+        axes.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
         name = class_names[label]
         name = name if len(name) <= 18 else name[:17] + "…"
         axes.text(column + 0.5, row + 0.15, name, ha="center", va="bottom", fontsize=8)

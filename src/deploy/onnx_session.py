@@ -7,9 +7,11 @@ import onnxruntime
 
 from src.datasets.image_files import printable
 from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME
+from src.deploy.onnx_features import with_features
 from src.deploy.onnx_file import METADATA_KEY as METADATA_KEY
 from src.deploy.onnx_file import read_onnx
 from src.utils.errors import ReportedError, UsageError
+from src.utils.heat import heat_of
 
 _FATAL = 4  # what it logs below this, it also raises
 _PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
@@ -18,11 +20,17 @@ _PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
 class OnnxModel:
     """A model file as a function: images (B, 3, S, S) float32 -> logits (B, num_classes) float32.
 
-    device_target: CPU, GPU or auto. threads: of the CPU. device_id: which GPU. Raises ReportedError or UsageError.
+    device_target: CPU, GPU or auto. threads: of the CPU. device_id: which GPU. keeps_features: for `heat`. Raises
+    ReportedError or UsageError.
     """
 
-    def __init__(self, path: Path, device_target: str, threads: int, device_id: int = 0) -> None:
+    def __init__(
+        self, path: Path, device_target: str, threads: int, device_id: int = 0, *, keeps_features: bool = False
+    ) -> None:
         model, self.manifest = read_onnx(path)
+        self._features = ""
+        if keeps_features:
+            model, self._features, self._weights = with_features(model)
         self.provider = provider = provider_of(device_target)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -44,8 +52,20 @@ class OnnxModel:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See the class."""
+        return self._run(images, [OUTPUT_NAME])[0]
+
+    def heat(self, images: np.ndarray, classes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The logits and the heat maps of `GradCam`: what follows the features is a mean and one layer, so that the
+        gradient of a logit is that layer's weights divided by the number of pixels.
+        """
+        logits, features = self._run(images, [OUTPUT_NAME, self._features])
+        classes = logits.argmax(1) if classes is None else classes
+        weights = self._weights[classes] / (features.shape[2] * features.shape[3])
+        return logits, heat_of(features.astype(np.float32), weights)
+
+    def _run(self, images: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
         try:
-            logits = self._session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
+            logits, *others = self._session.run(outputs, {INPUT_NAME: images})
         except Exception as error:  # as above
             raise ReportedError(
                 f"{self._path} fails in ONNX Runtime ({printable(str(error))[:300]}); "
@@ -54,7 +74,7 @@ class OnnxModel:
         expected = (len(images), self.manifest.architecture.num_classes)
         if logits.shape != expected:
             raise ReportedError(f"{self._path} gives logits {logits.shape}, expected {expected}; export it again")
-        return logits
+        return [logits, *others]
 
 
 def provider_of(device_target: str) -> str:

@@ -18,12 +18,14 @@ def build_network(
     norm_ranks: int = 1,
     trains: bool = False,
     is_master: bool = True,
+    keeps_features: bool = False,
 ) -> DenseNet:
     """The network of `arch` for `device` (Ascend, GPU or CPU), with initial weights of `seed`.
 
     cpu_kernels, cpu_precision: see `select_kernels`, which logs on the master; what was chosen is `DenseNet.kernels`.
-    amp_level: O0, O2 or O3. recompute, norm_ranks: see `DenseNet`. trains: evaluation drops nothing, so that dropout
-    needs the plain network in training only. Raises ReportedError when kernels that were asked for cannot be used.
+    amp_level: O0, O2 or O3. recompute, norm_ranks, keeps_features: see `DenseNet`. trains: evaluation drops nothing, so
+    that dropout needs the plain network in training only. Raises ReportedError when kernels that were asked for cannot
+    be used.
     """
     kernels = select_kernels(
         cpu_kernels,
@@ -42,6 +44,7 @@ def build_network(
         norm_ranks=norm_ranks,
         kernels=kernels.library,
         kernel_precision=kernels.precision,
+        keeps_features=keeps_features,
     )
     apply_amp_level(network, amp_level)
     return network

@@ -132,7 +132,7 @@ class _Transition(nn.Cell):
 class _Backbone(nn.Cell):
     """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says.
 
-    With kernels and include_top their means, (N, out_channels).
+    With kernels and pooled their means, (N, out_channels).
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class _Backbone(nn.Cell):
         seed: int,
         kernels: str | None,
         kernel_precision: str,
-        include_top: bool,
+        pooled: bool,
     ) -> None:
         super().__init__()
         random = np.random.default_rng(seed)
@@ -171,7 +171,7 @@ class _Backbone(nn.Cell):
         self.out_channels = channels
         self.blocks = tuple(name for name in features if name.startswith("denseblock"))
         self.transitions = tuple(name for name in features if name.startswith("transition"))
-        self.fused = FusedBackbone(arch, kernels, kernel_precision, include_top) if kernels else None
+        self.fused = FusedBackbone(arch, kernels, kernel_precision, pooled) if kernels else None
 
     def construct(self, images):
         if self.fused is None:
@@ -205,7 +205,8 @@ class DenseNet(nn.Cell):
     weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes
     the images together in training (`sync_batch_norm.py`), not with recompute. kernels: the library of operators for
     CPUs (`src/ops/build.py`), for average transition_pool, no dropout and norm_ranks 1; kernel_precision: fp32, or bf16
-    for the convolutions. The size of h and w: `Architecture.feature_size`.
+    for the convolutions. keeps_features: with kernels too the backbone gives the features, not their means, which is a
+    little slower. The size of h and w: `Architecture.feature_size`.
     """
 
     def __init__(
@@ -217,11 +218,13 @@ class DenseNet(nn.Cell):
         norm_ranks: int = 1,
         kernels: str | None = None,
         kernel_precision: str = "fp32",
+        keeps_features: bool = False,
     ) -> None:
         super().__init__()
         self.architecture, self.kernels = architecture, kernels
         batch_norm = partial(_batch_norm, ranks=norm_ranks)
-        self.backbone = _Backbone(architecture, batch_norm, recompute, seed, kernels, kernel_precision, include_top)
+        pooled = include_top and not keeps_features
+        self.backbone = _Backbone(architecture, batch_norm, recompute, seed, kernels, kernel_precision, pooled)
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
         initialise(self, seed)
 

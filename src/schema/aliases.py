@@ -6,11 +6,16 @@ Only hints: no alias is accepted, since what it would mean differs between tools
 from src.schema.options import BY_NAME, COMMANDS, OPTIONS
 from src.schema.values import nearest
 
-_DATA = {"train": "train_data_dir", "eval": "eval_data_dir", "export": "train_data_dir", "eval_onnx": "eval_data_dir"}
-_BATCH = {"export": "batch_size"} | dict.fromkeys(("train", "eval", "eval_onnx"), "per_batch_size")
-_RESULTS = {"export": "file_name"} | dict.fromkeys(("train", "eval", "eval_onnx"), "save_ckpt_path")
-_WEIGHTS = {"train": "train_pretrained resume", "eval": "ckpt_files", "export": "ckpt_file", "eval_onnx": "ckpt_files"}
-_MODEL = dict.fromkeys(("train", "eval", "export"), "net") | {"eval_onnx": "ckpt_files"}
+_DATA = {"train": "train_data_dir", "eval": "eval_data_dir", "export": "train_data_dir", "eval_onnx": "eval_data_dir",
+         "predict": "images"}  # fmt: skip
+_BATCH = {"export": "batch_size"} | dict.fromkeys(("train", "eval", "eval_onnx", "predict"), "per_batch_size")
+_RESULTS = (
+    {"export": "file_name"} | dict.fromkeys(("train", "eval", "eval_onnx"), "save_ckpt_path") | {"predict": "output"}
+)
+_WEIGHTS = {"train": "train_pretrained resume", "eval": "ckpt_files", "export": "ckpt_file", "eval_onnx": "ckpt_files",
+            "predict": "model"}  # fmt: skip
+_MODEL = dict.fromkeys(("train", "eval", "export"), "net") | {"eval_onnx": "ckpt_files", "predict": "model"}
+_ANSWERS = {"eval": "predictions", "eval_onnx": "predictions", "predict": "output"}
 _HALF = {"train": "amp_level", "export": "export_fp16"}
 
 # The names, and the key that they mean, or one for each command; of two keys either may be meant.
@@ -46,8 +51,9 @@ _TABLE: tuple[tuple[str, str | dict[str, str]], ...] = (
     ("resume_from auto_resume continue restore", "resume"),
     ("resume", {"eval": "ckpt_files", "export": "ckpt_file", "eval_onnx": "ckpt_files"}),
     ("train_data_dir", {"eval": "eval_data_dir", "eval_onnx": "eval_data_dir"}),
-    ("model arch architecture network backbone model_name a", _MODEL),
-    ("onnx onnx_file onnx_path mindir", {"eval_onnx": "ckpt_files", "export": "file_name"}),
+    ("model", _MODEL | {"eval": "ckpt_files net", "export": "ckpt_file net"}),
+    ("arch architecture network backbone model_name a", _MODEL),
+    ("onnx onnx_file onnx_path mindir", {"eval_onnx": "ckpt_files", "export": "file_name", "predict": "model"}),
     ("classes n_classes nb_classes num_class class_num nc", "num_classes"),
     ("img_size imgsz input_size size resolution crop_size image_shape", "image_size"),
     ("dropout drop dropout_rate drop_prob", "drop_rate"),
@@ -67,7 +73,10 @@ _TABLE: tuple[tuple[str, str | dict[str, str]], ...] = (
     ("int8 quant quantization", "quantize"),
     ("calib_images calibration_size num_calibration", "calibration_images"),
     ("image img picture pictures source", "images"),
-    ("prediction_file save_predictions results csv output_csv", "predictions"),
+    ("prediction_file save_predictions results csv output_csv", _ANSWERS),
+    ("topk top_k k", "top"),
+    ("heatmaps heat_map gradcam grad_cam cam", "heatmap"),
+    ("threshold conf confidence min_confidence", "unknown_below"),
     ("verbose v", "debug"),
 )  # fmt: skip
 _ALIASES = {name: target for names, target in _TABLE for name in names.split()}
@@ -78,7 +87,7 @@ _ADVICE = {
     "evaluate": "eval.py evaluates",
     "test": "eval.py evaluates",
     "cpu": "did you mean --device_target CPU?",
-    "images": "eval_onnx.py names what pictures show, with a model that export.py has written",
+    "images": "predict.py says what pictures show",
 }
 
 

@@ -13,6 +13,7 @@ from src.schema.options import Value
 from src.schema.values import show
 
 BUNDLED = ("", "bundled")
+ANSWER_FILES = (".csv", ".json")
 RESULTS = {"train": ("save_ckpt_path",), "eval": ("save_ckpt_path", "predictions"), "export": ("file_name",)}
 
 
@@ -241,6 +242,21 @@ def no_model(config: Asked) -> str | None:
     return None
 
 
+def nothing_to_predict(config: Asked) -> str | None:
+    """An answer takes a network and a picture."""
+    for key, wanted in (("model", "a checkpoint or an .onnx model"), ("images", "a picture or a folder of pictures")):
+        if not getattr(config, key):
+            return f"found no {key}, expected {wanted}; give --{key}"
+    return None
+
+
+def output_of_another_kind(config: Asked) -> str | None:
+    """The ending says in which form answers are written."""
+    if config.output and Path(config.output).suffix.lower() not in ANSWER_FILES:
+        return f"found output {show(config.output)}, expected a file name that ends with {' or '.join(ANSWER_FILES)}"
+    return None
+
+
 def images_and_data(config: Asked) -> str | None:
     """A user's own pictures have no labels to count with."""
     for key in ("eval_data_dir", "dataset", "predictions"):
@@ -296,6 +312,7 @@ COMBINATIONS = {
         results_outside_output,
     ),
     "eval_onnx": (no_model, images_and_data, no_evaluation_data, folder_of_bundled_evaluation_data),
+    "predict": (nothing_to_predict, output_of_another_kind, kernels_needed_and_off, kernels_off_the_cpu),
     "eval": (
         kernels_needed_and_off,
         kernels_off_the_cpu,

@@ -13,7 +13,7 @@ from src.network.architecture import BOUNDS, CHOICES, NETWORKS
 INTS = tuple[int, ...]
 Value = str | int | float | bool | tuple[int, ...]
 
-COMMANDS = ("train", "eval", "export", "eval_onnx")
+COMMANDS = ("train", "eval", "export", "eval_onnx", "predict")
 INT_MAX = 2**31 - 1  # what MindSpore's int32 arguments hold
 
 
@@ -45,17 +45,20 @@ class Option:
     is_path: bool = False
 
 
-_TRAIN, _EVAL, _EXPORT, _ONNX = ((name,) for name in COMMANDS)
+_TRAIN, _EVAL, _EXPORT, _ONNX, _PREDICT = ((name,) for name in COMMANDS)
 _NETWORK = _TRAIN + _EVAL + _EXPORT
 _GROUP = _TRAIN + _EVAL
-_IMAGES = _TRAIN + _EVAL + _ONNX
+_CPU = _GROUP + _PREDICT
+_DATA = _TRAIN + _EVAL + _EXPORT + _ONNX
+_RUNS = _TRAIN + _EVAL + _ONNX
+_IMAGES = _RUNS + _PREDICT
 _CLOUD = _TRAIN + _EVAL + _EXPORT
 
 OPTIONS: tuple[Option, ...] = (
-    Option("net", str, "densenet121", "network", "the network; it also picks the YAML file", NETWORKS),
+    Option("net", str, "densenet121", "network", "the network; it also picks the YAML file", NETWORKS, commands=_DATA),
     Option("dataset", str, "imagenet", "network",
            "kind of data set: CIFAR-10's binary version, class folders (imagenet with its recipe, folder with any "
-           "classes), a text list of `path label` lines, or scikit-learn's bundled digits", DATASETS),
+           "classes), a text list of `path label` lines, or scikit-learn's bundled digits", DATASETS, commands=_DATA),
     Option("num_classes", int, 0, "network", "number of classes; 0: as many as the data set has", ge=0,
            le=BOUNDS["num_classes"][1], commands=_NETWORK),
     Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0,
@@ -86,7 +89,8 @@ OPTIONS: tuple[Option, ...] = (
            "training data: a folder, or the file for --dataset list; not needed for digits",
            commands=_TRAIN + _EXPORT, asks=True, is_path=True),
     Option("eval_data_dir", str, "", "data",
-           "held-out data; train evaluates on it when it is given (bundled: the digits' own)", is_path=True),
+           "held-out data; train evaluates on it when it is given (bundled: the digits' own)", commands=_DATA,
+           is_path=True),
     Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1, commands=_IMAGES, asks=True),
     Option("augmentation", str, "auto", "data",
            "of training images; full: crop, flip and colours, shift: crop and flip as in the paper, auto: full, but "
@@ -133,13 +137,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("device_id", int, 0, "run", "which of the machine's devices", ge=0),
     Option("cpu_kernels", str, "auto", "run",
            "on a CPU, compute with this project's C++ kernels, which are compiled on first use: the same results, "
-           "faster, in less memory; auto: where they can be used", ("auto", "on", "off"), commands=_GROUP),
+           "faster, in less memory; auto: where they can be used", ("auto", "on", "off"), commands=_CPU),
     Option("cpu_precision", str, "fp32", "run",
            "cpu_kernels: numbers that convolutions multiply; bf16: on a CPU with AMX or AVX512_BF16",
-           ("fp32", "bf16"), commands=_GROUP),
+           ("fp32", "bf16"), commands=_CPU),
     Option("graph_cache", str, "auto", "run",
            "keep compiled graphs, so that the next start of the same network takes seconds; auto: on a CPU",
-           ("auto", "on", "off"), commands=_GROUP),
+           ("auto", "on", "off"), commands=_CPU),
     Option("is_distributed", int, 1, "run", "1: join the launcher's group if a launcher started this process; "
            "0: run alone", (0, 1), commands=_GROUP),
     Option("rank", int, 0, "run",
@@ -156,7 +160,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("deterministic", bool, True, "run", "the same seed gives the same bits", commands=_TRAIN),
     Option("log_interval", int, 100, "run", "steps between log lines", ge=1, commands=_TRAIN),
     Option("save_ckpt_path", str, "output", "run", "folder in which each run makes its own, named after the time",
-           commands=_IMAGES, asks=True, is_path=True),
+           commands=_RUNS, asks=True, is_path=True),
     Option("ckpt_interval", int, 0, "run", "steps between checkpoints besides the one at each epoch's end; 0: none",
            ge=0, commands=_TRAIN),
     Option("keep_checkpoint_max", int, 5, "run", "how many of the newest checkpoints to keep", ge=1, commands=_TRAIN),
@@ -175,8 +179,18 @@ OPTIONS: tuple[Option, ...] = (
            "eval_onnx.py the model", commands=_EVAL + _ONNX, asks=True, is_path=True),
     Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to",
            commands=_EVAL + _ONNX, asks=True, is_path=True),
-    Option("images", str, "", "evaluation", "a picture or a folder of pictures: print what they show",
-           commands=_ONNX, asks=True, is_path=True),
+    Option("model", str, "", "prediction", "checkpoint or ONNX model that answers", commands=_PREDICT, saved=False,
+           asks=True, is_path=True),
+    Option("images", str, "", "prediction", "a picture or a folder of pictures: print what they show",
+           commands=_ONNX + _PREDICT, asks=True, is_path=True),
+    Option("top", int, 5, "prediction", "how many of the most probable classes to name", ge=1, commands=_PREDICT,
+           saved=False, asks=True),
+    Option("output", str, "", "prediction", "file to write the answers to: .csv or .json", commands=_PREDICT,
+           saved=False, asks=True, is_path=True),
+    Option("heatmap", str, "", "prediction", "folder to write a picture to for each image: where the network sees its "
+           "answer (Grad-CAM)", commands=_PREDICT, saved=False, asks=True, is_path=True),
+    Option("unknown_below", float, 0.0, "prediction", "answer `unknown` where no class has this probability", ge=0,
+           le=1, commands=_PREDICT, saved=False, asks=True),
     Option("ckpt_file", str, "", "export", "checkpoint to export", commands=_EXPORT, asks=True, is_path=True),
     Option("file_format", str, "MINDIR", "export", "AIR only on Ascend", ("AIR", "MINDIR", "ONNX"), commands=_EXPORT,
            asks=True),

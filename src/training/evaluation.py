@@ -44,10 +44,13 @@ def predict(
     yielded: padding is never seen by the caller.
     """
     for images, *others in batches:
-        count = len(images)
-        if count < batch_size:
-            images = np.concatenate([images, np.zeros((batch_size - count, *images.shape[1:]), images.dtype)])
-        yield model(images)[:count], *others
+        yield model(padded(images, batch_size))[: len(images)], *others
+
+
+def padded(images: np.ndarray, batch_size: int) -> np.ndarray:
+    """`images` (B, ...), with zeros behind them if B is below batch_size."""
+    missing = batch_size - len(images)
+    return np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing > 0 else images
 
 
 def evaluate(

@@ -10,6 +10,7 @@ from mindspore import Tensor
 import eval as evaluation
 import eval_onnx
 import export
+import predict
 import train
 from src.deploy.manifest import Manifest, write_manifest
 from src.training.step import TrainStep
@@ -145,13 +146,14 @@ def described(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def command_line(planned, exported, tmp_path):
+def command_line(planned, exported, tmp_path, places):
     """command -> (its main, flags that work), to which a test adds one."""
     commands = {
         "train": (train.main, [*BASE, "--max_epoch", "1"]),
         "eval": (evaluation.main, ["--ckpt_files", str(planned("").last)]),
         "export": (export.main, ["--ckpt_file", str(planned("").last), "--file_name", str(tmp_path / "model")]),
         "eval_onnx": (eval_onnx.main, ["--ckpt_files", str(exported(ONNX).path)]),
+        "predict": (predict.main, ["--model", str(planned("").last), "--images", f"{places['ten']}/0"]),
     }
-    results = {command: ["--save_ckpt_path", str(tmp_path / "out")] for command in commands if command != "export"}
+    results = {key: ["--save_ckpt_path", str(tmp_path / "out")] for key in ("train", "eval", "eval_onnx")}
     return lambda command: (commands[command][0], [*commands[command][1], *results.get(command, [])])

@@ -52,7 +52,7 @@ def test_device_rank_and_group(command, command_line, monkeypatch):
     assert asked == [("CPU", 3)]
 
 
-@pytest.mark.parametrize("command", ["train", "eval"])
+@pytest.mark.parametrize("command", ["train", "eval", "predict"])
 def test_cpu_precision(command, command_line, capsys):
     main, flags = command_line(command)
     if kernels().has_bf16:

@@ -15,6 +15,12 @@ OTHERS = {
     "save_ckpt_path config_path debug ckpt_files predictions images",
 }
 
+# tests/test_predict.py, tests/keys/test_predict_keys.py
+PREDICT = (
+    "model images top output heatmap unknown_below per_batch_size num_parallel_workers on_bad_image device_target "
+    "device_id cpu_kernels cpu_precision graph_cache config_path debug"
+)
+
 # tests/test_distributed.py: they need a second rank; tests/utils/test_graph_cache.py: it needs a second process
 IN_OTHER_FILES = {"train": "is_save_on_master sync_bn_stats sync_batch_norm graph_cache", "eval": "graph_cache"}
 
@@ -28,6 +34,7 @@ def test_every_key_is_covered():
         "eval": set(ZOO) | {*OTHERS["eval"].split(), *IN_OTHER_FILES["eval"].split()} | MODELARTS,
         "export": {row[0] for row in EXPORT} | set(ZOO) | set(OTHERS["export"].split()) | MODELARTS,
         "eval_onnx": set(OTHERS["eval_onnx"].split()),
+        "predict": set(PREDICT.split()),
     }
     assert set(covered) == set(COMMANDS)
     for command, keys in covered.items():

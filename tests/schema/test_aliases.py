@@ -12,6 +12,7 @@ NEEDED = {
     "eval": ["--ckpt_files", "a.ckpt"],
     "export": ["--ckpt_file", "a.ckpt"],
     "eval_onnx": ["--ckpt_files", "a.onnx", "--dataset", "digits"],
+    "predict": ["--model", "a.ckpt", "--images", "a.jpg"],
 }
 
 
@@ -57,13 +58,17 @@ def test_no_name_is_there_twice():
         ("export", "--ckpt_files", "which export.py does not use; did you mean --ckpt_file?"),
         ("train", "--model", "did you mean --net?"),
         ("eval_onnx", "--model", "did you mean --ckpt_files?"),
+        ("eval", "--model", "did you mean --ckpt_files or --net?"),
+        ("predict", "--ckpt_file", "did you mean --model?"),
+        ("predict", "--data", "did you mean --images?"),
+        ("predict", "--topk", "did you mean --top?"),
         ("train", "--arch", "did you mean --net?"),
         ("train", "--gpus", "did you mean --device_target?"),
         ("train", "--wd", "did you mean --weight_decay?"),
         ("eval", "--train_data_dir", "which eval.py does not use; did you mean --eval_data_dir?"),
         ("eval", "--resume", "which eval.py does not use; did you mean --ckpt_files?"),
         ("train", "--predictions", "which train.py does not use; eval.py and eval_onnx.py would"),
-        ("eval", "--images", "which eval.py does not use; eval_onnx.py names what pictures show, with a model that"),
+        ("eval", "--images", "which eval.py does not use; predict.py says what pictures show"),
         ("train", "--init_method", "it comes with ModelArts: give --enable_modelarts true, or leave it out"),
     ],
 )

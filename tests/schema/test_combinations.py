@@ -279,7 +279,39 @@ MORE += [
         ),
     )
 ]  # fmt: skip
-TABLES = {"train": TRAIN, "eval": EVAL, "export": EXPORT, "eval_onnx": ONNX}
+PREDICT = {
+    "nothing_to_predict": (
+        "--images a.jpg",
+        "found no model, expected a checkpoint or an .onnx model; give --model",
+        "--images a.jpg --model m",
+    ),
+    "output_of_another_kind": (
+        "--images a.jpg --model m --output answers.txt",
+        "found output 'answers.txt', expected a file name that ends with .csv or .json",
+        "--images a.jpg --model m --output answers.JSON",
+    ),
+    "kernels_needed_and_off": (
+        "--images a.jpg --model m --cpu_kernels off --cpu_precision bf16",
+        "found cpu_kernels off with cpu_precision bf16, expected fp32, as only the kernels have another; "
+        "leave one of them out",
+        "--images a.jpg --model m --cpu_precision bf16",
+    ),
+    "kernels_off_the_cpu": (
+        "--images a.jpg --model m --cpu_kernels on --device_target GPU",
+        "found cpu_kernels on with device_target GPU, expected CPU; leave one of them out",
+        "--images a.jpg --model m --cpu_kernels on",
+    ),
+}
+MORE += [
+    (
+        "predict",
+        "nothing_to_predict",
+        "--model m",
+        "found no images, expected a picture or a folder of pictures; give --images",
+        "--images a.jpg --model m",
+    )
+]
+TABLES = {"train": TRAIN, "eval": EVAL, "export": EXPORT, "eval_onnx": ONNX, "predict": PREDICT}
 CASES = [(command, name, *case) for command, table in TABLES.items() for name, case in table.items()] + MORE
 
 
