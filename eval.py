@@ -30,6 +30,7 @@ from src.network.build import build_network
 from src.schema.doubts import doubts
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
+from src.training.held_out import held_out_again, split_of, with_own_data
 from src.training.model_card import ModelCard, model_card_as_asked
 from src.training.run_data import require_same_everywhere
 from src.training.run_folder import load_on_all, log_name, open_run_folder, share_checkpoints_to_evaluate
@@ -58,7 +59,10 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
     first = checkpoints[0]
     if config.predictions:
         check_predictions(Path(config.predictions), config.ckpt_files, len(checkpoints))
-    dataset, data_dir = config.data_set("eval_data_dir", first.metadata.get(RUN_CONFIG))
+    split, run_config = split_of(first), first.metadata.get(RUN_CONFIG)
+    # What the run held out lies among its training data, unless other data are named.
+    is_own = with_own_data(run_config, split) is not run_config and not config.eval_data_dir
+    dataset, data_dir = config.data_set("eval_data_dir", with_own_data(run_config, split))
     if config.predictions and group.world_size > 1:
         raise UsageError("predictions are written by a single process; run eval.py without a launcher")
     with open_run_folder(root, group) as folder, log_file(folder / log_name("eval", group.rank)):
@@ -67,9 +71,11 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
             get_logger().warning("%s", doubt)
         config = config.replace(num_parallel_workers=worker_count(config.num_parallel_workers))
         source = open_usable(
-            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=config.num_parallel_workers,
-            folder=folder,
+            dataset, data_dir, split="train" if is_own else "eval", on_bad_image=config.on_bad_image,
+            workers=config.num_parallel_workers, folder=folder,
         )  # fmt: skip
+        if split:
+            source = held_out_again(source, split, config.num_parallel_workers, group, is_own=is_own)
         if group.world_size > 1:
             require_same_everywhere(group, {"eval": source.fingerprint()}, source.origin)
         return evaluate_all(config, checkpoints, source, device, group, folder)

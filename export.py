@@ -32,6 +32,7 @@ from src.model_utils.moxing_adapter import modelarts
 from src.network.densenet import DenseNet, architecture
 from src.schema.doubts import doubts
 from src.training.evaluation import PredictStep
+from src.training.held_out import held_out_again, split_of, with_own_data
 from src.training.model_card import ModelCard, model_card_as_asked
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError, run
@@ -75,8 +76,8 @@ def start(config: Config, results: Path) -> Path:
     load_weights(network, checkpoint)
     threads = worker_count(config.num_parallel_workers)
     if config.quantize:
-        calibration = batches(config, "train_data_dir", run_config, card, CALIBRATION_BATCH, threads)
-        held_out = batches(config, "eval_data_dir", run_config, card, MEASURED_BATCH, threads)
+        calibration = batches(config, "train_data_dir", checkpoint, card, CALIBRATION_BATCH, threads)
+        held_out = batches(config, "eval_data_dir", checkpoint, card, MEASURED_BATCH, threads)
         manifest = export_quantized(PredictStep(network), manifest, path, calibration, held_out, threads=threads)
     else:
         manifest = export_model(PredictStep(network), manifest, path, threads=threads)
@@ -109,13 +110,18 @@ def card_to_export(config: Config, checkpoint: Checkpoint) -> ModelCard:
 
 
 def batches(
-    config: Config, key: str, run_config: object, card: ModelCard, batch_size: int, workers: int
+    config: Config, key: str, checkpoint: Checkpoint, card: ModelCard, batch_size: int, workers: int
 ) -> Iterator[Batch]:
     """The images under `key`: of training data as many as calibrate, of held-out data all."""
-    dataset, path = config.data_set(key, run_config)
+    held_out, run_config = split_of(checkpoint), checkpoint.metadata.get(RUN_CONFIG)
+    known = with_own_data(run_config, held_out)
+    is_own = known is not run_config and not getattr(config, key)
+    dataset, path = config.data_set(key, known)
     split = key.removesuffix("_data_dir")
-    source = open_source(dataset, path, split=split, class_names=card.class_names)
+    source = open_source(dataset, path, split="train" if is_own else split, class_names=card.class_names)
     refuse_undecodable(source)
+    if held_out and is_own:
+        source = held_out_again(source, held_out, workers, is_own=True, rest=split == "train")
     describe(source, split)
     if split == "train":
         source = source.subset(np.random.default_rng(0).permutation(len(source))[: config.calibration_images])

@@ -34,6 +34,7 @@ from src.optimizers.sgd import SGD
 from src.schema.doubts import doubts
 from src.training.begin import begin
 from src.training.evaluation import held_out_evaluation
+from src.training.held_out import split_data
 from src.training.model_card import ModelCard
 from src.training.plan import Plan
 from src.training.progress import Progress
@@ -94,7 +95,9 @@ def train(
         partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder),
         config.train_data_dir, config.eval_data_dir, num_classes=config.num_classes,
         is_asked_for=lambda key: config.given(key) is not None, checkpoint=checkpoint,
-        pretrained_names=None if config.reset_head else names, is_master=group.is_master,
+        pretrained_names=None if config.reset_head else names, is_master=group.is_master, workers=workers,
+        hold_out=partial(split_data, share=config.val_split, seed=config.seed, workers=workers, group=group)
+        if config.val_split else None,
     )  # fmt: skip
     require_same_everywhere(group, data.fingerprints, data.training.origin)
     card = ModelCard(
@@ -159,7 +162,7 @@ def train(
     arithmetic = arithmetic_of(network.kernels)
     if checkpoint and (change := changed_arithmetic(checkpoint.metadata.get("arithmetic"), arithmetic)):
         get_logger().warning(change)
-    metadata = {**card.to_metadata(), "data": data.fingerprints, "arithmetic": arithmetic,
+    metadata = {**card.to_metadata(), **data.to_metadata(), "arithmetic": arithmetic,
                 RUN_CONFIG: config.run_config()}  # fmt: skip
     saves = group.is_master or not config.is_save_on_master
     saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)

@@ -47,6 +47,8 @@ def open_folder(dataset: str, path: Path) -> Source:
         read=images,
         image_name=images.name,
         noticed=images.noticed,
+        content=images.content,
+        content_size=images.size,
         origin=printable(path),
         identity=lambda: identity_of_files(path, names),
         remarks=(f"left out: {', '.join(found)}",) if (found := left_out.sentences()) else (),

@@ -54,6 +54,8 @@ def open_list(path: Path) -> Source:
         read=images,
         image_name=images.name,
         noticed=images.noticed,
+        content=images.content,
+        content_size=images.size,
         origin=printable(path),
         numbered=True,
         identity=lambda: identity_of_files(path.parent, names),

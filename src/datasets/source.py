@@ -19,7 +19,9 @@ class Source:
     identity(): bytes that tell these pictures, in this order, from others. remarks: what is odd about the files on
     disk, in words. undecodable: how many pictures are of a kind that cannot be decoded, and the first of them. absent,
     guess: see `class_names.Match`; empty before `for_network`. noticed(): what the log should say once of the pictures
-    read so far.
+    read so far. groups: (n,) int64, pictures of one number belong together (a patient, a video), -1 to none; None for
+    none at all. content(i): the bytes that make picture i the one it is, before any decoding, and content_size(i), how
+    many they are, without reading them; None where those are `read`'s.
     """
 
     dataset: str
@@ -36,6 +38,9 @@ class Source:
     noticed: Callable[[], list[str]] = list
     absent: tuple[str, ...] = ()
     guess: str = ""
+    groups: np.ndarray | None = None
+    content: Callable[[int], bytes] | None = None
+    content_size: Callable[[int], int] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,6 +56,9 @@ class Source:
             read=lambda i: self.read(indices[i]),
             image_name=lambda i: self.image_name(indices[i]),
             identity=lambda: self.identity() + hashlib.sha256(indices.astype("<i8").tobytes()).digest(),
+            groups=None if self.groups is None else self.groups[indices],
+            content=self.content and (lambda i: self.content(indices[i])),
+            content_size=self.content_size and (lambda i: self.content_size(indices[i])),
         )
 
     def for_network(self, class_names: tuple[str, ...], advice: str = "") -> "Source":

@@ -170,6 +170,16 @@ def folder_of_bundled_evaluation_data(config: Asked) -> str | None:
     return folder_of_bundled_data("eval_data_dir", config.eval_data_dir, config.dataset)
 
 
+def two_held_out_parts(config: Asked) -> str | None:
+    """A run has one set of held-out data; one that is resumed may be evaluated on others than its own."""
+    if config.val_split and config.eval_data_dir and not config.resume:
+        return (
+            f"found both val_split {config.val_split:g} and eval_data_dir {show(config.eval_data_dir)}, expected one "
+            "source of held-out data; leave one of them out"
+        )
+    return None
+
+
 def no_checkpoint(config: Asked) -> str | None:
     """There is nothing to evaluate."""
     if not config.ckpt_files:
@@ -299,6 +309,7 @@ COMBINATIONS = {
         no_training_data,
         folder_of_bundled_training_data,
         folder_of_bundled_evaluation_data,
+        two_held_out_parts,
         no_place_for_results,
         results_outside_output,
     ),

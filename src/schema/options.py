@@ -91,6 +91,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("eval_data_dir", str, "", "data",
            "held-out data; train evaluates on it when it is given (bundled: the digits' own)", commands=_DATA,
            is_path=True),
+    Option("val_split", float, 0.0, "data",
+           "without eval_data_dir, hold out this share of the training data: of each class, by the pictures' contents "
+           "and the seed", ge=0, lt=1, commands=_TRAIN),
     Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1, commands=_IMAGES, asks=True),
     Option("augmentation", str, "auto", "data",
            "of training images; full: crop, flip and colours, shift: crop and flip as in the paper, auto: full, but "

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.class_names import fill_class_names, normalised, unnamed_classes, used_class_names
+from src.datasets.contents import in_both
 from src.datasets.source import Source
 from src.datasets.usable import describe
 from src.model_utils.group import Group
+from src.training.held_out import KEY, Split, split_of
 from src.training.model_card import class_names_of
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint
 from src.utils.errors import ReportedError, UsageError
@@ -26,7 +28,8 @@ from src.utils.logging import get_logger
 class RunData:
     """What a run trains on and evaluates on, one name for each output of its network, and what a checkpoint keeps.
 
-    is_new_held_out: an evaluation before the run was resumed was of other pictures.
+    is_new_held_out: an evaluation before the run was resumed was of other pictures. split: what of the training data
+    is held out, None when nothing is.
     """
 
     training: Source
@@ -34,6 +37,11 @@ class RunData:
     class_names: tuple[str, ...]
     fingerprints: dict[str, dict]
     is_new_held_out: bool = False
+    split: Split | None = None
+
+    def to_metadata(self) -> dict[str, object]:
+        """The entries of a checkpoint."""
+        return {"data": self.fingerprints, **({KEY: self.split.to_metadata()} if self.split else {})}
 
 
 def open_run_data(
@@ -46,12 +54,15 @@ def open_run_data(
     checkpoint: Checkpoint | None,
     pretrained_names: tuple[str, ...] | None,
     is_master: bool,
+    hold_out: Callable[[Source, Split | None], tuple[Source, Source, Split]] | None = None,
+    workers: int = 1,
 ) -> RunData:
     """Open both data sets with `open_data` (`open_usable` of a kind of data); eval_data_dir may be empty.
 
     is_asked_for(key) tells whether the user gave the key. checkpoint: the run that is resumed. pretrained_names: of the
-    outputs of the classifier that training begins with, None for a new one. Raises ReportedError for data that are not
-    the resumed run's, and for classes that are not the classifier's.
+    outputs of the classifier that training begins with, None for a new one. hold_out: `split_data`, to part the
+    training data. workers: threads that look for held-out pictures among the training ones. Raises ReportedError for
+    data that are not the resumed run's, and for classes that are not the classifier's.
     """
     training = open_data(train_data_dir, split="train")
     if checkpoint:
@@ -81,9 +92,13 @@ def open_run_data(
             f"all {len(training)} training pictures of {training.origin} are of one class, "
             f"{class_names[filled[0]]!r}, so there is nothing to learn; expected a folder or label for each of several"
         )
-    fingerprints, held_out, is_new = {"train": training.fingerprint()}, None, False
+    held_out, is_new, split = None, False, None
+    if hold_out:
+        training, held_out, split = hold_out(training, split_of(checkpoint))
+    fingerprints = {"train": training.fingerprint()}
     if eval_data_dir:
         held_out = open_data(eval_data_dir, split="eval").for_network(class_names)
+    if held_out:
         fingerprints["eval"] = held_out.fingerprint()
     saved = _saved(checkpoint)
     _require_same(saved.get("train"), fingerprints["train"], training.origin, "train_data_dir", checkpoint)
@@ -95,9 +110,11 @@ def open_run_data(
         is_new = _was_evaluated_elsewhere(checkpoint, eval_data_dir)
     if is_master:
         _say(training, held_out, is_new)
+        if held_out and eval_data_dir:
+            _say_what_is_in_both(training, held_out, workers)
         if unused := len(class_names) - len(used_class_names(class_names)):
             get_logger().warning("%d of the network's %d outputs have no class", unused, len(class_names))
-    return RunData(training, held_out, class_names, fingerprints, is_new)
+    return RunData(training, held_out, class_names, fingerprints, is_new, split)
 
 
 def require_same_everywhere(group: Group, fingerprints: Mapping[str, Mapping], origin: str) -> None:
@@ -206,11 +223,29 @@ def _say(training: Source, held_out: Source | None, is_new: bool) -> None:
     describe(held_out, "eval")
     if is_new:
         get_logger().warning("the held-out pictures are others than before: the best accuracy is counted anew")
+
+
+def _say_what_is_in_both(training: Source, held_out: Source, workers: int) -> None:
     if _are_the_same(training, held_out):
         get_logger().warning(
             "the held-out data %s are the training data: their accuracy says nothing about other pictures",
             held_out.origin,
         )
+        return
+    try:
+        found = in_both(training, held_out, workers)
+    except ReportedError as error:  # training stops there, or leaves it out
+        get_logger().warning("held-out pictures were not looked for among the training pictures: %s", error)
+        return
+    if found is None:
+        get_logger().info("too many pictures to look for held-out ones among them; python -m src.datasets.check does")
+    elif len(found):
+        get_logger().warning(
+            "%d of the %d held-out pictures are training pictures too, first %s: their accuracy says nothing about "
+            "other pictures", len(found), len(held_out), held_out.image_name(int(found[0])),
+        )  # fmt: skip
+    else:
+        get_logger().info("none of the %d held-out pictures is a training picture too", len(held_out))
 
 
 def _are_the_same(training: Source, held_out: Source) -> bool:

@@ -50,6 +50,14 @@ def _write_data(b: Path) -> None:
         write_pictures(b / name, ("cat", "dog"), each=4)
     write_pictures(b / "bird", ("bird", "cat"), each=1)
     (b / "no_pictures" / "cat").mkdir(parents=True)
+    for name in ("cat", "dog"):  # the same picture twice cannot be on both sides
+        (b / "one_picture" / name).mkdir(parents=True)
+        for copy in ("a", "b"):
+            shutil.copy(b / "good" / name / "0.jpg", b / "one_picture" / name / f"{copy}.jpg")
+    write_pictures(b / "lonely", ("cat", "dog"), each=4)
+    write_pictures(b / "lonely", ("owl",), each=1)
+    shutil.copytree(b / "good", b / "dangling_picture")
+    (b / "dangling_picture" / "dog" / "x.jpg").symlink_to("nowhere")
     (b / "cut" / "dog" / "1.jpg").write_bytes((b / "good" / "dog" / "1.jpg").read_bytes()[:400])
     (b / "text" / "dog" / "1.jpg").write_text("not a picture")
     for name in ("cat", "dog"):
@@ -95,6 +103,7 @@ def _write_checkpoints(b: Path) -> None:
     arch, prep, recipe, progress = (metadata[k] for k in ("architecture", "preprocessing", "recipe", "progress"))
     huge = {"growth_rate": 512, "bn_size": 64, "block_config": [256] * 8}
     row = progress["history"][0]
+    no_data = recipe | {"eval_data_dir": ""}
     for name, changes in {
         "format": {"format": 2},
         "architecture_text": {"architecture": "densenet121"},
@@ -112,6 +121,9 @@ def _write_checkpoints(b: Path) -> None:
         "recipe_value": {"recipe": recipe | {"momentum": 2}},
         "recipe_list": {"recipe": [1]},
         "progress_text": {"progress": "epoch 3"},
+        "split_text": {"val_split": "0.2"},
+        "split_share": {"val_split": {"share": 2, "seed": 1, "held_out": "AAAAAAAAAAA="}},
+        "split_none": {"val_split": {"share": 0.2, "seed": 1, "held_out": "AAAAAAAAAAA="}, "recipe": no_data},
         "progress_epoch": {"progress": progress | {"epoch": -1}},
         "progress_row": {"progress": progress | {"history": [row | {"epoch": "one"}]}},
     }.items():

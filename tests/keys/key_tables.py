@@ -30,6 +30,7 @@ TRAIN = [
     ("train_data_dir", "--dataset cifar10 --per_batch_size 4 --train_data_dir {cifar}", "--train_data_dir {cifar6}",
      ("images",), "6 images of cifar10"),
     ("eval_data_dir", "", "--eval_data_dir bundled", ("evaluated_epochs",), ["1", "2"]),
+    ("val_split", "--per_batch_size 500", "--val_split 0.2", ("images",), "1154 images of digits"),
     ("per_batch_size", "", "--per_batch_size 500", ("steps",), 2),
     ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),
     ("lr", "", "--lr 0.2", ("rates",), [0.2, 0.2]),

@@ -22,6 +22,12 @@ def outside(key: str, value: str) -> str:
 
 
 TRAIN = {
+    "two_held_out_parts": (
+        "--dataset digits --val_split 0.2 --eval_data_dir bundled",
+        "found both val_split 0.2 and eval_data_dir 'bundled', expected one source of held-out data; leave one of them "
+        "out",
+        "--dataset digits --val_split 0.2",
+    ),
     "resume_and_pretrained": (
         "--dataset digits --resume auto --train_pretrained a.ckpt",
         "found both resume 'auto' and train_pretrained 'a.ckpt', expected one way to begin; leave one of them out",

@@ -1,0 +1,115 @@
+"""`--val_split`: the same pictures after moving and renaming, on resuming and in eval.py; leaks are told."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import NETWORK, only, write_pictures
+
+import eval as evaluation
+import train
+from src.datasets.contents import content_hashes, in_both
+from src.datasets.sources import open_source
+from src.training.held_out import split_data, split_of
+from src.utils.checkpoint import load_checkpoint
+from src.utils.errors import UsageError
+
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    folder = write_pictures(tmp_path_factory.mktemp("val_split") / "pictures", CLASSES, each=20)
+    shutil.copy(folder / "ant" / "3.jpg", folder / "ant" / "copy.jpg")
+    return folder
+
+
+def open_and_split(folder: Path, workers: int = 2):
+    return split_data(open_source("folder", folder, split="train"), None, share=0.2, seed=1, workers=workers)
+
+
+def names(source) -> set[str]:
+    return {source.image_name(i) for i in range(len(source))}
+
+
+def test_the_same_pictures_wherever_they_lie(pictures, tmp_path):
+    training, held_out, split = open_and_split(pictures)
+    assert (len(training), len(held_out)) == (49, 12) and not names(training) & names(held_out)
+    for class_name in CLASSES:
+        (tmp_path / "moved" / class_name.upper()).mkdir(parents=True)
+        for i, file in enumerate(sorted((pictures / class_name).iterdir(), key=lambda path: path.name[::-1])):
+            shutil.copy(file, tmp_path / "moved" / class_name.upper() / f"renamed {i}.jpeg")
+    moved = open_and_split(tmp_path / "moved", workers=1)
+    np.testing.assert_array_equal(moved[2].held_out, split.held_out)
+    assert sorted(content_hashes(moved[1], 1)) == sorted(content_hashes(held_out, 2))
+
+
+@pytest.fixture(scope="module")
+def run_folder(pictures, tmp_path_factory) -> Path:
+    """Trained from a copy of the pictures, which is then moved away."""
+    root = tmp_path_factory.mktemp("run")
+    shutil.copytree(pictures, root / "data")
+    flags = ["--dataset", "folder", "--train_data_dir", root / "data", "--val_split", 0.2, "--image_size", 16]
+    flags += ["--per_batch_size", 16, "--max_epoch", 1, "--save_ckpt_path", root / "out"]
+    train.main([*NETWORK, *map(str, flags)])
+    return only(root / "out")
+
+
+def log_of(folder: Path, name: str) -> str:
+    return (folder / name).read_text()
+
+
+def test_eval_counts_the_held_out_pictures_only(run_folder, pictures, tmp_path):
+    checkpoint = run_folder / "best.ckpt"
+    assert "held out 12 of 61 pictures (val_split 0.2, seed 1), by their contents; 1 copies" in log_of(
+        run_folder, "train.log"
+    )
+    assert "tot=12, acc=" in log_of(run_folder, "train.log")
+    for i, flags in enumerate(([], ["--eval_data_dir", str(pictures)])):  # its own place, and elsewhere
+        argv = ["--ckpt_files", str(checkpoint), "--save_ckpt_path", str(tmp_path / str(i)), *flags]
+        (accuracy,) = evaluation.main(argv).values()
+        assert accuracy.seen == 12
+        assert "held out as in training: 12 of 61 pictures" in log_of(only(tmp_path / str(i)), "eval.log")
+    assert accuracy.top1 == load_checkpoint(checkpoint).metadata["progress"]["history"][0]["top1"]
+    others = write_pictures(tmp_path / "others", CLASSES, each=25)  # the 60 again, and 15 new ones: the same folder
+    argv = ["--ckpt_files", str(checkpoint), "--eval_data_dir", str(others), "--save_ckpt_path", str(tmp_path / "c")]
+    assert next(iter(evaluation.main(argv).values())).seen == 12
+    for class_name in CLASSES:  # 15 that the run has not seen: other data
+        for i in range(20):
+            (others / class_name / f"{i}.jpg").unlink()
+    assert next(iter(evaluation.main([*argv[:-1], str(tmp_path / "d")]).values())).seen == 15
+
+
+def test_a_resumed_run_holds_out_the_same(run_folder, tmp_path):
+    before = split_of(load_checkpoint(run_folder / "0-1_3.ckpt"))
+    resumed = tmp_path / "run"
+    shutil.copytree(run_folder, resumed)
+    with pytest.raises(UsageError, match=r"val_split is 0\.3, but the run holds out 0\.2"):
+        train.main(["--resume", str(resumed), "--val_split", "0.3", "--max_epoch", "2"])
+    train.main(["--resume", str(resumed), "--seed", "5", "--max_epoch", "2"])
+    after = split_of(load_checkpoint(resumed / "0-2_3.ckpt"))
+    np.testing.assert_array_equal(after.held_out, before.held_out)
+    assert after.seed == 1
+
+
+def test_leaks_are_found_by_content(pictures, tmp_path):
+    held_out = write_pictures(tmp_path / "held_out", CLASSES, each=3)  # the digits' first three: all in training
+    for i in range(2):
+        (held_out / "bee" / f"{i}.jpg").write_bytes((pictures / "cat" / f"{i}.jpg").read_bytes()[:-1] + b"\xd8")
+    sources = [open_source("folder", folder, split="train") for folder in (pictures, held_out)]
+    found = in_both(*sources, workers=2)
+    assert {sources[1].image_name(int(i)).split("/", len(held_out.parts))[-1] for i in found} == {
+        "ant/0.jpg", "ant/1.jpg", "ant/2.jpg", "bee/2.jpg", "cat/0.jpg", "cat/1.jpg", "cat/2.jpg",
+    }  # fmt: skip
+    digits = [open_source("digits", "", split=split) for split in ("train", "eval")]
+    assert len(in_both(*digits, workers=2)) == 0
+
+
+def test_the_trainer_tells_leaks_in_one_line(pictures, tmp_path):
+    held_out = write_pictures(tmp_path / "held_out", CLASSES, each=2)
+    flags = ["--dataset", "folder", "--train_data_dir", pictures, "--eval_data_dir", held_out, "--image_size", 16]
+    flags += ["--per_batch_size", 32, "--max_epoch", 1, "--save_ckpt_path", tmp_path / "out"]
+    train.main([*NETWORK, *map(str, flags)])
+    log = log_of(only(tmp_path / "out"), "train.log")
+    assert log.count("6 of the 6 held-out pictures are training pictures too, first") == 1
