@@ -157,7 +157,7 @@ use_python() {
   else
     PYTHON="${PYTHON:-python}"
     "$PYTHON" -c 'import mindspore' 2>/dev/null ||
-      fail "MindSpore was not found for $PYTHON; run bash scripts/quickstart.sh once, or pip install -r requirements.txt"
+      fail "MindSpore was not found for $PYTHON; run bash scripts/quickstart.sh once, or pip install -r requirements.txt ($PYTHON -m src.doctor says what is missing)"
     case "$PYTHON" in
       */*) PYTHON="$(absolute "$PYTHON")" ;; # some scripts leave the user's folder
     esac

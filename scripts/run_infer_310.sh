@@ -45,7 +45,7 @@ if [ -n "${LITE_HOME:-}" ]; then
   LITE_HOME="$(absolute "$LITE_HOME")"
   found=("$LITE_HOME"/{.,runtime,mindspore_lite}/include/api/model.h)
   [ -f "${found[0]}" ] || [ -f "${found[1]}" ] || [ -f "${found[2]}" ] ||
-    fail "LITE_HOME is $LITE_HOME, which holds no include/api/model.h; give the folder of MindSpore Lite, unpacked"
+    fail "LITE_HOME is $LITE_HOME, which holds no include/api/model.h; give the folder of MindSpore Lite, unpacked (python -m src.doctor looks at it)"
 else
   newest=(--newest_mindir 1)
 fi

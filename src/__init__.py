@@ -44,9 +44,10 @@ def _refuse_numpy_2() -> None:
             if found and int(found[1]) >= 2:
                 sys.exit(
                     f"error: found NumPy {found[1]} in {place}, but MindSpore 2.10 works with NumPy 1 only; "
-                    f"install it: {sys.executable} -m pip install 'numpy>=1.25,<2'"
+                    f"install it: {sys.executable} -m pip install 'numpy>=1.25,<2' (python -m src.doctor says more)"
                 )
 
 
 _open_standard_streams()
-_refuse_numpy_2()
+if "src.doctor" not in sys.orig_argv:  # which imports none, and has a row about it
+    _refuse_numpy_2()

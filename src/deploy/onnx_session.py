@@ -94,6 +94,6 @@ def provider_of(device_target: str) -> str:
     if provider not in available:
         raise ReportedError(
             f"this ONNX Runtime has no {provider} (it has {', '.join(available)}); install onnxruntime-gpu instead of "
-            "onnxruntime, or give --device_target CPU"
+            "onnxruntime, or give --device_target CPU; python -m src.doctor says what is there"
         )
     return provider

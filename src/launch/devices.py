@@ -17,7 +17,7 @@ def check_devices(target: str, number: int, dev: Path = Path("/dev")) -> None:
     if found < number:
         raise ReportedError(
             f"DEVICE_NUM is {number}, but this host has {found} {target} devices ({dev}/{_FILES[target]}*); "
-            "ask for fewer, or install the driver"
+            "ask for fewer, or install the driver; python -m src.doctor says what is missing"
         )
 
 

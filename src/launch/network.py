@@ -42,6 +42,11 @@ def free_port(address: str) -> int:
         return free.getsockname()[1]
 
 
+def can_listen(port: int) -> bool:
+    """Whether this host alone could take connections at `port`, 0: at any."""
+    return _can_bind(socket.AF_INET, ("127.0.0.1", port))
+
+
 def _can_bind(family: int, address: tuple) -> bool:
     with socket.socket(family) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier job may still linger

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from src.utils.errors import UsageError
 
-_USUAL_PORT = 8118  # msrun's own
+USUAL_PORT = 8118  # msrun's own
 _ALONE = "127.0.0.1"
 _DAYS = 86400 * 365
 
@@ -52,7 +52,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise UsageError(f"MASTER_ADDR is not set, but NODE_NUM is {hosts}; set it to the address of host NODE_RANK=0")
     port = 0
     if hosts > 1 or environ.get("MASTER_PORT"):
-        port = number("MASTER_PORT", _USUAL_PORT, 1024, 65535 - restarts)  # each restart takes the next one
+        port = number("MASTER_PORT", USUAL_PORT, 1024, 65535 - restarts)  # each restart takes the next one
     return Settings(
         node_num=hosts,
         node_rank=number("NODE_RANK", 0, 0, hosts - 1),

@@ -70,7 +70,8 @@ def start(job: Job, flags: Sequence[str], number: int) -> Start:
     if not find_spec("mindspore") or not shutil.which("python", path=bin_folder):
         raise ReportedError(
             f"{sys.executable} has no MindSpore, or no `python` beside it; make an environment: bash "
-            "scripts/quickstart.sh, or python3 -m venv and pip install -r requirements.txt there"
+            "scripts/quickstart.sh, or python3 -m venv and pip install -r requirements.txt there; python -m src.doctor "
+            "says what is missing"
         )
     settings = job.settings
     try:

@@ -25,7 +25,8 @@ def set_up_device(target: str, device_id: int | None, *, deterministic: bool) ->
         here = [kind for kind in _PREFERENCE if _is_available(kind)]
         raise ReportedError(
             f"device_target is {target}, but this MindSpore finds only {', '.join(here)} here; "
-            f"use --device_target {here[0]} or install the {target} driver and MindSpore for it"
+            f"use --device_target {here[0]} or install the {target} driver and MindSpore for it; python -m src.doctor "
+            "says what is missing"
         )
     ms.set_context(mode=ms.GRAPH_MODE)
     if device_id is None:

@@ -88,7 +88,7 @@ class _Store:
         except ImportError as error:
             raise ReportedError(
                 f"enable_modelarts needs the package moxing, which is part of ModelArts' images: {error}; "
-                "elsewhere leave --enable_modelarts out"
+                "elsewhere leave --enable_modelarts out (python -m src.doctor says what is there)"
             ) from error
         self._file = moxing.file
 

@@ -1,0 +1,167 @@
+"""Rows about accelerators: their device files, drivers, and the software that MindSpore needs for them."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+
+from src.doctor.machine import Machine
+from src.doctor.row import Row, ok, problem
+from src.model_utils.accelerators import (
+    CANN_VERSIONS,
+    CUDA_VERSIONS,
+    OLDEST_CUDA_DRIVER,
+    gpus,
+    numbers_of,
+    unfit,
+)
+
+_ASCEND = "/usr/local/Ascend"
+# The first whose notes name a CANN that MindSpore 2.10 accepts as a later one's compatible driver; Huawei's table of
+# versions decides: https://www.hiascend.com/hardware/firmware-drivers
+_OLDEST_ASCEND_DRIVER = (24, 1)
+_LOAD = "import mindspore; mindspore.set_context(device_target={!r})"
+
+
+def accelerator_rows(machine: Machine, devices: Mapping[str, int]) -> list[Row]:
+    """The rows of Ascend and GPU. devices: how many of each kind MindSpore finds."""
+    rows = [*_ascend(machine, devices.get("Ascend", 0)), *_gpu(machine, devices.get("GPU", 0))]
+    usable = [f"{count} {kind}" for kind, count in devices.items() if count]
+    first = next((kind for kind in ("Ascend", "GPU", "CPU") if devices.get(kind)), None)
+    if first is None:
+        return [problem("devices", "MindSpore finds none", "see the row MindSpore"), *rows]
+    return [ok("devices", f"MindSpore finds {', '.join(usable)}; device_target auto is {first}"), *rows]
+
+
+def has_gpu(machine: Machine) -> bool:
+    """Whether there are device files of NVIDIA's driver."""
+    return bool(machine.files("/dev", "nvidia[0-9]*"))
+
+
+def _ascend(machine: Machine, found: int) -> list[Row]:
+    files = machine.files("/dev", "davinci[0-9]*")
+    driver = _version(machine.read(f"{_ASCEND}/driver/version.info"))
+    if not files and not driver:
+        return [ok("Ascend", "no device and no driver: nothing to look at")]
+    rows = [_ascend_driver(machine, len(files), driver), _cann(machine)]
+    closed = [path.name for path in files if not os.access(path, os.R_OK | os.W_OK)]
+    if closed:
+        rows.append(
+            problem(
+                "Ascend rights",
+                f"this user may not use {', '.join(closed)}",
+                "join the group of the driver, usermod -aG HwHiAiUser USER, and log in anew",
+            )
+        )
+    lacking = [name for name in ("davinci_manager", "devmm_svm", "hisi_hdc") if not machine.files("/dev", name)]
+    if files and lacking:
+        rows.append(
+            problem(
+                "Ascend device files",
+                f"/dev has davinci devices, but not {', '.join(lacking)}",
+                "give the container all of the driver's devices (--device), or use the Ascend container runtime",
+            )
+        )
+    if files and not found:
+        rows.append(_not_found(machine, "Ascend", len(files), "source CANN's set_env.sh before the command"))
+    return rows
+
+
+def _ascend_driver(machine: Machine, devices: int, driver: str) -> Row:
+    firmware = _version(machine.read(f"{_ASCEND}/firmware/version.info"))
+    text = f"{devices} devices, driver {driver or 'unknown'}, firmware {firmware or 'unknown'}"
+    if not driver:
+        return problem(
+            "Ascend driver",
+            f"{text}: {_ASCEND}/driver/version.info names no version",
+            "install the driver, or mount its folder into the container",
+        )
+    if not devices:
+        return problem(
+            "Ascend driver", f"{text}: /dev has no davinci device", "load the driver, or give the container its devices"
+        )
+    if not numbers_of(driver) or numbers_of(driver) < _OLDEST_ASCEND_DRIVER:
+        oldest = ".".join(map(str, _OLDEST_ASCEND_DRIVER))
+        return problem(
+            "Ascend driver",
+            f"{text}: older than {oldest}, or no version that is known",
+            f"CANN {', '.join(CANN_VERSIONS)} need a newer one: install the driver and firmware of your CANN's notes",
+        )
+    return ok("Ascend driver", text)
+
+
+def _cann(machine: Machine) -> Row:
+    home = machine.environ.get("ASCEND_HOME_PATH")
+    places = [home] if home else [f"{_ASCEND}/ascend-toolkit/latest", f"{_ASCEND}/cann"]
+    version = next(filter(None, (_version(machine.read(f"{place}/compiler/version.info")) for place in places)), "")
+    accepted = f"MindSpore 2.10 accepts {', '.join(CANN_VERSIONS)}"
+    if not version:
+        return problem(
+            "CANN", f"no compiler/version.info in {' or '.join(places)}", f"install the CANN toolkit; {accepted}"
+        )
+    if ".".join(map(str, numbers_of(version)[:2])) not in CANN_VERSIONS:
+        return problem("CANN", f"{version} in {places[0]}", f"install another: {accepted}")
+    unset = [name for name in ("ASCEND_HOME_PATH", "ASCEND_OPP_PATH") if not machine.environ.get(name)]
+    unset += [name for name in ("LD_LIBRARY_PATH", "PYTHONPATH") if "scend" not in machine.environ.get(name, "")]
+    if unset:
+        return problem(
+            "CANN", f"{version}, but its environment is not loaded: {', '.join(unset)}", "source its set_env.sh"
+        )
+    return ok("CANN", f"{version} in {home}")
+
+
+def _gpu(machine: Machine, found: int) -> list[Row]:
+    if not has_gpu(machine):
+        return [ok("GPU", "no device: nothing to look at")]
+    described = gpus(lambda command: done.said if not (done := machine.run(command, 20)).status else "")
+    if not described:
+        return [
+            problem(
+                "GPU", "there are device files, but nvidia-smi does not answer", "install NVIDIA's driver, or reboot"
+            )
+        ]
+    rows = []
+    for gpu in dict.fromkeys(described):
+        text = f"{described.count(gpu)} {gpu.name}, driver {gpu.driver}"
+        if why := unfit(gpu):
+            rows.append(problem("GPU", f"{text}: {why}", "use another GPU, or --device_target CPU"))
+        elif numbers_of(gpu.driver)[:2] < OLDEST_CUDA_DRIVER:
+            oldest = ".".join(map(str, OLDEST_CUDA_DRIVER))
+            rows.append(problem("GPU", f"{text}: too old for CUDA 11", f"install a driver from {oldest} on"))
+        else:
+            rows.append(ok("GPU", text))
+    rows.append(_cuda(machine))
+    if not found:
+        rows.append(
+            _not_found(machine, "GPU", len(described), "install that CUDA with its cuDNN, and set LD_LIBRARY_PATH")
+        )
+    return rows
+
+
+def _cuda(machine: Machine) -> Row:
+    text = machine.read("/usr/local/cuda/version.json")
+    try:
+        version = json.loads(text)["cuda"]["version"]
+    except (ValueError, KeyError, TypeError):
+        said = machine.run(["nvcc", "--version"], 20).said
+        found = re.search(r"release ([\d.]+)", said)
+        version = found[1] if found else ""
+    accepted = f"MindSpore 2.10 has plugins for CUDA {' and '.join(CUDA_VERSIONS)}"
+    if not version:
+        return problem("CUDA", "neither /usr/local/cuda/version.json nor nvcc names one", f"install one: {accepted}")
+    if ".".join(map(str, numbers_of(str(version))[:2])) not in CUDA_VERSIONS:
+        return problem("CUDA", str(version), f"install another beside it: {accepted}")
+    return ok("CUDA", str(version))
+
+
+def _not_found(machine: Machine, kind: str, count: int, advice: str) -> Row:
+    """MindSpore does not see what is there; asked for it, it says which library it could not load."""
+    said = machine.run([machine.executable, "-c", _LOAD.format(kind)], 120).said
+    reason = re.search(r"Load dynamic library: \S+ failed\. ([^\n]{1,160})", said)
+    why = f": {reason[1].strip()}" if reason else ""
+    return problem(f"{kind} in MindSpore", f"this host has {count}, but MindSpore finds none{why}", advice)
+
+
+def _version(text: str) -> str:
+    found = re.search(r"^Version=(\S+)", text, re.MULTILINE)
+    return found[1] if found else ""
