@@ -55,6 +55,11 @@ Classifier::Classifier(const Options& options) {
   inputs_ = model_.GetInputs();
   const int64_t size = options.preprocessing.image_size;
   std::vector<int64_t> shape = inputs_.size() == 1 ? inputs_[0].Shape() : std::vector<int64_t>{};
+  if (inputs_.size() == 1 && inputs_[0].DataType() == DataType::kNumberTypeUInt8) {
+    throw Error(path + " has AIPP inside: it expects uint8 pictures of " + ShapeText(shape) +
+                ", as the remarks of its AIPP configuration say, and this program hands over prepared float32 values; "
+                "convert it without AIPP, or feed it from a program of your own");
+  }
   if (shape.size() != 4 || shape[1] != 3 || shape[2] != size || shape[3] != size ||
       inputs_[0].DataType() != DataType::kNumberTypeFloat32) {
     throw Error("the input of " + path + " should be one of float32 (batch, 3, " + std::to_string(size) + ", " +
