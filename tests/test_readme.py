@@ -61,6 +61,8 @@ def check_script(command: Command) -> None:
         check_onnx_script(command, usage_of(script), arguments)
     elif script.name == "run_infer_310.sh":
         assert len(arguments) == len(usage_of(script)), f"{command}: the usage is {usage_of(script)}"
+    elif script.name == "convert_om.sh":
+        assert usage_words(command.line)[2:] == usage_of(script) or 3 <= len(arguments) <= 5, command
     elif script.name == "fetch_lite.sh":
         assert not arguments, f"{command}: it takes no arguments"
     elif script.name == "quickstart.sh":

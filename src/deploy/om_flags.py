@@ -43,8 +43,8 @@ def flags(
     """The flags. batch_size 0: the model's own, or 1. Raises UsageError and ReportedError for what atc would refuse."""
     if manifest.file_format not in _FRAMEWORKS:
         raise ReportedError(
-            f"{model} is of the format {manifest.file_format}, but atc reads ONNX and AIR; export it with --file_format "
-            "ONNX (MindSpore Lite takes a MINDIR as it is)"
+            f"{model} is of the format {manifest.file_format}, but atc reads ONNX and AIR; export it with "
+            "--file_format ONNX (MindSpore Lite takes a MINDIR as it is)"
         )
     if manifest.precision == "int8":
         raise ReportedError(
@@ -52,8 +52,8 @@ def flags(
         )
     if not _SOC_VERSION.fullmatch(soc_version):
         raise UsageError(
-            f"SOC_VERSION is {soc_version!r}, expected a name such as Ascend310P3; `npu-smi info` shows the chip's, with "
-            "Ascend before it"
+            f"SOC_VERSION is {soc_version!r}, expected a name such as Ascend310P3; `npu-smi info` shows the chip's, "
+            "with Ascend before it"
         )
     if manifest.batch_size and batch_size not in (0, manifest.batch_size):
         raise UsageError(f"{model} takes {manifest.batch_size} images at once, but --batch_size is {batch_size}")
