@@ -8,6 +8,7 @@ python eval.py --net densenet121 --transition_pool max --stem_pool same --ckpt_f
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from src.utils.signals import hold_interrupts
@@ -28,6 +29,7 @@ from src.model_utils.moxing_adapter import modelarts
 from src.network.architecture import architecture
 from src.network.build import build_network
 from src.schema.doubts import doubts
+from src.training.calibrated import SeenLogits, write_calibrated
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_predictions, evaluate_and_report
 from src.training.held_out import held_out_again, split_of, with_own_data
@@ -55,6 +57,9 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
     """Find the checkpoints and their data, join the group, and evaluate in a run folder below `root`."""
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
+    for key in ("predictions", "calibrate"):
+        if getattr(config, key) and group.world_size > 1:
+            raise UsageError(f"--{key} is the work of a single process; run eval.py without a launcher")
     checkpoints = share_checkpoints_to_evaluate(Path(config.ckpt_files), group)
     first = checkpoints[0]
     if config.predictions:
@@ -63,8 +68,6 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
     # What the run held out lies among its training data, unless other data are named.
     is_own = with_own_data(run_config, split) is not run_config and not config.eval_data_dir
     dataset, data_dir = config.data_set("eval_data_dir", with_own_data(run_config, split))
-    if config.predictions and group.world_size > 1:
-        raise UsageError("predictions are written by a single process; run eval.py without a launcher")
     with open_run_folder(root, group) as folder, log_file(folder / log_name("eval", group.rank)):
         get_logger().info("results in %s, device %s; %s", folder, device, joined)
         for doubt in doubts(config):
@@ -90,7 +93,7 @@ def evaluate_all(
     for checkpoint in checkpoints:
         card = card_to_evaluate(config, checkpoint, source)
         # A network is compiled once for all checkpoints that have the same.
-        if predict_step is None or predict_step.network.architecture != card.architecture:
+        if predict_step is None or not is_of(predict_step, card):
             network = build_network(
                 card.architecture,
                 device=device,
@@ -98,7 +101,7 @@ def evaluate_all(
                 cpu_precision=config.cpu_precision,
                 is_master=group.is_master,
             )
-            predict_step = PredictStep(network)
+            predict_step = PredictStep(network, card.temperature)
             predict_step.graph_cache = open_graph_cache(config.graph_cache, device)
         if not load_on_all(predict_step.network, checkpoint, group):
             continue
@@ -108,21 +111,34 @@ def evaluate_all(
                 describe(matched, "eval")
             get_logger().info("checkpoint %s", checkpoint.path)
         shown = matched.class_names
+        own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
+        seen = SeenLogits() if config.calibrate else None
         results[str(checkpoint.path)] = evaluate_and_report(
             predict_step.logits,
             matched,
             card.preprocessing,
             matched.class_names,
-            folder if len(checkpoints) == 1 else folder / checkpoint.path.stem,
+            own_folder,
             batch_size=config.per_batch_size,
             workers=config.num_parallel_workers,
             group=group,
             predictions=config.predictions,
             beat=status.beat,
+            watch=seen.add if seen else None,
         )
+        if seen:
+            told = write_calibrated(
+                checkpoint, predict_step.network, replace(card, class_names=matched.class_names), seen, own_folder
+            )
+            get_logger().info("%s", told)
     if not results:
         raise ReportedError(f"the checkpoints in {config.ckpt_files} were removed before they were read; start again")
     return results
+
+
+def is_of(predict_step: PredictStep, card: ModelCard) -> bool:
+    """Whether the step, compiled for another checkpoint, is that of this card as well."""
+    return (predict_step.network.architecture, predict_step.temperature) == (card.architecture, card.temperature)
 
 
 def card_to_evaluate(config: Config, checkpoint: Checkpoint, source: Source) -> ModelCard:

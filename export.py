@@ -71,16 +71,18 @@ def start(config: Config, results: Path) -> Path:
         preprocessing=card.preprocessing,
         class_names=card.class_names,
         mindir_version=config.mindir_version if config.file_format == "MINDIR" else None,
+        temperature=card.temperature,
     )
     network = DenseNet(card.architecture)
     load_weights(network, checkpoint)
+    step = PredictStep(network, card.temperature)
     threads = worker_count(config.num_parallel_workers)
     if config.quantize:
         calibration = batches(config, "train_data_dir", checkpoint, card, CALIBRATION_BATCH, threads)
         held_out = batches(config, "eval_data_dir", checkpoint, card, MEASURED_BATCH, threads)
-        manifest = export_quantized(PredictStep(network), manifest, path, calibration, held_out, threads=threads)
+        manifest = export_quantized(step, manifest, path, calibration, held_out, threads=threads)
     else:
-        manifest = export_model(PredictStep(network), manifest, path, threads=threads)
+        manifest = export_model(step, manifest, path, threads=threads)
     get_logger().info("%s (%.1f MB) and %s", path, path.stat().st_size / 1e6, manifest_path(path).name)
     measured = (
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

@@ -92,7 +92,7 @@ def write_mindir(step: PredictStep, manifest: Manifest, path: Path) -> None:
     """MindIR version 3, as MindSpore writes it; with float16 the weights stay float32 and are cast in the graph."""
     if manifest.precision == "float16":
         step.network.to_float(ms.float16)
-        step = PredictStep(step.network)
+        step = PredictStep(step.network, step.temperature)
     ms.export(step, _example(manifest), file_name=str(path), file_format="MINDIR")
     path.chmod(0o644)
 

@@ -11,6 +11,7 @@ from src.datasets.image_files import printable
 from src.datasets.layouts import DATASETS
 from src.datasets.preprocessing import Preprocessing
 from src.network.architecture import Architecture
+from src.utils.calibration import is_temperature
 from src.utils.errors import ReportedError
 from src.utils.files import is_file, write_text_atomically
 
@@ -37,7 +38,8 @@ class Manifest:
     """Describes one model.
 
     batch_size 0 takes any number of images. `precision` is of the computation: input and output are float32.
-    `mindir_version` is None for other formats. `verified` holds what the export measured.
+    `mindir_version` is None for other formats. `temperature`: what the model's logits are divided by inside it, see
+    `src.utils.calibration`. `verified` holds what the export measured.
     """
 
     file_format: str
@@ -48,6 +50,7 @@ class Manifest:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     mindir_version: int | None = None
+    temperature: float = 1.0
     verified: Mapping[str, object] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
@@ -63,6 +66,7 @@ class Manifest:
             "dataset": self.dataset,
             "preprocessing": self.preprocessing.to_dict(),
             "class_names": list(self.class_names),
+            **({} if self.temperature == 1 else {"temperature": self.temperature}),
             "architecture": self.architecture.to_dict(),
             "verified": dict(self.verified),
         }
@@ -94,6 +98,7 @@ class Manifest:
             Preprocessing.from_dict(values["preprocessing"]),
             tuple(values["class_names"]),
             values.get("mindir_version"),
+            float(values.get("temperature") or 1.0),
             values["verified"],
         )
 
@@ -101,6 +106,7 @@ class Manifest:
 _CHECKS = (
     ("file_format", lambda v: v in FILE_FORMATS, f"one of {', '.join(FILE_FORMATS)}"),
     ("mindir_version", lambda v: v is None or type(v) is int, "an integer"),
+    ("temperature", lambda v: v is None or is_temperature(v), "a positive number"),
     ("precision", lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     ("batch_size", lambda v: type(v) is int and v >= 0, "an integer from 0"),
     *((name, lambda v, fixed=fixed: v == fixed, repr(fixed)) for name, fixed in _INTERFACE.items()),

@@ -18,18 +18,20 @@ from src.utils.heat import heat_of
 class FeaturesAndLogits(CachedCell):
     """Images (B, C, S, S) float32 -> the last features (B, K, h, w) and the logits (B, num_classes), both float32.
 
-    network: of `build_network` with keeps_features.
+    network: of `build_network` with keeps_features. temperature: what the logits are divided by.
     """
 
-    def __init__(self, network: DenseNet) -> None:
+    def __init__(self, network: DenseNet, temperature: float = 1.0) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
+        self.temperature = temperature
         self.set_train(False)
 
     def construct(self, images):
         """See the class."""
         features = self.network.backbone(images)
-        return features.astype(ms.float32), self.network.head(features).astype(ms.float32)
+        logits = self.network.head(features).astype(ms.float32)
+        return features.astype(ms.float32), logits if self.temperature == 1 else logits * (1 / self.temperature)
 
 
 class _ClassScores(nn.Cell):
@@ -55,10 +57,10 @@ class _Gradient(CachedCell):
 
 
 class GradCam:
-    """The heat maps of a network, as a function of images and classes."""
+    """The heat maps of a network, as a function of images and classes; of its own logits, whatever the temperature."""
 
-    def __init__(self, network: DenseNet, graph_cache: GraphCache | None = None) -> None:
-        self._forward = FeaturesAndLogits(network)
+    def __init__(self, network: DenseNet, graph_cache: GraphCache | None = None, temperature: float = 1.0) -> None:
+        self._forward = FeaturesAndLogits(network, temperature)
         self._gradient = _Gradient(network.head)
         self._forward.graph_cache = self._gradient.graph_cache = graph_cache
 

@@ -182,6 +182,9 @@ OPTIONS: tuple[Option, ...] = (
            "eval_onnx.py the model", commands=_EVAL + _ONNX, asks=True, is_path=True),
     Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to",
            commands=_EVAL + _ONNX, asks=True, is_path=True),
+    Option("calibrate", bool, False, "evaluation",
+           "fit a temperature on the held-out images, so that probabilities mean what they say, and write the "
+           "checkpoint that has it to the results", commands=_EVAL, asks=True),
     Option("model", str, "", "prediction", "checkpoint or ONNX model that answers", commands=_PREDICT, saved=False,
            asks=True, is_path=True),
     Option("images", str, "", "prediction", "a picture or a folder of pictures: print what they show",

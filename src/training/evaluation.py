@@ -19,16 +19,21 @@ Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, 
 
 
 class PredictStep(CachedCell):
-    """The network in inference mode: images (B, 3, H, W) float32 -> logits (B, num_classes) float32."""
+    """The network in inference mode: images (B, C, H, W) float32 -> logits (B, num_classes) float32.
 
-    def __init__(self, network: nn.Cell) -> None:
+    temperature: what the logits are divided by, see `src.utils.calibration`.
+    """
+
+    def __init__(self, network: nn.Cell, temperature: float = 1.0) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
+        self.temperature = temperature
         self.set_train(False)
 
     def construct(self, images: Tensor) -> Tensor:
         """See the class."""
-        return self.network(images).astype(ms.float32)
+        logits = self.network(images).astype(ms.float32)
+        return logits if self.temperature == 1 else logits * (1 / self.temperature)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The same for NumPy arrays."""

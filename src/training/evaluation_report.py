@@ -44,10 +44,12 @@ def evaluate_and_report(
     group: Group = ALONE,
     predictions: str = "",
     beat: Callable[[], None] = lambda: None,
+    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
 ) -> Accuracy:
     """Evaluate `model` on `source`: a progress bar, the seed's lines in the log, the report in `folder`.
 
-    predictions: the CSV file for each image's answer, or empty. beat: called for each batch. Raises ReportedError.
+    predictions: the CSV file for each image's answer, or empty. beat: called for each batch, as is watch, with its
+    logits, labels and indices. Raises ReportedError.
     """
     collected = Predictions(class_names) if predictions else None
 
@@ -55,6 +57,8 @@ def evaluate_and_report(
         beat()
         if collected:
             collected.add([source.image_name(i) for i in indices], labels, logits)
+        if watch:
+            watch(logits, labels, indices)
 
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
     accuracy = evaluate(

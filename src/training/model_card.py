@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from src.datasets.class_names import is_list_of_names
 from src.datasets.preprocessing import Preprocessing
 from src.network.architecture import Architecture
+from src.utils.calibration import is_temperature
 from src.utils.checkpoint import Checkpoint
 from src.utils.errors import ReportedError, UsageError
 
@@ -15,12 +16,14 @@ from src.utils.errors import ReportedError, UsageError
 class ModelCard:
     """What a model is: the network, how a picture becomes its input, and one name for each of its outputs.
 
-    Raises ReportedError when the input is too small for the network.
+    temperature: what its logits are divided by, 1 unless eval.py has calibrated it. Raises ReportedError when the input
+    is too small for the network.
     """
 
     architecture: Architecture
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         self.architecture.feature_size(self.preprocessing.image_size)
@@ -31,6 +34,7 @@ class ModelCard:
             "architecture": self.architecture.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
             "class_names": list(self.class_names),
+            **({} if self.temperature == 1 else {"temperature": self.temperature}),
         }
 
 
@@ -58,7 +62,13 @@ def model_card_of(checkpoint: Checkpoint) -> ModelCard:
             f"{checkpoint.path} carries {len(names)} class_names for {architecture.num_classes} classes; "
             "use another copy"
         )
-    return ModelCard(architecture, preprocessing, names)
+    temperature = checkpoint.metadata.get("temperature", 1.0)
+    if not is_temperature(temperature):
+        raise ReportedError(
+            f"{checkpoint.path} carries the temperature {temperature!r:.40}, expected a positive number; "
+            "use another copy"
+        )
+    return ModelCard(architecture, preprocessing, names, float(temperature))
 
 
 def model_card_as_asked(checkpoint: Checkpoint, architecture: Mapping[str, object], image_size: int) -> ModelCard:

@@ -38,6 +38,13 @@ def test_what_is_written_comes_back(model):
     assert read_manifest(model) == MANIFEST
 
 
+def test_a_temperature_comes_back_too(tmp_path):
+    path = tmp_path / "calibrated.mindir"
+    path.write_bytes(b"weights")
+    write_manifest(replace(MANIFEST, temperature=1.5), path)
+    assert read_manifest(path).temperature == 1.5
+
+
 def test_of_a_file_whose_name_is_no_utf8(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.mindir")
     path.write_bytes(b"weights")
@@ -78,6 +85,8 @@ def test_either_file_missing_is_named(missing, model):
     [
         ({"format": 2}, "is no description of format 1"),
         ({"file_format": "TFLITE"}, "file_format is 'TFLITE', expected one of AIR, MINDIR, ONNX"),
+        ({"temperature": 0}, "temperature is 0, expected a positive number"),
+        ({"temperature": "hot"}, "temperature is 'hot', expected a positive number"),
         ({"precision": ["float32"]}, "precision is .* expected one of float32"),
         ({"batch_size": -1}, "batch_size is -1, expected an integer from 0"),
         ({"batch_size": True}, "batch_size is True, expected an integer from 0"),

@@ -50,6 +50,8 @@ def test_the_card_is_read_from_the_checkpoint():
             r"describes a network of [\d,]+ parameters, bu",
         ),
         ({"architecture": None}, "network architecture: found NoneType"),
+        ({"temperature": -1}, "a.ckpt carries the temperature -1, expected a positive number"),
+        ({"temperature": [2]}, "a.ckpt carries the temperature "),
         ({"preprocessing": {}}, "the preprocessing should hold image_size"),
         ({"preprocessing": default_preprocessing("folder", 1).to_dict()}, "image_size is 1: the pools of densenet100"),
     ],
