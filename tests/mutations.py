@@ -19,7 +19,7 @@ class Mutation:
 
 def _kernel(what: str, before: str, after: str, case: str, test: str = "test_operator") -> Mutation:
     """Of the C++ kernels, with a case of tests/ops/test_numerics.py; AVX2 is what every x86 machine has."""
-    return Mutation(what, "src/ops/cpp/*", before, after, (f"tests/ops/test_numerics.py::{test}[avx2-{case}]",))
+    return Mutation(what, "src/ops/cpp/**/*", before, after, (f"tests/ops/test_numerics.py::{test}[avx2-{case}]",))
 
 
 SCHEDULE = ("tests/lr_scheduler/test_lr_scheduler.py",)
@@ -48,7 +48,7 @@ MUTATIONS = (
     Mutation("Nesterov's step looks too far ahead", "src/optimizers/*.py",
              "lr * (gradient + momentum * velocity)", "lr * (gradient + velocity)",
              (f"{SGD}[0.9-0.01-False-True-mindspore]",)),
-    Mutation("plain momentum adds the gradient twice (C++)", "src/ops/cpp/*",
+    Mutation("plain momentum adds the gradient twice (C++)", "src/ops/cpp/**/*",
              "direct = sgd.nesterov ? 1.0f : 0.0f", "direct = sgd.nesterov ? 1.0f : 1.0f",
              (f"{SGD}[0.9-0.01-False-False-kernels]",)),
     # Which images, and what is made of them

@@ -162,8 +162,9 @@ def find_compiler() -> list[str]:
 
 def compile_command(compiler: Sequence[str], instruction_set: str, sources: Path, library: Path) -> list[str]:
     """The one call that makes `library` of all .cc files in `sources`."""
-    files = sorted(map(str, sources.glob("*.cc")))
-    return [*compiler, *_FLAGS, *INSTRUCTION_SETS[instruction_set].flags, "-o", str(library), *files]
+    files = sorted(map(str, sources.rglob("*.cc")))
+    # Behind CXX's own arguments: what they include comes first.
+    return [*compiler, *_FLAGS, *INSTRUCTION_SETS[instruction_set].flags, f"-I{sources}", "-o", str(library), *files]
 
 
 def _cpu_features(cpuinfo: Path) -> frozenset[str]:
@@ -200,10 +201,10 @@ def _library(instruction_set: str, sources: Path) -> tuple[Path, str]:
 
 
 def _texts(sources: Path) -> dict[str, str]:
-    """SHA-256 of each source and header, by name."""
+    """SHA-256 of each source and header, by its path in `sources`."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(sources.iterdir())
+        str(path.relative_to(sources)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(sources.rglob("*"))
         if path.suffix in (".cc", ".h")
     }
 

@@ -10,6 +10,8 @@ Each class is one operator. Arrays are in the order and the layout of float64.py
 import ctypes
 import math
 import platform
+import subprocess
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +23,20 @@ INSTRUCTION_SETS = build.instruction_sets()[:1]
 if platform.machine() == "x86_64" and INSTRUCTION_SETS != ["avx2"]:
     INSTRUCTION_SETS.append("avx2")
 BF16_INSTRUCTION_SETS = [name for name in build.instruction_sets() if build.INSTRUCTION_SETS[name].has_bf16]
+
+EMULATED = ["emulated amx_bf16", "emulated avx512_bf16"] if platform.machine() == "x86_64" else []
+
+
+def emulated_library(name, folder):
+    """The kernels with instructions that this CPU may not have, made of AVX2's (emulated/immintrin.h): slow."""
+    library = folder / "libemulated.so"
+    flags = [
+        "-Wno-psabi",
+        f"-I{Path(__file__).parent}/emulated",
+        *([] if "amx" in name else ["-DEMULATED_WITHOUT_AMX"]),
+    ]
+    subprocess.run([*build.compile_command(["g++", *flags], "avx2", build.SOURCES, library), "-O1"], check=True)
+    return library
 
 
 def pack(features):

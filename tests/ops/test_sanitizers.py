@@ -28,7 +28,7 @@ def outputs_of(tmp_path_factory):
         program = tmp_path_factory.mktemp("a folder") / "run operators"
         flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=fast", *sanitizer]
         flags += [*build.INSTRUCTION_SETS[instruction_set].flags, f"-I{build.SOURCES}", "-o", program]
-        printed_by(*build.find_compiler(), *flags, DRIVER, *build.SOURCES.glob("*.cc"))
+        printed_by(*build.find_compiler(), *flags, DRIVER, *build.SOURCES.rglob("*.cc"))
         lines = [line.split() for line in printed_by(program).splitlines()]
         return [(f"{name} {number}", float(checksum), float(size)) for name, number, checksum, size in lines]
 

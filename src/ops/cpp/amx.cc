@@ -2,9 +2,6 @@
 
 #ifdef __AMX_BF16__
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -13,24 +10,6 @@
 
 namespace densenet {
 namespace {
-
-// The instructions; the registers' numbers are template arguments, for which GCC's intrinsics take literals only.
-template <int REGISTER>
-void clear_tile() {
-  asm volatile("tilezero %%tmm%c0" ::"i"(REGISTER));
-}
-template <int REGISTER>
-void load_tile(const void* data, long row_bytes) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(data), "r"(row_bytes), "i"(REGISTER) : "memory");
-}
-template <int REGISTER>
-void store_tile(void* data, long row_bytes) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(data), "r"(row_bytes), "i"(REGISTER) : "memory");
-}
-template <int SUMS, int A, int B>
-void add_product() {
-  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(SUMS), "i"(A), "i"(B));
-}
 
 // Calls visit(std::integral_constant<int, i>) for i = 0 .. COUNT - 1.
 template <class Visit, int... I>
@@ -113,25 +92,23 @@ __m512i pairs_of(const uint16_t* first, const uint16_t* second) {
 }  // namespace
 
 void request_tiles() {
-  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  if (syscall(SYS_arch_prctl, kRequest, kTileData) != 0) {
+  if (!request_tile_registers()) {
     throw std::runtime_error(std::string("the operating system does not grant AMX: ") + std::strerror(errno));
   }
 }
 
-TileRegisters::TileRegisters() {
+TileRegisters::TileRegisters() : before_(tile_shapes()) {
   constexpr int kRegisters = 8;
-  asm volatile("sttilecfg %0" : "=m"(before_));
-  Shapes shapes{};
+  TileShapes shapes{};
   shapes.palette = 1;
   for (int i = 0; i < kRegisters; i++) {
     shapes.row_bytes[i] = kTileDepth * sizeof(uint16_t);
     shapes.rows[i] = kTile;
   }
-  asm volatile("ldtilecfg %0" ::"m"(shapes));
+  set_tile_shapes(shapes);
 }
 
-TileRegisters::~TileRegisters() { asm volatile("ldtilecfg %0" ::"m"(before_)); }
+TileRegisters::~TileRegisters() { set_tile_shapes(before_); }
 
 void multiply(const LeftTiles& a, long rows, const RightTiles& b, long columns, float* sums, long sums_row) {
   multiply_all(a, rows, b, columns, sums, sums_row, false);

@@ -4,14 +4,13 @@
 // by side. One instruction adds their product to a tile of 16 x 16 floats.
 #pragma once
 
-#ifdef __AMX_BF16__
-
-#include <cstdint>
-
-#include "layout.h"
 #include "number.h"
 #include "pack.h"
 #include "parallel.h"
+
+#ifdef __AMX_BF16__
+
+#include "products/amx_instructions.h"
 
 namespace densenet {
 
@@ -37,13 +36,7 @@ class TileRegisters {
   TileRegisters& operator=(const TileRegisters&) = delete;
 
  private:
-  struct alignas(64) Shapes {  // as LDTILECFG takes them
-    uint8_t palette, first_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  };
-
-  Shapes before_;
+  TileShapes before_;
 };
 
 // Left operand: values from one row to the next, and from one tap to the next.
@@ -83,8 +76,7 @@ class TileWeights {
   template <class Source>
   void pack(int taps, int depth, int columns, int threads, const Source& source) {
     taps_ = taps, depths_ = in_tile_depths(depth);
-    parallel(threads, [&](int thread) {
-      const Range mine = share(columns / kTile * taps * depths_, thread, threads);
+    parallel(threads, Parts(columns / kTile * taps * depths_), [&](const Part& mine) {
       uint16_t* out = data_.get() + mine.begin * kTileValues;
       for (long tile = mine.begin; tile < mine.end; tile++) {
         const int tap = static_cast<int>(tile / depths_ % taps);

@@ -48,17 +48,16 @@ struct FlatLines {
 template <>
 class Conv3x3<Bf16> {
  public:
-  Conv3x3(const DenseBlock& block, int threads)
+  Conv3x3(const DenseBlock& block, int threads, int least_pieces)
       : block_(block),
         threads_(threads),
-        strips_(block.extent, padded(block.width), threads),
+        strips_(block.extent, padded(block.width), least_pieces),
         lines_(strips_, padded(block.width)),
         weights_(3, 3 * padded(block.width), padded(block.growth)),
         tiles_(buffers<uint16_t>(threads, lines_.all_values(strips_.max_height))),
         products_(buffers(threads, lines_.all_pixels(strips_.max_height) * padded(block.growth))) {}
 
-  void run(int layer, const uint16_t* bottlenecks, const Affine& affine, float* features,
-           std::vector<Moments>* moments) {
+  void run(int layer, const uint16_t* bottlenecks, const Affine& affine, float* features, OfParts<Moments>* moments) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), columns = padded(growth);
     const float* weights = block_.layers[layer].conv2;
     const auto weight = [=](int ky, int kx_k, int g) {
@@ -67,11 +66,12 @@ class Conv3x3<Bf16> {
     };
     weights_.pack(3, 3 * wide, columns, threads_, by_values(weight));
     const long stride = block_.stride(), image_width = block_.extent.width;
-    parallel(threads_, [&](int thread) {
+    const Parts parts(strips_.count());
+    if (moments) moments->begin(parts);
+    parallel(threads_, parts, [&](const Part& mine) {
       const TileRegisters registers;
-      uint16_t* tile = tiles_[thread].get();
-      float* products = products_[thread].get();
-      const Range mine = share(strips_.count(), thread, threads_);
+      uint16_t* tile = tiles_[mine.thread].get();
+      float* products = products_[mine.thread].get();
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const int height = strips_.height(strip);
         const long first = strips_.first_pixel(strip), pixels = strips_.pixels(strip);
@@ -84,7 +84,7 @@ class Conv3x3<Bf16> {
           std::memmove(products + y * image_width * columns, products + lines_.pixels(y) * columns,
                        sizeof(float) * image_width * columns);
         }
-        if (moments) (*moments)[thread].add(products, columns, pixels, 0, columns);
+        if (moments) (*moments)[mine].add(products, columns, pixels, 0, columns);
         float* out = features + first * stride + block_.channels(layer);
         for (long p = 0; p < pixels; p++) stream_floats(products + p * columns, growth, out + p * stride);
       }
@@ -107,18 +107,17 @@ class Conv3x3Backward<Bf16> {
   Conv3x3Backward(const DenseBlock& block, int threads)
       : block_(block),
         threads_(threads),
-        strips_(block.extent, padded(block.width) + padded(block.growth), threads),
+        strips_(block.extent, padded(block.width) + padded(block.growth), kLeastPieces),
         d_lines_(strips_, padded(block.growth)),
         weights_(3, 3 * padded(block.growth), padded(block.width)),
         d_tiles_(buffers<uint16_t>(threads, d_lines_.all_values(strips_.max_height))),
         d_rows_(buffers<uint16_t>(threads, padded(block.growth) * d_row(strips_.max_height))),
         tiles_(buffers<uint16_t>(threads, input_pixels(strips_.max_height) / 2 * pair_row())),
-        d_inputs_(buffers(threads, input_pixels(strips_.max_height) * kColumns)),
-        d_weights_(buffers(threads, weight_floats())) {}
+        d_inputs_(buffers(threads, input_pixels(strips_.max_height) * kColumns)) {}
 
   void run(int layer, const float* features, const float* d_features, const Correction& correction,
            const uint16_t* bottlenecks, const Affine& affine, const float* mean, uint16_t* d_relu,
-           std::vector<NormSums>& sums, float* d_conv2) {
+           OfParts<NormSums>& sums, float* d_conv2) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), rows = padded(growth);
     const long stride = block_.stride(), image_width = block_.extent.width;
     const float* weights = block_.layers[layer].conv2;
@@ -127,12 +126,14 @@ class Conv3x3Backward<Bf16> {
       return k < width && g < growth ? weights[((static_cast<long>(g) * width + k) * 3 + 2 - line) * 3 + kx] : 0.0f;
     };
     weights_.pack(3, 3 * rows, wide, threads_, by_values(weight));
-    parallel(threads_, [&](int thread) {
+    const Parts parts = parts_for_sums(strips_.count(), block_.extent.pixels());
+    sums.begin(parts);
+    d_weights_.begin(parts, weight_floats());
+    parallel(threads_, parts, [&](const Part& mine) {
       const TileRegisters registers;
+      const int thread = mine.thread;
       uint16_t *d_tile = d_tiles_[thread].get(), *d_transposed = d_rows_[thread].get(), *tile = tiles_[thread].get();
-      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_[thread].get();
-      std::fill_n(d_weights, weight_floats(), 0.0f);
-      const Range mine = share(strips_.count(), thread, threads_);
+      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_.zeroed(mine);
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const int height = strips_.height(strip);
         const long first = strips_.first_pixel(strip);
@@ -161,17 +162,16 @@ class Conv3x3Backward<Bf16> {
           multiply({d_tile, rows, d_lines_.line()}, d_lines_.pixels(height), weights_.tiles(column), columns, d_inputs,
                    kColumns);
           mask(d_inputs, column, columns, height, bottlenecks + first * wide, affine, mean, d_relu + first * wide,
-               sums[thread]);
+               sums[mine]);
         }
       }
     });
-    reduce(d_weights_, weight_floats());
-    parallel(threads_, [&](int thread) {
-      const Range outputs = share(growth, thread, threads_);
+    const float* d_taps = d_weights_.add_up(threads_);
+    parallel(threads_, Parts(growth), [&](const Part& outputs) {
       float* d_g = d_conv2 + outputs.begin * width * 9;
       for (long g = outputs.begin; g < outputs.end; g++) {
         for (int k = 0; k < width; k++) {
-          for (long tap = 0; tap < 9; tap++) *d_g++ = d_weights_[0][(tap * rows + g) * wide + k];
+          for (long tap = 0; tap < 9; tap++) *d_g++ = d_taps[(tap * rows + g) * wide + k];
         }
       }
     });
@@ -245,7 +245,8 @@ class Conv3x3Backward<Bf16> {
   FlatLines d_lines_;
   TileWeights weights_;
   std::vector<Buffer<uint16_t>> d_tiles_, d_rows_, tiles_;
-  std::vector<Buffer<>> d_inputs_, d_weights_;
+  std::vector<Buffer<>> d_inputs_;
+  SumsOfParts d_weights_;
 };
 
 }  // namespace densenet

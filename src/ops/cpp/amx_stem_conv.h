@@ -16,30 +16,31 @@ namespace densenet {
 template <>
 class StemConv<Bf16> {
  public:
-  StemConv(const Stem& stem, int threads)
+  StemConv(const Stem& stem, int threads, int least_pieces)
       : stem_(stem),
         threads_(threads),
-        shape_(stem, threads),
+        shape_(stem, least_pieces),
         lines_(buffers(threads, shape_.line)),
         tiles_(buffers<uint16_t>(threads, std::max(tile_values(), tap_values()))) {
     request_tiles();
   }
+
+  Parts parts() const { return Parts(shape_.strips.count()); }
 
   template <class Take>
   void forward(const float* images, const Take& take) {
     TileWeights weights(shape_.kernel, shape_.depth, shape_.columns);
     weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_, stem_weights(stem_));
     const std::vector<Buffer<>> products = buffers(threads_, static_cast<size_t>(all_pixels()) * shape_.columns);
-    parallel(threads_, [&](int thread) {
+    parallel(threads_, parts(), [&](const Part& mine) {
       const TileRegisters registers;
-      const Range mine = share(shape_.strips.count(), thread, threads_);
+      const int thread = mine.thread;
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const uint16_t* tile = fill_tile(images, strip, thread);
         for (int y = 0; y < shape_.strips.height(strip); y++) {
           multiply({tile + y * shape_.step * shape_.line, shape_.step * kColours, shape_.line}, shape_.width(),
                    weights.tiles(), shape_.columns, products[thread].get(), shape_.columns);
-          take(thread, shape_.strips.first_pixel(strip) + static_cast<long>(y) * shape_.width(),
-               products[thread].get());
+          take(mine, shape_.strips.first_pixel(strip) + static_cast<long>(y) * shape_.width(), products[thread].get());
         }
       }
     });
@@ -50,12 +51,14 @@ class StemConv<Bf16> {
     const long columns = shape_.columns, width = shape_.width(), floats = shape_.kernel * rows() * columns;
     const long pair_row = tile_stride(2 * columns), d_line = all_pixels() / 2 * pair_row;
     const std::vector<Buffer<uint16_t>> d_tiles = buffers<uint16_t>(threads_, shape_.strips.max_height * d_line);
-    const std::vector<Buffer<>> sums = buffers(threads_, floats);
-    parallel(threads_, [&](int thread) {
+    const Parts parts = parts_for_sums(shape_.strips.count(), shape_.strips.extent.pixels());
+    SumsOfParts all_sums;
+    all_sums.begin(parts, floats);
+    parallel(threads_, parts, [&](const Part& mine) {
       const TileRegisters registers;
+      const int thread = mine.thread;
       uint16_t* d_tile = d_tiles[thread].get();
-      std::fill_n(sums[thread].get(), floats, 0.0f);
-      const Range mine = share(shape_.strips.count(), thread, threads_);
+      float* sums = all_sums.zeroed(mine);
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const uint16_t* taps = fill_taps(images, strip, thread);
         const int height = shape_.strips.height(strip);
@@ -69,12 +72,11 @@ class StemConv<Bf16> {
         gradients.taps = height;
         for (int ky = 0; ky < shape_.kernel; ky++) {
           accumulate({taps + ky * taps_line(), all_pixels(), shape_.step * taps_line()}, rows(), gradients, columns,
-                     sums[thread].get() + ky * rows() * columns, columns);
+                     sums + ky * rows() * columns, columns);
         }
       }
     });
-    reduce(sums, floats);
-    copy_gradient(stem_, sums[0].get(), rows(), d_conv);
+    copy_gradient(stem_, all_sums.add_up(threads_), rows(), d_conv);
   }
 
  private:

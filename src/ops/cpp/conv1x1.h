@@ -22,25 +22,28 @@ class Conv1x1 {
 
  public:
   // in_channels, out_channels: the largest that there will be.
-  Conv1x1(int threads, long pixels, int in_channels, int out_channels)
+  Conv1x1(int threads, int least_pieces, long pixels, int in_channels, int out_channels)
       : threads_(threads),
+        least_pieces_(least_pieces),
         pixels_(pixels),
         weights_(1, in_channels, padded(out_channels)),
         tiles_(buffers<Value>(threads, Chunks::scratch_values(in_channels))),
         products_(buffers(threads, static_cast<size_t>(Chunks::kMaxPixels) * padded(out_channels))) {}
 
-  // weights: (K, C). input(pixel)(channel): what it gives from C on does not matter. Calls take(thread, first pixel,
+  // In which `run` calls.
+  Parts parts(int in_channels) const { return Parts(chunks(in_channels).count()); }
+
+  // weights: (K, C). input(pixel)(channel): what it gives from C on does not matter. Calls take(part, first pixel,
   // rows, products) with products (rows, padded(K)).
   template <class Input, class Take>
   void run(const float* weights, int in_channels, int out_channels, const Input& input, const Take& take) {
     const int columns = padded(out_channels);
     weights_.pack(1, in_channels, columns, threads_, ByColumns{weights_1x1(weights, in_channels, out_channels)});
-    const Chunks chunks(pixels_, in_channels, threads_);
+    const Chunks chunks = this->chunks(in_channels);
     const long stride = scratch_stride(in_channels);
-    parallel(threads_, [&](int thread) {
-      Value* tile = tiles_[thread].get();
-      float* products = products_[thread].get();
-      const Range mine = share(chunks.count(), thread, threads_);
+    parallel(threads_, parts(in_channels), [&](const Part& mine) {
+      Value* tile = tiles_[mine.thread].get();
+      float* products = products_[mine.thread].get();
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
         for (long row = 0; row < rows; row++) {
@@ -50,13 +53,15 @@ class Conv1x1 {
           if (in_channels % Number::kDepth) out[in_channels] = Value{};
         }
         multiply(tile, stride, 0, static_cast<int>(rows), weights_, products, columns);
-        take(thread, first, rows, products);
+        take(mine, first, rows, products);
       }
     });
   }
 
  private:
-  int threads_;
+  Chunks chunks(int in_channels) const { return Chunks(pixels_, in_channels, least_pieces_); }
+
+  int threads_, least_pieces_;
   long pixels_;
   Panels<Number> weights_;
   std::vector<Buffer<Value>> tiles_;
@@ -80,24 +85,26 @@ class Conv1x1Backward {
         d_tiles_(buffers<Value>(threads, Chunks::kMaxPixels * scratch_stride(out_channels))),
         d_steps_(buffers<Value>(threads, kDepth > 1 ? Chunks::kMaxPixels * scratch_stride(out_channels) : 0)),
         d_inputs_(buffers(threads, kRows * padded(in_channels))),
-        sums_(buffers(threads, 2L * padded(in_channels))),
-        d_weights_(buffers(threads, static_cast<size_t>(in_channels) * padded(out_channels))) {}
+        sums_(buffers(threads, 2L * padded(in_channels))) {}
 
   // weights, d_weights: (K, C). input(pixel)(channel), d_output(pixel)(channel): what they give from C or K on does not
   // matter. Calls take(first pixel, rows, d_inputs, sums, centred_sums) with d_inputs (rows, padded(C)), which adds
-  // what it sums per channel; what that comes to is added to norm_sums of each thread.
+  // what it sums per channel; what that comes to is added to norm_sums of each part.
   template <class Input, class DOutput, class Take>
   void run(const float* weights, int in_channels, int out_channels, const Input& input, const DOutput& d_output,
-           const Take& take, std::vector<NormSums>& norm_sums, float* d_weights_out) {
+           const Take& take, OfParts<NormSums>& norm_sums, float* d_weights_out) {
     const int columns = padded(in_channels), wide = padded(out_channels);
     weights_.pack(1, out_channels, columns, threads_, ByRows{weights_1x1(weights, in_channels, out_channels)});
-    const Chunks chunks(pixels_, in_channels, threads_);
+    const Chunks chunks(pixels_, in_channels, kLeastPieces);
     const long tile_step = scratch_stride(in_channels) * kDepth, d_stride = scratch_stride(out_channels);
-    parallel(threads_, [&](int thread) {
+    const long floats = static_cast<long>(in_channels) * wide;
+    const Parts parts = parts_for_sums(chunks.count(), pixels_);
+    norm_sums.begin(parts);
+    d_weights_.begin(parts, floats);
+    parallel(threads_, parts, [&](const Part& mine) {
+      const int thread = mine.thread;
       Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
-      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_[thread].get();
-      std::fill_n(d_weights, static_cast<long>(in_channels) * wide, 0.0f);
-      const Range mine = share(chunks.count(), thread, threads_);
+      float *d_inputs = d_inputs_[thread].get(), *d_weights = d_weights_.zeroed(mine);
       for (long chunk = mine.begin; chunk < mine.end; chunk++) {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
         interleave_pixels<Number>(first, rows, columns, input, tile, tile_step);
@@ -121,11 +128,10 @@ class Conv1x1Backward {
           multiply(d_tile + row * d_stride, d_stride, 0, static_cast<int>(count), weights_, d_inputs, columns);
           take(first + row, count, d_inputs, sums, centred_sums);
         }
-        norm_sums[thread].add(sums, centred_sums, columns);
+        norm_sums[mine].add(sums, centred_sums, columns);
       }
     });
-    reduce(d_weights_, static_cast<long>(in_channels) * wide);
-    transpose_weights(d_weights_[0].get(), wide, in_channels, out_channels, threads_, d_weights_out);
+    transpose_weights(d_weights_.add_up(threads_), wide, in_channels, out_channels, threads_, d_weights_out);
   }
 
  private:
@@ -133,7 +139,8 @@ class Conv1x1Backward {
   long pixels_;
   Panels<Number> weights_;
   std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
-  std::vector<Buffer<>> d_inputs_, sums_, d_weights_;
+  std::vector<Buffer<>> d_inputs_, sums_;
+  SumsOfParts d_weights_;
 };
 
 }  // namespace densenet

@@ -15,20 +15,20 @@ class Conv3x3 {
   using Value = typename Number::Value;
 
  public:
-  Conv3x3(const DenseBlock& block, int threads)
+  Conv3x3(const DenseBlock& block, int threads, int least_pieces)
       : block_(block),
         threads_(threads),
         pairs_(pair_count(block.extent.width)),
         transformed_(block.growth, block.width),
         // Of the bottlenecks; transformed they are twice as many. Strips half as high were not faster.
-        strips_(block.extent, padded(block.width), threads),
+        strips_(block.extent, padded(block.width), least_pieces),
         tiles_(buffers<Value>(threads, kProducts * tile_plane())),
         products_(buffers(threads, kProducts * products_plane())),
         lines_(buffers(threads, 2 * products_plane())) {
     for (int i = 0; i < kProducts; i++) weights_.emplace_back(3, padded(block.width), padded(block.growth));
   }
 
-  void run(int layer, const Value* bottlenecks, const Affine& affine, float* features, std::vector<Moments>* moments) {
+  void run(int layer, const Value* bottlenecks, const Affine& affine, float* features, OfParts<Moments>* moments) {
     const int growth = block_.growth, wide = padded(block_.width), columns = padded(growth);
     transformed_.fill(block_.layers[layer].conv2, threads_);
     for (int i = 0; i < kProducts; i++) {
@@ -37,10 +37,11 @@ class Conv3x3 {
     }
     const long stride = block_.stride(), bytes = sizeof(Value) * wide;
     const int image_width = block_.extent.width;
-    parallel(threads_, [&](int thread) {
-      Value* tile = tiles_[thread].get();
-      float *products = products_[thread].get(), *line = lines_[thread].get();
-      const Range mine = share(strips_.count(), thread, threads_);
+    const Parts parts(strips_.count());
+    if (moments) moments->begin(parts);
+    parallel(threads_, parts, [&](const Part& mine) {
+      Value* tile = tiles_[mine.thread].get();
+      float *products = products_[mine.thread].get(), *line = lines_[mine.thread].get();
       for (long strip = mine.begin; strip < mine.end; strip++) {
         fill_tile(bottlenecks, strip, affine, tile);
         float* out = features + strips_.first_pixel(strip) * stride + block_.channels(layer);
@@ -55,7 +56,7 @@ class Conv3x3 {
                      products + i * products_plane(), columns, &ahead);
           }
           add_up(products, line);
-          if (moments) (*moments)[thread].add(line, columns, image_width, 0, columns);
+          if (moments) (*moments)[mine].add(line, columns, image_width, 0, columns);
           for (int x = 0; x < image_width; x++, out += stride) {
             stream_floats(line + static_cast<long>(x) * columns, growth, out);
           }
@@ -115,31 +116,32 @@ class Conv3x3Backward {
         pairs_(pair_count(block.extent.width)),
         transformed_(block.growth, block.width),
         // Of the bottlenecks and the gradients; transformed they are twice as many, as in the forward pass.
-        strips_(block.extent, padded(block.width) + block.growth, threads),
+        strips_(block.extent, padded(block.width) + block.growth, kLeastPieces),
         tiles_(buffers<Value>(threads, kProducts * tile_plane())),
         d_tiles_(buffers<Value>(threads, kProducts * d_plane() + kDepth)),
         d_steps_(buffers<Value>(threads, kDepth > 1 ? kProducts * d_steps_plane() : 0)),
-        d_inputs_(buffers(threads, kProducts * d_inputs_plane())),
-        d_weights_(buffers(threads, weight_floats())) {
+        d_inputs_(buffers(threads, kProducts * d_inputs_plane())) {
     for (int i = 0; i < kProducts; i++) weights_.emplace_back(3, block.growth, padded(block.width));
   }
 
   // d_features (P, stride) and, for what later normalisations add to it, correction * features. Out: d_relu
-  // (P, padded(width)), the gradient of norm2's output, its sums of each thread, and d_conv2.
+  // (P, padded(width)), the gradient of norm2's output, its sums of each part, and d_conv2.
   void run(int layer, const float* features, const float* d_features, const Correction& correction,
-           const Value* bottlenecks, const Affine& affine, const float* mean, Value* d_relu,
-           std::vector<NormSums>& sums, float* d_conv2) {
+           const Value* bottlenecks, const Affine& affine, const float* mean, Value* d_relu, OfParts<NormSums>& sums,
+           float* d_conv2) {
     const int growth = block_.growth, width = block_.width, wide = padded(width), image_width = block_.extent.width;
     transformed_.fill(block_.layers[layer].conv2, threads_);
     for (int i = 0; i < kProducts; i++) {  // the lines of the kernel from the last to the first
       weights_[i].pack(3, growth, wide, threads_,
                        ByRows{[&, i](int line, int g, int k) { return transformed_.load(i, 2 - line, g, k); }});
     }
-    parallel(threads_, [&](int thread) {
+    const Parts parts = parts_for_sums(strips_.count(), block_.extent.pixels());
+    sums.begin(parts);
+    d_weights_.begin(parts, weight_floats());
+    parallel(threads_, parts, [&](const Part& mine) {
+      const int thread = mine.thread;
       Value *tile = tiles_[thread].get(), *d_tile = d_tiles_[thread].get();
-      float *d_weights = d_weights_[thread].get(), *d_inputs = d_inputs_[thread].get();
-      std::fill_n(d_weights, weight_floats(), 0.0f);
-      const Range mine = share(strips_.count(), thread, threads_);
+      float *d_weights = d_weights_.zeroed(mine), *d_inputs = d_inputs_[thread].get();
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const int height = strips_.height(strip);
         fill_tile(bottlenecks, strip, affine, tile);
@@ -181,20 +183,19 @@ class Conv3x3Backward {
                        d_inputs + i * d_inputs_plane(), lanes, &ahead);
             }
             const long first = (strips_.first_pixel(strip) + static_cast<long>(y) * image_width) * wide;
-            mask(d_inputs, column, lanes, bottlenecks + first, affine, mean, d_relu + first, sums[thread]);
+            mask(d_inputs, column, lanes, bottlenecks + first, affine, mean, d_relu + first, sums[mine]);
           }
         }
       }
     });
-    reduce(d_weights_, weight_floats());
-    parallel(threads_, [&](int thread) {
-      const Range outputs = share(growth, thread, threads_);
+    const float* d_transformed = d_weights_.add_up(threads_);
+    parallel(threads_, Parts(growth), [&](const Part& outputs) {
       float* d_g = d_conv2 + outputs.begin * width * 9;
       for (long g = outputs.begin; g < outputs.end; g++) {
         for (int k = 0; k < width; k++) {
           for (int ky = 0; ky < 3; ky++, d_g += 3) {
             float d[kProducts];
-            for (int i = 0; i < kProducts; i++) d[i] = d_weights_[0][((3L * i + ky) * growth + g) * wide + k];
+            for (int i = 0; i < kProducts; i++) d[i] = d_transformed[((3L * i + ky) * growth + g) * wide + k];
             transform_weights_back(d, d_g);
           }
         }
@@ -310,7 +311,8 @@ class Conv3x3Backward {
   Strips strips_;
   std::vector<Panels<Number>> weights_;
   std::vector<Buffer<Value>> tiles_, d_tiles_, d_steps_;
-  std::vector<Buffer<>> d_inputs_, d_weights_;
+  std::vector<Buffer<>> d_inputs_;
+  SumsOfParts d_weights_;
 };
 
 }  // namespace densenet

@@ -29,15 +29,15 @@ void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const
 
     affine2.set(layer.norm2, mean2, variance2, width);
     correction.set(d_moments, mean, pixels, channels, block.growth);
-    std::vector<NormSums> sums2(threads, NormSums(wide));
+    OfParts<NormSums> sums2(wide);
     conv2.run(i, saved.features, d_from, correction, bottlenecks, affine2, mean2, scratch_bottlenecks, sums2,
               d_layer.conv2);
     MomentGradients d_moments2(width);
-    finish(total(sums2), layer.norm2, variance2, width, d_layer.gamma2, d_layer.beta2, d_moments2);
+    finish(sums2.total(), layer.norm2, variance2, width, d_layer.gamma2, d_layer.beta2, d_moments2);
 
     affine1.set(layer.norm1, mean, variance, channels);
     correction2.set(d_moments2, mean2, pixels, 0, width);
-    std::vector<NormSums> sums1(threads, NormSums(padded(channels)));
+    OfParts<NormSums> sums1(padded(channels));
     const auto d_bottlenecks = [&](long pixel) {
       return [&, value = bottlenecks + pixel * wide, d_relu = scratch_bottlenecks + pixel * wide](int k) {
         return load(affine2.scale.get() + k) * load_values(d_relu + k) +
@@ -52,7 +52,7 @@ void backward(const DenseBlock& block, const BlockFeatures<Number>& saved, const
                       mean, {d_from + first * stride, stride}, d_to + first * to_stride, to_stride, sums, centred_sums);
         },
         sums1, d_layer.conv1);
-    finish(total(sums1), layer.norm1, variance, channels, d_layer.gamma1, d_layer.beta1, d_moments);
+    finish(sums1.total(), layer.norm1, variance, channels, d_layer.gamma1, d_layer.beta1, d_moments);
   }
   d_moments.copy_to(d_x_stats, block.in_channels);
 }

@@ -9,8 +9,7 @@ namespace {
 void forward(const FinalNorm& final, const float* x, const Affine& affine, float* y) {
   const int threads = thread_count(), channels = final.channels;
   const long stride = pixel_stride(channels), area = final.area(), out_area = final.pool ? 1 : area;
-  parallel(threads, [&](int thread) {
-    const Range images = share(final.extent.batch, thread, threads);
+  parallel(threads, Parts(final.extent.batch), [&](const Part& images) {
     for (long image = images.begin; image < images.end; image++) {
       for (int c = 0; c < channels; c += kLanes) {
         const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
@@ -49,9 +48,10 @@ void backward(const FinalNorm& final, const float* x, const float* stats, const 
   const long stride = pixel_stride(channels), area = final.area(), d_area = final.pool ? 1 : area;
   Affine affine(channels);
   affine.set(final.norm, stats, stats + channels, channels);
-  std::vector<NormSums> sums(threads, NormSums(padded(channels)));
-  parallel(threads, [&](int thread) {
-    const Range images = share(final.extent.batch, thread, threads);
+  OfParts<NormSums> sums(padded(channels));
+  const Parts parts(final.extent.batch);
+  sums.begin(parts);
+  parallel(threads, parts, [&](const Part& images) {
     for (long image = images.begin; image < images.end; image++) {
       for (int c = 0; c < channels; c += kLanes) {
         const int lanes = std::min(kLanes, channels - c);
@@ -70,12 +70,12 @@ void backward(const FinalNorm& final, const float* x, const float* stats, const 
           centred += d * (value - mean);
           store(d_x + i, scale * d);
         }
-        sums[thread].add(c, sum, centred);
+        sums[images].add(c, sum, centred);
       }
     }
   });
   MomentGradients d_moments(channels);
-  finish(total(sums), final.norm, stats + channels, channels, d_gamma, d_beta, d_moments);
+  finish(sums.total(), final.norm, stats + channels, channels, d_gamma, d_beta, d_moments);
   d_moments.copy_to(d_stats, channels);
 }
 

@@ -108,8 +108,8 @@ template <class Source>
 void Panels<Number>::pack(int taps, int depth, int columns, int threads, const Source& source) {
   taps_ = taps, steps_ = densenet::steps<Number>(depth), vectors_ = columns / kLanes;
   const int squares = (steps_ + kLanes - 1) / kLanes;  // along the depth
-  parallel(threads, [&](int thread) {
-    const Range mine = share(static_cast<long>(count()) * taps * squares, thread, threads);
+  const Parts parts(static_cast<long>(count()) * taps * squares);
+  parallel(threads, parts, [&](const Part& mine) {
     for (long i = mine.begin; i < mine.end; i++) {
       const int panel = static_cast<int>(i / squares / taps), tap = static_cast<int>(i / squares % taps);
       const int step = static_cast<int>(i % squares) * kLanes, width = vectors(panel) * kLanes;

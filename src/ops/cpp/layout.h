@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 namespace densenet {
 
@@ -59,6 +60,10 @@ class Buffer {
       : data_(static_cast<Value*>(::operator new(sizeof(Value) * values + kLineBytes, kAlignment))) {}
   ~Buffer() { ::operator delete(data_, kAlignment); }
   Buffer(Buffer&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   Value* get() const { return data_; }

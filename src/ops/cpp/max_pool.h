@@ -58,23 +58,23 @@ struct PoolOutput {
 class MaxPool {
  public:
   // out: of (batch, windows.lines.count, windows.columns.count) pixels; gamma: (channels).
-  MaxPool(const Windows2d& windows, const float* gamma, int channels, const PoolOutput& out, int threads)
+  MaxPool(const Windows2d& windows, const float* gamma, int channels, const PoolOutput& out, int parts)
       : windows_(windows),
         signs_(out.columns),
         out_(out),
-        edge_values_(buffers(threads, windows.columns.count * out.stride)),
-        edge_indices_(buffers<uint8_t>(threads, windows.columns.count * out.columns)),
-        states_(threads, {false, -1}) {
+        edge_values_(buffers(parts, windows.columns.count * out.stride)),
+        edge_indices_(buffers<uint8_t>(parts, windows.columns.count * out.columns)),
+        states_(parts, {false, -1}) {
     for (long c = 0; c < out.columns; c++) signs_[c] = c < channels ? std::copysign(1.0f, gamma[c]) : 1.0f;
   }
 
-  // x (length of a line, columns): a line of the batch. Each thread adds one run of lines, in their order, and the runs
-  // follow the threads' numbers. Windows that begin with another thread's lines are put aside.
-  void add(int thread, long line, const float* x) {
+  // x (length of a line, columns): a line of the batch. Each part adds one run of lines, in their order, and the runs
+  // follow the parts' numbers. Windows that begin with another part's lines are put aside.
+  void add(int part, long line, const float* x) {
     const Windows& lines = windows_.lines;
     const long before = line / lines.length * lines.count;  // windows of the images before this one
     const int at = static_cast<int>(line % lines.length), first = lines.first(at), last = lines.last(at);
-    ThreadState& state = states_[thread];
+    PartState& state = states_[part];
     const bool is_first = !state.has_lines;
     state.has_lines = true;
     if (is_first && lines.begin(first) < at) state.edge = before + first;
@@ -84,7 +84,7 @@ class MaxPool {
         for (int window = first; window <= last; window++) {
           const bool is_edge = before + window == state.edge;
           const PoolOutput target =
-              is_edge ? edge(thread).pixel(column) : out_.pixel((before + window) * windows_.columns.count + column);
+              is_edge ? edge(part).pixel(column) : out_.pixel((before + window) * windows_.columns.count + column);
           const Choice of_line{here.x, here.indices + Windows::kSize * (at - lines.start(window))};
           put(of_line, is_edge ? is_first : lines.begin(window) == at, target, c);
         }
@@ -92,13 +92,13 @@ class MaxPool {
     }
   }
 
-  // Call it when all threads have added theirs.
+  // Call it when all parts have added theirs.
   void finish() {
-    for (size_t thread = 0; thread < states_.size(); thread++) {
-      if (states_[thread].edge < 0) continue;
-      const PoolOutput edge = this->edge(static_cast<int>(thread));
+    for (size_t part = 0; part < states_.size(); part++) {
+      if (states_[part].edge < 0) continue;
+      const PoolOutput edge = this->edge(static_cast<int>(part));
       for (int column = 0; column < windows_.columns.count; column++) {
-        const PoolOutput target = out_.pixel(states_[thread].edge * windows_.columns.count + column);
+        const PoolOutput target = out_.pixel(states_[part].edge * windows_.columns.count + column);
         for (int c = 0; c < out_.columns; c += kLanes) put(get(edge.pixel(column), c), false, target, c);
       }
     }
@@ -109,8 +109,8 @@ class MaxPool {
     Vec x;
     Indices indices;
   };
-  // Whether a thread has had lines, and the line of windows that another one began with its own, or -1.
-  struct ThreadState {
+  // Whether a part has had lines, and the line of windows that another one began with its own, or -1.
+  struct PartState {
     bool has_lines;
     long edge;
   };
@@ -134,9 +134,8 @@ class MaxPool {
     return best;
   }
 
-  PoolOutput edge(int thread) const {
-    return {edge_values_[thread].get(), out_.indices ? edge_indices_[thread].get() : nullptr, out_.stride,
-            out_.columns};
+  PoolOutput edge(int part) const {
+    return {edge_values_[part].get(), out_.indices ? edge_indices_[part].get() : nullptr, out_.stride, out_.columns};
   }
 
   static Choice get(const PoolOutput& pixel, int c) {
@@ -158,7 +157,7 @@ class MaxPool {
   PoolOutput out_;
   std::vector<Buffer<>> edge_values_;
   std::vector<Buffer<uint8_t>> edge_indices_;
-  std::vector<ThreadState> states_;
+  std::vector<PartState> states_;
 };
 
 // Gradients of what the windows have chosen, and the indices of that.

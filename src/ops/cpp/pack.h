@@ -66,8 +66,7 @@ inline auto weights_1x1(const float* weights, int in_channels, int out_channels)
 // to (columns, rows) = the transpose of from (rows, columns), whose rows lie `from_row` floats apart and are padded to
 // whole vectors; by `threads` threads.
 inline void transpose_weights(const float* from, long from_row, int rows, int columns, int threads, float* to) {
-  parallel(threads, [&](int thread) {
-    const Range mine = share((rows + kLanes - 1) / kLanes, thread, threads);
+  parallel(threads, Parts((rows + kLanes - 1) / kLanes), [&](const Part& mine) {
     for (long row = mine.begin * kLanes; row < std::min<long>(mine.end * kLanes, rows); row += kLanes) {
       for (int column = 0; column < columns; column += kLanes) {
         Vec square[kLanes] = {};

@@ -6,13 +6,14 @@
 #include <sched.h>
 #endif
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <system_error>
 #include <thread>
+
+#include "cgroup.h"
 
 namespace densenet {
 namespace {
@@ -52,31 +53,65 @@ class Signal {
   }
 
  private:
-  static constexpr std::chrono::microseconds kAwake{100};
+  static constexpr std::chrono::microseconds kAwake{50};
   static constexpr int kPauses = 16;
   std::mutex mutex_;
   std::condition_variable condition_;
   std::atomic<int> sleepers_{0};
 };
 
+// What is left of a thread's share of a round: parts first .. end - 1, in one word, so that two threads never take the
+// same part, nor one of a round that it did not see begin.
+struct Share {
+  explicit Share(uint64_t word) : word(word) {}
+  Share(uint32_t round, const Range& parts)
+      : word(static_cast<uint64_t>(round) << 32 | static_cast<uint64_t>(parts.begin) << 16 | parts.end) {}
+  uint32_t round() const { return static_cast<uint32_t>(word >> 32); }
+  int first() const { return static_cast<int>(word >> 16 & 0xffff); }
+  int end() const { return static_cast<int>(word & 0xffff); }
+  Share without_first() const { return Share(word + (1 << 16)); }
+  Share without_last() const { return Share(word - 1); }
+  uint64_t word;
+};
+
 // Threads that stay: thread 0 is the caller's. OpenMP's would do, but its team waits asleep when the process has
 // another team, and MindSpore has one.
+//
+// Each thread begins with its own share, the same part of every feature map: that is in its core's cache. Who has
+// finished it takes parts of others' shares from their ends. So nobody waits for a thread that has not begun, as when
+// its core belongs to another process for a while, but only for parts that it has taken.
 class Team {
  public:
   // Operators that MindSpore starts side by side take turns.
-  void run(int threads, void (*call)(const void*, int), const void* work) {
+  void run(int threads, int parts, void (*call)(const void*, int, int), const void* work) {
     std::lock_guard lock(turn_);
+    threads = std::min(threads, parts);
     grow(threads - 1);
-    call_ = call, work_ = work, threads_ = threads;
-    unfinished_ = workers_;
-    round_++;
+    call_ = call, work_ = work;
+    unfinished_ = parts;
+    const Round round(static_cast<uint32_t>(Round(round_).number() + 1), threads);
+    for (int thread = 0; thread < threads; thread++) {
+      shares_[thread].word = Share(round.number(), share(parts, thread, threads)).word;
+    }
+    round_ = round.word;
     start_.send();
-    call_shares(0);
+    do_parts(round, 0);
     end_.wait([&] { return unfinished_ == 0; });
   }
 
  private:
-  // With fewer workers than asked for, when the system refuses more, each does the work of several.
+  struct Round {
+    explicit Round(uint64_t word) : word(word) {}
+    Round(uint32_t number, int threads) : word(static_cast<uint64_t>(number) << 32 | threads) {}
+    uint32_t number() const { return static_cast<uint32_t>(word >> 32); }
+    int threads() const { return static_cast<int>(word & 0xffffffff); }
+    uint64_t word;
+  };
+  struct alignas(64) Word {
+    std::atomic<uint64_t> word{0};
+  };
+
+  // With fewer workers than asked for, when the system refuses more, the others do their shares.
   void grow(int workers) {
     try {
       while (workers_ < workers) {
@@ -87,25 +122,41 @@ class Team {
     }
   }
 
-  void serve(int number, unsigned seen) {
+  void serve(int number, uint64_t seen) {
     for (;;) {
       start_.wait([&] { return round_ != seen; });
-      seen++;  // the next round does not begin before this thread has finished this one
-      call_shares(number);
-      if (--unfinished_ == 0) end_.send();
+      seen = round_;
+      if (number < Round(seen).threads()) do_parts(Round(seen), number);
     }
   }
 
-  void call_shares(int number) const {
-    for (int thread = number; thread < threads_; thread += workers_ + 1) call_(work_, thread);
+  void do_parts(const Round& round, int number) {
+    for (int i = 0; i < round.threads(); i++) {
+      std::atomic<uint64_t>& share = shares_[(number + i) % round.threads()].word;
+      for (int part; (part = take(share, round.number(), i == 0)) >= 0;) {
+        call_(work_, part, number);  // what `run` set stays: a part that is taken keeps the round from ending
+        if (--unfinished_ == 0 && number != 0) end_.send();
+      }
+    }
+  }
+
+  // A part of a share, or -1.
+  static int take(std::atomic<uint64_t>& word, uint32_t round, bool is_own) {
+    Share share(word.load());
+    while (share.round() == round && share.first() < share.end()) {
+      const Share rest = is_own ? share.without_first() : share.without_last();
+      if (word.compare_exchange_weak(share.word, rest.word)) return is_own ? share.first() : rest.end();
+    }
+    return -1;
   }
 
   std::mutex turn_;
   Signal start_, end_;
-  std::atomic<unsigned> round_{0};
-  std::atomic<int> unfinished_{0};
-  int workers_ = 0, threads_ = 0;
-  void (*call_)(const void*, int) = nullptr;
+  Word shares_[Parts::kMost];
+  alignas(64) std::atomic<uint64_t> round_{0};
+  alignas(64) std::atomic<int> unfinished_{0};
+  int workers_ = 0;
+  void (*call_)(const void*, int, int) = nullptr;
   const void* work_ = nullptr;
 };
 
@@ -132,26 +183,30 @@ int thread_count() {
 #ifdef __linux__
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof cores, &cores) == 0) threads = std::min(threads, CPU_COUNT(&cores));
+  static const int quota = cores_of_cgroups("/proc/self/cgroup", "/proc/self/mountinfo");
+  threads = std::min(threads, quota);
 #endif
   return std::max(threads, 1);
 #endif
 }
 
-void run_team(int threads, void (*call)(const void*, int), const void* work) {
-  if (threads == 1) return call(work, 0);
-  team().run(threads, call, work);
+void run_team(int threads, int parts, void (*call)(const void*, int, int), const void* work) {
+  if (threads > 1 && parts > 1) return team().run(threads, parts, call, work);
+  for (int part = 0; part < parts; part++) call(work, part, 0);
 }
 
-void reduce(const std::vector<Buffer<>>& results, long floats) {
-  const int threads = static_cast<int>(results.size());
-  parallel(threads, [&](int thread) {
-    const Range lines = share((floats + kLineFloats - 1) / kLineFloats, thread, threads);
-    for (int other = 1; other < threads; other++) {
-      for (long i = lines.begin * kLineFloats; i < std::min(lines.end * kLineFloats, floats); i++) {
-        results[0][i] += results[other][i];
-      }
+const float* SumsOfParts::add_up(int threads) const {
+  constexpr long kBlock = 16L * kLineFloats;
+  const Parts blocks((floats_ + kBlock - 1) / kBlock);
+  parallel(threads, blocks, [&](const Part& mine) {
+    for (long i = mine.begin * kBlock; i < std::min(mine.end * kBlock, floats_); i += kLanes) {
+      const int lanes = static_cast<int>(std::min<long>(kLanes, floats_ - i));
+      Vec sum = load_first(of(0) + i, lanes);
+      for (int part = 1; part < parts_; part++) sum += load_first(of(part) + i, lanes);
+      store_first(of(0) + i, sum, lanes);
     }
   });
+  return data_.get();
 }
 
 }  // namespace densenet

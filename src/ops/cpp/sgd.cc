@@ -28,8 +28,7 @@ void update(const Sgd& sgd, const std::vector<Updated>& parameters) {
   const int threads = thread_count();
   long total = 0;
   for (const Updated& tensor : parameters) total += tensor.size;
-  parallel(threads, [&](int thread) {
-    const Range mine = share(total, thread, threads);  // of the tensors one behind the other
+  parallel(threads, Parts(total), [&](const Part& mine) {  // of the tensors one behind the other
     long before = 0;
     for (const Updated& tensor : parameters) {
       update_part(sgd, tensor, std::max(mine.begin - before, 0L), std::min(mine.end - before, tensor.size));

@@ -4,11 +4,6 @@
 
 namespace densenet {
 
-void Moments::clear() {
-  std::fill(sums_.begin(), sums_.end(), 0.0);
-  std::fill(squares_.begin(), squares_.end(), 0.0);
-}
-
 // Float sums about the first row's values, not about zero: E[x^2] - E[x]^2 would lose the digits of a variance that is
 // small against the mean.
 void Moments::add(const float* x, long stride, long rows, int first, int channels) {
@@ -54,11 +49,6 @@ void Moments::finish(long count, int first, int channels, float* mean, float* va
   }
 }
 
-const Moments& total(std::vector<Moments>& moments) {
-  for (size_t thread = 1; thread < moments.size(); thread++) moments[0].add(moments[thread]);
-  return moments[0];
-}
-
 void follow(const Norm& norm, long count, int channels, const float* mean, const float* variance) {
   const float unbiased = static_cast<float>(count) / static_cast<float>(std::max(count - 1, 1L));
   for (int c = 0; c < channels; c++) {
@@ -97,11 +87,6 @@ void NormSums::add(const NormSums& other) {
     d[c] += other.d[c];
     d_centred[c] += other.d_centred[c];
   }
-}
-
-const NormSums& total(std::vector<NormSums>& sums) {
-  for (size_t thread = 1; thread < sums.size(); thread++) sums[0].add(sums[thread]);
-  return sums[0];
 }
 
 // With r = 1 / sqrt(variance + eps) and y = gamma r (x - mean) + beta:

@@ -5,17 +5,35 @@
 
 #include "layout.h"
 #include "number.h"
+#include "parallel.h"
 
 namespace densenet {
 
 constexpr float kEpsilon = 1e-5f;  // as in src/network/densenet.py
 constexpr float kMomentum = 0.9f;
 
-// Sums and sums of squares of one thread's rows of pixels, per channel, in float64.
+// What is summed, one of each part, and its total in the parts' order.
+template <class Sums>
+class OfParts {
+ public:
+  explicit OfParts(int channels) : channels_(channels) {}
+  // Outside of `parallel`: allocates.
+  void begin(const Parts& parts) { sums_.assign(parts.count(), Sums(channels_)); }
+  Sums& operator[](const Part& part) { return sums_[part.number]; }
+  const Sums& total() {
+    for (size_t part = 1; part < sums_.size(); part++) sums_[0].add(sums_[part]);
+    return sums_[0];
+  }
+
+ private:
+  int channels_;
+  std::vector<Sums> sums_;
+};
+
+// Sums and sums of squares of one part's rows of pixels, per channel, in float64.
 class Moments {
  public:
   explicit Moments(int channels) : sums_(channels), squares_(channels) {}
-  void clear();
   // x: `rows` pixels, `stride` floats apart, of `channels` channels, a multiple of kLanes; the first one counts for
   // channel `first` of these moments.
   void add(const float* x, long stride, long rows, int first, int channels);
@@ -26,9 +44,6 @@ class Moments {
  private:
   std::vector<double> sums_, squares_;
 };
-
-// The moments of all threads in the first one's.
-const Moments& total(std::vector<Moments>& moments);
 
 // One normalisation's trained parameters and its running statistics, all (channels).
 struct Norm {
@@ -67,8 +82,6 @@ struct NormSums {
   void add(const NormSums& other);
   std::vector<double> d, d_centred;
 };
-
-const NormSums& total(std::vector<NormSums>& sums);
 
 // From the sums: gradients of gamma and beta, and the terms for mean and variance, which are added to `gradients`.
 void finish(const NormSums& sums, const Norm& norm, const float* variance, int channels, float* d_gamma, float* d_beta,

@@ -8,35 +8,38 @@
 namespace densenet {
 namespace {
 
-// Calls take(thread, first pixel, products) with products (width, padded(channels)) for each line of conv(images), and
-// gives the lines to the pool if there is one.
+// Calls take(part, first pixel, products) with products (width, padded(channels)) for each line of conv(images), and
+// gives the lines to the pool if there is one. The moments are begun if they are not null.
 template <class Number, class Take>
-void convolve(const Stem& stem, int threads, const float* images, const PoolOutput& pooled, const Take& take) {
+void convolve(const Stem& stem, int threads, const float* images, const PoolOutput& pooled, OfParts<Moments>* moments,
+              const Take& take) {
   const int width = stem.conv_extent().width;
-  StemConv<Number> conv(stem, threads);
+  StemConv<Number> conv(stem, threads, moments ? kLeastPieces : threads);
+  if (moments) moments->begin(conv.parts());
   if (!stem.pool) return conv.forward(images, take);
-  MaxPool pool(stem.windows(), stem.norm.gamma, stem.channels, pooled, threads);
-  conv.forward(images, [&](int thread, long first, const float* products) {
-    take(thread, first, products);
-    pool.add(thread, first / width, products);
+  MaxPool pool(stem.windows(), stem.norm.gamma, stem.channels, pooled, conv.parts().count());
+  conv.forward(images, [&](const Part& part, long first, const float* products) {
+    take(part, first, products);
+    pool.add(part.number, first / width, products);
   });
   pool.finish();
 }
 
-// y = relu(affine(x)), pixel by pixel; y may be x. Its moments are added to those of each thread unless they are null.
+// y = relu(affine(x)), pixel by pixel; y may be x. Its moments are taken unless they are null.
 void activate(const Stem& stem, int threads, const float* x, const Affine& affine, float* y,
-              std::vector<Moments>* moments) {
+              OfParts<Moments>* moments) {
   const int columns = padded(stem.channels), width = stem.out_extent().width;
   const long stride = pixel_stride(stem.channels);
-  parallel(threads, [&](int thread) {
-    const Range lines = share(stem.out_extent().pixels() / width, thread, threads);
+  const Parts parts(stem.out_extent().pixels() / width);
+  if (moments) moments->begin(parts);
+  parallel(threads, parts, [&](const Part& lines) {
     for (long line = lines.begin; line < lines.end; line++) {
       const auto pixels = normalised_pixels(x + line * width * stride, stride, affine);
       float* to = y + line * width * stride;
       for (int pixel = 0; pixel < width; pixel++) {
         for (int c = 0; c < columns; c += kLanes) store(to + pixel * stride + c, pixels(pixel)(c));
       }
-      if (moments) (*moments)[thread].add(to, stride, width, 0, columns);
+      if (moments) (*moments)[lines].add(to, stride, width, 0, columns);
     }
   });
 }
@@ -47,9 +50,10 @@ NormSums backward_activation(const Stem& stem, int threads, const float* x, cons
                              const float* d_y, const Correction& correction, float* d_relu) {
   const int columns = padded(stem.channels), width = stem.out_extent().width;
   const long stride = pixel_stride(stem.channels);
-  std::vector<NormSums> sums(threads, NormSums(columns));
-  parallel(threads, [&](int thread) {
-    const Range lines = share(stem.out_extent().pixels() / width, thread, threads);
+  const Parts parts(stem.out_extent().pixels() / width);
+  OfParts<NormSums> sums(columns);
+  sums.begin(parts);
+  parallel(threads, parts, [&](const Part& lines) {
     for (long line = lines.begin; line < lines.end; line++) {
       for (int c = 0; c < columns; c += kLanes) {
         const Vec slope = load(correction.slope.get() + c), constant = load(correction.constant.get() + c);
@@ -61,11 +65,11 @@ NormSums backward_activation(const Stem& stem, int threads, const float* x, cons
           centred += d * (load(x + at) - m);
           stream(d_relu + at, d);
         }
-        sums[thread].add(c, sum, centred);
+        sums[lines].add(c, sum, centred);
       }
     }
   });
-  return total(sums);
+  return sums.total();
 }
 
 }  // namespace
@@ -76,19 +80,19 @@ void train_forward(const Stem& stem, const float* images, const StemActivations&
   const int width = stem.conv_extent().width;
   const long stride = pixel_stride(channels), pixels = stem.conv_extent().pixels();
   float *mean = saved.conv_stats, *variance = saved.conv_stats + channels;
-  std::vector<Moments> moments(threads, Moments(columns)), y_moments = moments;
+  OfParts<Moments> moments(columns), y_moments(columns);
   const PoolOutput pooled{saved.extremes, saved.indices, stride, columns};
-  convolve<Number>(stem, threads, images, pooled, [&](int thread, long first, const float* products) {
-    moments[thread].add(products, columns, width, 0, columns);
+  convolve<Number>(stem, threads, images, pooled, &moments, [&](const Part& part, long first, const float* products) {
+    moments[part].add(products, columns, width, 0, columns);
     float* to = saved.convolved + first * stride;
     for (int x = 0; x < width; x++) stream_floats(products + x * columns, columns, to + x * stride);
   });
-  total(moments).finish(pixels, 0, channels, mean, variance);
+  moments.total().finish(pixels, 0, channels, mean, variance);
   follow(stem.norm, pixels, channels, mean, variance);
   Affine affine(channels);
   affine.set(stem.norm, mean, variance, channels);
   activate(stem, threads, saved.before_norm(stem), affine, y, &y_moments);
-  total(y_moments).finish(stem.out_extent().pixels(), 0, channels, y_stats, y_stats + channels);
+  y_moments.total().finish(stem.out_extent().pixels(), 0, channels, y_stats, y_stats + channels);
 }
 
 template <class Number>
@@ -97,7 +101,8 @@ void infer(const Stem& stem, const float* images, float* y) {
   const long stride = pixel_stride(stem.channels);
   Affine affine(stem.channels);
   affine.set(stem.norm, stem.norm.mean, stem.norm.variance, stem.channels);
-  convolve<Number>(stem, threads, images, {y, nullptr, stride, columns}, [&](int, long first, const float* products) {
+  const PoolOutput pooled{y, nullptr, stride, columns};
+  convolve<Number>(stem, threads, images, pooled, nullptr, [&](const Part&, long first, const float* products) {
     if (stem.pool) return;
     const auto pixels = normalised_pixels(products, columns, affine);
     for (int x = 0; x < width; x++) {
@@ -125,7 +130,7 @@ void backward(const Stem& stem, const float* images, const StemActivations& save
   const int width = stem.conv_extent().width, columns = padded(channels);
   const std::vector<Buffer<>> lines = buffers(threads, stem.pool ? static_cast<size_t>(width) * columns : 0);
   const PoolGradients pooled{scratch, saved.indices, stride, columns};
-  StemConv<Number>(stem, threads)
+  StemConv<Number>(stem, threads, kLeastPieces)
       .backward(
           images,
           [&](int thread, long first) {

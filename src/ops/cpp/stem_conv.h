@@ -29,8 +29,8 @@ inline void fill_line(const Stem& stem, const float* image, int y, float* out) {
 
 // The numbers that a stem's convolution is cut into.
 struct StemShape {
-  StemShape(const Stem& stem, int threads)
-      : strips(stem.conv_extent(), stem.channels, threads),
+  StemShape(const Stem& stem, int least_pieces)
+      : strips(stem.conv_extent(), stem.channels, least_pieces),
         columns(padded(stem.channels)),
         depth(stem.kernel * kColours),
         step(stem.step()),
@@ -76,32 +76,34 @@ class StemConv {
   static constexpr int kDepth = Number::kDepth;
 
  public:
-  StemConv(const Stem& stem, int threads)
+  StemConv(const Stem& stem, int threads, int least_pieces)
       : stem_(stem),
         threads_(threads),
-        shape_(stem, threads),
+        shape_(stem, least_pieces),
         apart_(shape_.step * kColours),
         floats_(padded(static_cast<int>(shape_.line + apart_))),
         lines_(buffers(threads, floats_ + apart_)),
         tiles_(buffers<Value>(threads, kDepth * floats_ * shape_.image_lines(shape_.strips.max_height))) {}
 
-  // Calls take(thread, first pixel, products) with products (width, columns) for each line of the output; a thread's
-  // lines come in their order.
+  // In which `forward` calls.
+  Parts parts() const { return Parts(shape_.strips.count()); }
+
+  // Calls take(part, first pixel, products) with products (width, columns) for each line of the output; a part's lines
+  // come in their order.
   template <class Take>
   void forward(const float* images, const Take& take) {
     Panels<Number> weights(shape_.kernel, shape_.depth, shape_.columns);
     weights.pack(shape_.kernel, shape_.depth, shape_.columns, threads_, stem_weights(stem_));
     const std::vector<Buffer<>> lines = buffers(threads_, static_cast<size_t>(shape_.width()) * shape_.columns);
-    parallel(threads_, [&](int thread) {
-      float* line = lines[thread].get();
-      const Range mine = share(shape_.strips.count(), thread, threads_);
+    parallel(threads_, parts(), [&](const Part& mine) {
+      float* line = lines[mine.thread].get();
       for (long strip = mine.begin; strip < mine.end; strip++) {
-        const Value* tile = fill_tile(images, strip, thread, floats_, [](const float* from, long i, Value* to) {
+        const Value* tile = fill_tile(images, strip, mine.thread, floats_, [](const float* from, long i, Value* to) {
           Number::store_values(to + i, load(from + i), kLanes);
         });
         for (int y = 0; y < shape_.strips.height(strip); y++) {
           multiply(tile + y * shape_.step * floats_, apart_, floats_, shape_.width(), weights, line, shape_.columns);
-          take(thread, shape_.strips.first_pixel(strip) + static_cast<long>(y) * shape_.width(), line);
+          take(mine, shape_.strips.first_pixel(strip) + static_cast<long>(y) * shape_.width(), line);
         }
       }
     });
@@ -115,11 +117,13 @@ class StemConv {
     const int steps = densenet::steps<Number>(width);
     const long tile_line = kDepth * floats_, d_step = kDepth * columns, d_line = steps * d_step;
     const std::vector<Buffer<Value>> d_tiles = buffers<Value>(threads_, shape_.strips.max_height * d_line);
-    const std::vector<Buffer<>> sums = buffers(threads_, floats);
-    parallel(threads_, [&](int thread) {
+    const Parts parts = parts_for_sums(shape_.strips.count(), shape_.strips.extent.pixels());
+    SumsOfParts all_sums;
+    all_sums.begin(parts, floats);
+    parallel(threads_, parts, [&](const Part& mine) {
+      const int thread = mine.thread;
       Value* d_tile = d_tiles[thread].get();
-      std::fill_n(sums[thread].get(), floats, 0.0f);
-      const Range mine = share(shape_.strips.count(), thread, threads_);
+      float* sums = all_sums.zeroed(mine);
       for (long strip = mine.begin; strip < mine.end; strip++) {
         const Value* tile = fill_tile(images, strip, thread, tile_line, [this](const float* from, long i, Value* to) {
           Number::interleave(to + kDepth * i, load(from + i), load(from + i + apart_));
@@ -132,12 +136,11 @@ class StemConv {
         for (int ky = 0; ky < shape_.kernel; ky++) {
           accumulate<Number>({tile + ky * tile_line, kDepth * kDepth * apart_, shape_.step * tile_line}, shape_.depth,
                              {d_tile, d_step, d_line}, shape_.columns, steps, height,
-                             sums[thread].get() + ky * shape_.depth * columns);
+                             sums + ky * shape_.depth * columns);
         }
       }
     });
-    reduce(sums, floats);
-    copy_gradient(stem_, sums[0].get(), shape_.depth, d_conv);
+    copy_gradient(stem_, all_sums.add_up(threads_), shape_.depth, d_conv);
   }
 
  private:

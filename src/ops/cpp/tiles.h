@@ -1,4 +1,7 @@
-// How the pixels of a feature map are shared among threads and cut so that each piece's scratch stays in the caches.
+// How the pixels of a feature map are cut so that each piece's scratch stays in the caches.
+//
+// Operations that take statistics of what they make cut it in the same way for any number of threads, into kLeastPieces
+// or more; others may cut a small map into as many pieces as there are threads.
 #pragma once
 
 #include "layout.h"
@@ -6,6 +9,8 @@
 namespace densenet {
 
 constexpr long kScratchFloats = 65536;  // 256 KiB of a second-level cache of 1 MiB or more
+
+constexpr int kLeastPieces = 4;
 
 // Stride of `channels` floats in scratch: an odd number of cache lines, so that the rows of a tile lie in different
 // sets of the first-level cache.
@@ -16,10 +21,10 @@ inline int scratch_stride(int channels) {
 
 // Pixels in runs of `size`, for operations that see one pixel at a time.
 struct Chunks {
-  Chunks(long pixels, int channels, int threads)
+  Chunks(long pixels, int channels, int least_pieces)
       : pixels(pixels),
         size(std::min(std::clamp(kScratchFloats / padded(channels), kMinPixels, kMaxPixels),
-                      (pixels + threads - 1) / threads)) {}
+                      (pixels + least_pieces - 1) / least_pieces)) {}
   Chunks(long pixels, long size) : pixels(pixels), size(size) {}
   long count() const { return (pixels + size - 1) / size; }
   long first(long chunk) const { return chunk * size; }
@@ -35,10 +40,10 @@ struct Chunks {
 // Lines of images in strips of about `height`, for operations that look at neighbours.
 struct Strips {
   // channels: floats of scratch a pixel.
-  Strips(const Extent& extent, int channels, int threads) : extent(extent) {
+  Strips(const Extent& extent, int channels, int least_pieces) : extent(extent) {
     const long line = static_cast<long>(extent.width + 2) * channels;
     long height = std::clamp(kScratchFloats / line, 4L, static_cast<long>(std::max(extent.height, 4)));
-    height = std::min(height, (static_cast<long>(extent.batch) * extent.height + threads - 1) / threads);
+    height = std::min(height, (static_cast<long>(extent.batch) * extent.height + least_pieces - 1) / least_pieces);
     per_image = (extent.height + height - 1) / height;
     max_height = static_cast<int>((extent.height + per_image - 1) / per_image);
   }

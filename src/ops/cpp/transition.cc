@@ -27,16 +27,18 @@ auto pooled_pixels(const Transition& transition, const float* x, const Affine& a
   };
 }
 
-// y = conv(pool(relu(affine(x)))); its moments are added to those of each thread unless they are null.
+// y = conv(pool(relu(affine(x)))); its moments are added to those of each part unless they are null.
 template <class Number>
 void forward(const Transition& transition, int threads, const float* x, const Affine& affine, float* y,
-             std::vector<Moments>* moments) {
+             OfParts<Moments>* moments) {
   const int in_channels = transition.in_channels, out_channels = transition.out_channels, wide = padded(out_channels);
   const long stride = pixel_stride(out_channels);
-  Conv1x1<Number> conv(threads, transition.out_extent().pixels(), in_channels, out_channels);
+  const int least_pieces = moments ? kLeastPieces : threads;
+  Conv1x1<Number> conv(threads, least_pieces, transition.out_extent().pixels(), in_channels, out_channels);
+  if (moments) moments->begin(conv.parts(in_channels));
   conv.run(transition.conv, in_channels, out_channels, pooled_pixels(transition, x, affine),
-           [&](int thread, long first, long rows, const float* products) {
-             if (moments) (*moments)[thread].add(products, wide, rows, 0, wide);
+           [&](const Part& part, long first, long rows, const float* products) {
+             if (moments) (*moments)[part].add(products, wide, rows, 0, wide);
              for (long row = 0; row < rows; row++) {
                stream_floats(products + row * wide, wide, y + (first + row) * stride);
              }
@@ -76,9 +78,9 @@ void train_forward(const Transition& transition, const float* x, const float* st
   Affine affine(in_channels);
   affine.set(transition.norm, stats, stats + in_channels, in_channels);
   follow(transition.norm, transition.extent.pixels(), in_channels, stats, stats + in_channels);
-  std::vector<Moments> moments(threads, Moments(padded(out_channels)));
+  OfParts<Moments> moments(padded(out_channels));
   forward<Number>(transition, threads, x, affine, y, &moments);
-  total(moments).finish(transition.out_extent().pixels(), 0, out_channels, y_stats, y_stats + out_channels);
+  moments.total().finish(transition.out_extent().pixels(), 0, out_channels, y_stats, y_stats + out_channels);
 }
 
 template <class Number>
@@ -110,7 +112,7 @@ void backward(const Transition& transition, const float* x, const float* stats, 
              load(correction.slope.get() + k) * load(y + at + k);
     };
   };
-  std::vector<NormSums> sums(threads, NormSums(in_width));
+  OfParts<NormSums> sums(in_width);
   Conv1x1Backward<Number> conv(threads, out.pixels(), in_channels, out_channels);
   conv.run(
       transition.conv, in_channels, out_channels, pooled_pixels(transition, x, affine), d_products,
@@ -118,7 +120,7 @@ void backward(const Transition& transition, const float* x, const float* stats, 
         mask_windows(transition, first, rows, d_pooled, x, affine, stats, d_x, chunk_sums, centred_sums);
       },
       sums, d_conv);
-  finish(total(sums), transition.norm, stats + in_channels, in_channels, d_gamma, d_beta, d_moments);
+  finish(sums.total(), transition.norm, stats + in_channels, in_channels, d_gamma, d_beta, d_moments);
   d_moments.copy_to(d_stats, in_channels);
 }
 

@@ -95,8 +95,7 @@ class TransformedWeights {
       : growth_(growth), width_(width), data_(3L * kProducts * growth * padded(width)) {}
 
   void fill(const float* weights, int threads) {
-    parallel(threads, [&](int thread) {
-      const Range outputs = share(growth_, thread, threads);
+    parallel(threads, Parts(growth_), [&](const Part& outputs) {
       for (int g = static_cast<int>(outputs.begin); g < outputs.end; g++) {
         for (int k = 0; k < padded(width_); k += kLanes) {
           for (int ky = 0; ky < 3; ky++) {
