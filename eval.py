@@ -144,10 +144,10 @@ def is_of(predict_step: PredictStep, card: ModelCard) -> bool:
 def card_to_evaluate(config: Config, checkpoint: Checkpoint, source: Source) -> ModelCard:
     """What the checkpoint says, or for a foreign one the flags and the data set."""
     if checkpoint.metadata:
-        return model_card_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
+        return model_card_as_asked(checkpoint, config.given_architecture(), **config.given_geometry())
     names = unnamed_classes(config.num_classes or len(source.class_names))
     arch = architecture(config.net, len(names), **architecture_overrides(config))
-    return ModelCard(arch, default_preprocessing(source.dataset, config.image_size), names)
+    return ModelCard(arch, default_preprocessing(source.dataset, **config.geometry()), names)
 
 
 if __name__ == "__main__":

@@ -104,11 +104,11 @@ def check_target(path: Path) -> None:
 def card_to_export(config: Config, checkpoint: Checkpoint) -> ModelCard:
     """What the checkpoint says, or for a foreign one the flags."""
     if checkpoint.metadata:
-        return model_card_as_asked(checkpoint, config.given_architecture(), config.given("image_size") or 0)
+        return model_card_as_asked(checkpoint, config.given_architecture(), **config.given_geometry())
     head = checkpoint.arrays.shapes.get("head.fc.weight", ())
     classes = config.given("num_classes") or (head[0] if len(head) == 2 else config.num_classes)
     arch = architecture(config.net, classes, **architecture_overrides(config))
-    return ModelCard(arch, default_preprocessing(config.dataset, config.image_size), unnamed_classes(classes))
+    return ModelCard(arch, default_preprocessing(config.dataset, **config.geometry()), unnamed_classes(classes))
 
 
 def batches(

@@ -35,7 +35,7 @@ from src.schema.doubts import doubts
 from src.training.begin import begin
 from src.training.evaluation import held_out_evaluation
 from src.training.held_out import split_data
-from src.training.model_card import ModelCard
+from src.training.model_card import ModelCard, model_card_of
 from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.recorder import Recorder
@@ -102,7 +102,9 @@ def train(
     require_same_everywhere(group, data.fingerprints, data.training.origin)
     card = ModelCard(
         architecture(config.net, len(data.class_names), **architecture_overrides(config)),
-        default_preprocessing(config.dataset, config.image_size),
+        model_card_of(checkpoint).preprocessing.as_asked(**config.given_geometry())
+        if checkpoint
+        else default_preprocessing(config.dataset, **config.geometry()),
         data.class_names,
     )
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
@@ -154,9 +156,9 @@ def train(
     if data.is_new_held_out:
         progress.forget_best()
     get_logger().info(
-        "%s (%s parameters) on %d images of %s, %d steps an epoch",
+        "%s (%s parameters) on %d images of %s, %d steps an epoch; input %s",
         config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,
-        plan.steps_per_epoch,
+        plan.steps_per_epoch, card.preprocessing.shape_in_words(),
     )  # fmt: skip
 
     arithmetic = arithmetic_of(network.kernels)

@@ -122,7 +122,7 @@ def main(argv: Sequence[str]) -> Accuracy:
     set_up_device("CPU", 0, deterministic=True)
     source = open_source(config.dataset, config.train_data_dir, split="train")
     held_out = open_source(config.dataset, config.eval_data_dir, split="eval", class_names=source.class_names)
-    preprocessing = default_preprocessing(config.dataset, config.image_size)
+    preprocessing = default_preprocessing(config.dataset, **config.geometry())
     workers, batch_size = worker_count(config.num_parallel_workers), config.per_batch_size
     classes = config.num_classes or len(source.class_names)
     arch = architecture(config.net, classes, **architecture_overrides(config))

@@ -11,13 +11,13 @@ namespace densenet {
 
 class Classifier {
  public:
-  // Loads the model onto the device. Error when that fails or the model's input is not (batch, 3, S, S) float32 of the
-  // asked-for image size.
+  // Loads the model onto the device. Error when that fails or the model's input is not (batch, channels, S, S) float32
+  // of the asked-for image size.
   explicit Classifier(const Options& options);
 
   int batch() const { return batch_; }
 
-  // Where the pictures of the next batch are put: batch x 3 x S x S, valid until Infer.
+  // Where the pictures of the next batch are put: batch x channels x S x S, valid until Infer.
   float* input();
 
   // Logits of the batch in `input`, (batch, classes) one after another.

@@ -25,7 +25,7 @@ std::vector<Sample> ListSamples(const std::string& dataset, const std::string& p
 std::vector<Sample> ListCifar10(const std::string& path);
 
 // Decoded pixels; Error that names a picture which cannot be used.
-Image ReadSample(const Sample& sample);
+Image ReadSample(const Sample& sample, const Decoding& how);
 
 }  // namespace densenet
 

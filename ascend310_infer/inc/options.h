@@ -2,18 +2,23 @@
 #ifndef DENSENET_OPTIONS_H_
 #define DENSENET_OPTIONS_H_
 
-#include <array>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace densenet {
 
-// From an RGB picture of any size to the network's input, as src/datasets/preprocessing.py describes it.
+// From a picture of any size to the network's input, as src/datasets/preprocessing.py describes it.
 struct Preprocessing {
   int image_size;
-  int resize;                       // 0: image_size, nothing is cropped
-  std::array<double, 3> mean, std;  // in units where white is 1
+  int resize;                     // 0: image_size, nothing is cropped
+  std::vector<double> mean, std;  // of three channels or of one, grey, in units where white is 1
+  std::string resize_mode = "squash", interpolation = "bilinear", pixels = "shown";
+
+  size_t channels() const { return mean.size(); }
+  int resized_to() const { return resize ? resize : image_size; }
+  // Resized as Pillow does it.
+  bool antialias() const { return resize_mode != "squash" || interpolation != "bilinear" || channels() == 1; }
 };
 
 // `--name value` or `--name=value`, each at most once; every other word is kept in `rest`. UsageError for anything odd.
@@ -28,7 +33,7 @@ class Flags {
   std::string Choice(const std::string& name, const std::vector<std::string>& choices,
                      const std::string& fallback) const;
   int Integer(const std::string& name, int smallest, int largest, int fallback) const;
-  std::array<double, 3> Triple(const std::string& name) const;
+  std::vector<double> OfChannels(const std::string& name) const;
   const std::vector<std::string>& rest() const { return rest_; }
 
  private:
@@ -38,7 +43,7 @@ class Flags {
 
 extern const std::vector<std::string> kPreprocessingFlags;
 
-// All of kPreprocessingFlags are required: the JSON beside the exported model says what they must be.
+// The first four are required: the JSON beside the exported model says what they must be.
 Preprocessing ReadPreprocessing(const Flags& flags);
 
 struct Options {

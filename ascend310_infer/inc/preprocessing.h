@@ -1,4 +1,5 @@
-// From a picture to the network's input, bit for bit as MindSpore's operators in src/datasets/preprocessing.py do it.
+// From a picture to the network's input, bit for bit as src/datasets/preprocessing.py says: the seed's geometry as
+// MindSpore's operators do it, the others as Pillow (pillow.h).
 #ifndef DENSENET_PREPROCESSING_H_
 #define DENSENET_PREPROCESSING_H_
 
@@ -18,7 +19,10 @@ Image CenterCrop(const Image& image, int size);
 // (3, height, width): each channel with its mean subtracted, divided by its std.
 std::vector<float> Normalise(const Image& image, const Preprocessing& preprocessing);
 
-// All of it: (3, image_size, image_size).
+// How pictures are decoded for this preprocessing.
+Decoding DecodingFor(const Preprocessing& preprocessing);
+
+// All of it: (channels, image_size, image_size).
 std::vector<float> Preprocess(Image image, const Preprocessing& preprocessing);
 
 }  // namespace densenet

@@ -60,10 +60,12 @@ Classifier::Classifier(const Options& options) {
                 ", as the remarks of its AIPP configuration say, and this program hands over prepared float32 values; "
                 "convert it without AIPP, or feed it from a program of your own");
   }
-  if (shape.size() != 4 || shape[1] != 3 || shape[2] != size || shape[3] != size ||
+  const auto channels = static_cast<int64_t>(options.preprocessing.channels());
+  if (shape.size() != 4 || shape[1] != channels || shape[2] != size || shape[3] != size ||
       inputs_[0].DataType() != DataType::kNumberTypeFloat32) {
-    throw Error("the input of " + path + " should be one of float32 (batch, 3, " + std::to_string(size) + ", " +
-                std::to_string(size) + "), found " + (shape.empty() ? "another number of inputs" : ShapeText(shape)) +
+    throw Error("the input of " + path + " should be one of float32 (batch, " + std::to_string(channels) + ", " +
+                std::to_string(size) + ", " + std::to_string(size) + "), found " +
+                (shape.empty() ? "another number of inputs" : ShapeText(shape)) +
                 "; --image_size must be that of the export");
   }
   if (shape[0] > 0 && options.batch_size > 0 && shape[0] != options.batch_size) {

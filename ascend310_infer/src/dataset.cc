@@ -166,7 +166,7 @@ Image ReadRecord(const Sample& sample) {
   if (!file.read(channels.data(), static_cast<std::streamsize>(channels.size()))) {
     throw Error(sample.name + " of " + sample.path + " cannot be read; the file changed while it was in use");
   }
-  Image image = {kCifarSide, kCifarSide, std::vector<uint8_t>(channels.size())};
+  Image image = {kCifarSide, kCifarSide, std::vector<uint8_t>(channels.size()), {}};
   for (size_t i = 0; i < channels.size(); i++) {
     image.rgb[i] = static_cast<uint8_t>(channels[i % 3 * kChannelBytes + i / 3]);
   }
@@ -214,11 +214,11 @@ std::vector<Sample> ListSamples(const std::string& dataset, const std::string& p
   }
 }
 
-Image ReadSample(const Sample& sample) {
+Image ReadSample(const Sample& sample, const Decoding& how) {
   if (sample.record) return ReadRecord(sample);
   const std::vector<uint8_t> file = ReadFile(sample.path);
   try {
-    return DecodeImage(file);
+    return DecodeImage(file, how);
   } catch (const LimitError& error) {
     throw Error(sample.path + " " + error.what());
   } catch (const Error& error) {

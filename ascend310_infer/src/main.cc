@@ -31,7 +31,9 @@ void Run(const Options& options) {
 
   const auto start = Clock::now();
   const size_t batch = static_cast<size_t>(classifier.batch());
-  const auto load = [&](size_t i) { return Preprocess(ReadSample(samples[i]), options.preprocessing); };
+  const auto load = [&](size_t i) {
+    return Preprocess(ReadSample(samples[i], DecodingFor(options.preprocessing)), options.preprocessing);
+  };
   // The next batch is made while one is inferred.
   densenet::ImageLoader loader(samples.size(), load, options.threads, 2 * batch + static_cast<size_t>(options.threads));
   const bool prints_answers = options.dataset == "pictures";

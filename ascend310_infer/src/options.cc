@@ -24,7 +24,9 @@ std::string Joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-const std::vector<std::string> kPreprocessingFlags = {"image_size", "resize", "mean", "std"};
+const std::vector<std::string> kPreprocessingFlags = {"image_size",  "resize",        "mean",  "std",
+                                                      "resize_mode", "interpolation", "pixels"};
+constexpr size_t kRequiredFlags = 4;
 
 const char kHelp[] =
     R"(main --model_path FILE --dataset imagenet|folder|cifar10|pictures --dataset_path PATH
@@ -39,6 +41,8 @@ Runs a MindIR model over a data set on MindSpore Lite and writes every picture's
   --class_names     a text file with the name of a class on each line, for the answers that are printed
   --image_size, --resize, --mean, --std
                     the preprocessing, as in the JSON beside the exported model
+  --resize_mode, --interpolation, --pixels
+                    the same; squash, bilinear and shown where they are left out
   --device_target   Ascend (default) or CPU
   --device_id       number of the Ascend device, 0 by default
   --precision_mode  of Ascend: enforce_fp32, preferred_fp32, enforce_fp16, enforce_origin or preferred_optimal
@@ -101,7 +105,7 @@ int Flags::Integer(const std::string& name, int smallest, int largest, int fallb
   return value;
 }
 
-std::array<double, 3> Flags::Triple(const std::string& name) const {
+std::vector<double> Flags::OfChannels(const std::string& name) const {
   const std::string text = Required(name);
   std::vector<double> numbers;
   bool valid = text.back() != ',';
@@ -111,20 +115,31 @@ std::array<double, 3> Flags::Triple(const std::string& name) const {
     numbers.push_back(std::strtod(part.c_str(), &end));
     valid = valid && !part.empty() && *end == '\0' && numbers.back() >= 0 && numbers.back() <= 1;
   }
-  if (!valid || numbers.size() != 3) Refuse(name, "three numbers between 0 and 1 with commas between them", text);
-  return {numbers[0], numbers[1], numbers[2]};
+  if (!valid || (numbers.size() != 3 && numbers.size() != 1)) {
+    Refuse(name, "three numbers between 0 and 1 with commas between them, or one for grey", text);
+  }
+  return numbers;
 }
 
 Preprocessing ReadPreprocessing(const Flags& flags) {
-  for (const auto& name : kPreprocessingFlags) flags.Required(name);
-  const Preprocessing preprocessing = {flags.Integer("image_size", 1, 8192, 0), flags.Integer("resize", 0, 8192, 0),
-                                       flags.Triple("mean"), flags.Triple("std")};
+  for (size_t i = 0; i < kRequiredFlags; i++) flags.Required(kPreprocessingFlags[i]);
+  const Preprocessing preprocessing = {flags.Integer("image_size", 1, 8192, 0),
+                                       flags.Integer("resize", 0, 8192, 0),
+                                       flags.OfChannels("mean"),
+                                       flags.OfChannels("std"),
+                                       flags.Choice("resize_mode", {"squash", "shorter_side", "letterbox"}, "squash"),
+                                       flags.Choice("interpolation", {"bilinear", "bicubic"}, "bilinear"),
+                                       flags.Choice("pixels", {"shown", "stored"}, "shown")};
   if (preprocessing.resize != 0 && preprocessing.resize < preprocessing.image_size) {
     Refuse("resize", "0 or at least --image_size " + std::to_string(preprocessing.image_size),
            flags.Required("resize"));
   }
   if (*std::min_element(preprocessing.std.begin(), preprocessing.std.end()) == 0) {
     Refuse("std", "three numbers above 0", flags.Required("std"));
+  }
+  if (preprocessing.mean.size() != preprocessing.std.size()) {
+    Refuse("mean", "three numbers between 0 and 1 with commas between them, or one for grey, as many as --std has",
+           flags.Required("mean"));
   }
   return preprocessing;
 }

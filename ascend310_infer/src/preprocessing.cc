@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "pillow.h"
 #include "utils.h"
 
 namespace densenet {
@@ -41,7 +42,7 @@ std::vector<Tap> MakeTaps(int source, int target, bool clamp_weights) {
 
 // OpenCV averages 2 x 2 pixels when both sides are halved.
 Image Halve(const Image& image, int size) {
-  Image half = {size, size, std::vector<uint8_t>(size_t{kChannels} * size * size)};
+  Image half = {size, size, std::vector<uint8_t>(size_t{kChannels} * size * size), {}};
   const size_t row = size_t{kChannels} * image.width;
   for (int y = 0; y < size; y++) {
     for (int x = 0; x < size; x++) {
@@ -67,6 +68,19 @@ std::vector<int> MixColumns(const uint8_t* row, const std::vector<Tap>& taps) {
   return mixed;
 }
 
+// (pixels, channels) -> (channels, pixels), normalised.
+template <class Value>
+std::vector<float> NormaliseChannels(const std::vector<Value>& values, const Preprocessing& preprocessing) {
+  const size_t count = preprocessing.channels(), pixels = values.size() / count;
+  std::vector<float> channels(values.size());
+  for (size_t c = 0; c < count; c++) {
+    const float mean = static_cast<float>(255 * preprocessing.mean[c]);
+    const float std = static_cast<float>(255 * preprocessing.std[c]);
+    for (size_t i = 0; i < pixels; i++) channels[c * pixels + i] = (values[count * i + c] - mean) / std;
+  }
+  return channels;
+}
+
 }  // namespace
 
 Image Resize(Image image, int size) {
@@ -79,7 +93,7 @@ Image Resize(Image image, int size) {
   const auto columns = MakeTaps(image.width, size, true);
   const auto rows = MakeTaps(image.height, size, false);
   const auto mix = [&](int y) { return MixColumns(&image.rgb[size_t{kChannels} * image.width * y], columns); };
-  Image resized = {size, size, std::vector<uint8_t>(size_t{kChannels} * size * size)};
+  Image resized = {size, size, std::vector<uint8_t>(size_t{kChannels} * size * size), {}};
   uint8_t* target = resized.rgb.data();
   int first_row = -1, second_row = -1;
   std::vector<int> first, second;
@@ -98,7 +112,7 @@ Image Resize(Image image, int size) {
 
 Image CenterCrop(const Image& image, int size) {
   const int top = (image.height - size) / 2, left = (image.width - size) / 2;
-  Image crop = {size, size, {}};
+  Image crop = {size, size, {}, {}};
   crop.rgb.reserve(size_t{kChannels} * size * size);
   for (int y = top; y < top + size; y++) {
     const uint8_t* start = &image.rgb[(static_cast<size_t>(y) * image.width + left) * kChannels];
@@ -108,20 +122,27 @@ Image CenterCrop(const Image& image, int size) {
 }
 
 std::vector<float> Normalise(const Image& image, const Preprocessing& preprocessing) {
-  const size_t pixels = image.rgb.size() / kChannels;
-  std::vector<float> channels(image.rgb.size());
-  for (int c = 0; c < kChannels; c++) {
-    const float mean = static_cast<float>(255 * preprocessing.mean[c]);
-    const float std = static_cast<float>(255 * preprocessing.std[c]);
-    for (size_t i = 0; i < pixels; i++) channels[c * pixels + i] = (image.rgb[kChannels * i + c] - mean) / std;
-  }
-  return channels;
+  return NormaliseChannels(image.rgb, preprocessing);
+}
+
+Decoding DecodingFor(const Preprocessing& preprocessing) {
+  return {preprocessing.pixels == "shown", preprocessing.antialias(), preprocessing.channels() == 1};
 }
 
 std::vector<float> Preprocess(Image image, const Preprocessing& preprocessing) {
   const int size = preprocessing.image_size;
-  return Normalise(CenterCrop(Resize(std::move(image), preprocessing.resize ? preprocessing.resize : size), size),
-                   preprocessing);
+  if (!preprocessing.antialias()) {
+    return Normalise(CenterCrop(Resize(std::move(image), preprocessing.resized_to()), size), preprocessing);
+  }
+  const int height = image.height, width = image.width;
+  if (!image.deep.empty()) {
+    Pixels<float> grey = {height, width, 1, {}};
+    for (const uint16_t value : image.deep) grey.values.push_back(static_cast<float>(value) / 257.0F);
+    return NormaliseChannels(Fit(std::move(grey), preprocessing).values, preprocessing);
+  }
+  Pixels<uint8_t> pixels = {height, width, kChannels, std::move(image.rgb)};
+  if (preprocessing.channels() == 1) pixels = Grey(pixels);
+  return NormaliseChannels(Fit(std::move(pixels), preprocessing).values, preprocessing);
 }
 
 }  // namespace densenet

@@ -100,7 +100,7 @@ TEST_CASE("CIFAR-10 records are found in a folder or a file, their planes become
     REQUIRE(samples.size() == 2);
     CHECK(samples[1].stem == "test_batch_00001");
   }
-  const Image image = ReadSample(ListSamples("cifar10", file)[1]);
+  const Image image = ReadSample(ListSamples("cifar10", file)[1], {true, false, false});
   CHECK(image.height == 32);
   const std::vector<uint8_t> first_pixels(image.rgb.begin(), image.rgb.begin() + 9);
   CHECK(first_pixels == std::vector<uint8_t>{10, 2, 3, 20, 2, 3, 1, 2, 3});
@@ -118,7 +118,7 @@ TEST_CASE("what is no CIFAR-10 file is refused") {
 TEST_CASE("a file that is no picture is named") {
   const TemporaryFolder folder;
   const auto refusal = [&](const std::string& content) {
-    return Message<Error>([&] { ReadSample({"x", "x", folder.Write("x.jpg", content), {}}); });
+    return Message<Error>([&] { ReadSample({"x", "x", folder.Write("x.jpg", content), {}}, {true, false, false}); });
   };
   CHECK(Contains(refusal(""), "x.jpg should be a complete JPEG or PNG picture, found 0 bytes: it is empty"));
   CHECK(Contains(refusal("BM 12345"), "found a BMP picture; convert it to PNG or JPEG"));

@@ -69,5 +69,7 @@ TEST_CASE("numbers are read whole and checked") {
     CHECK(Contains(Refusal(Changed("--mean", value)), "--mean should be three numbers between 0 and 1"));
   }
   CHECK(Refusal(Changed("--std", "1,0,1")) == "--std should be three numbers above 0, found '1,0,1'");
+  CHECK(Refusal(With({"--resize_mode", "crop"})) ==
+        "--resize_mode should be one of squash, shorter_side, letterbox, found 'crop'");
   CHECK(Refusal(Changed("--resize", "200")) == "--resize should be 0 or at least --image_size 224, found '200'");
 }

@@ -11,7 +11,7 @@ namespace {
 
 // Grey pixels, three channels each.
 Image Grey(int height, int width, const std::vector<uint8_t>& values) {
-  Image image = {height, width, {}};
+  Image image = {height, width, {}, {}};
   for (const uint8_t value : values) image.rgb.insert(image.rgb.end(), 3, value);
   return image;
 }
@@ -47,7 +47,7 @@ TEST_CASE("the crop is centred, rounded towards the top left") {
 }
 
 TEST_CASE("normalised channels come one after another") {
-  Image image = {1, 2, {0, 51, 102, 255, 204, 153}};
+  Image image = {1, 2, {0, 51, 102, 255, 204, 153}, {}};
   const Preprocessing preprocessing = {1, 0, {0, 0.2, 0.4}, {1, 0.5, 0.2}};
   const auto channels = Normalise(image, preprocessing);
   const std::vector<float> expected = {0, 1, 0, 1.2F, 0, 1};

@@ -22,7 +22,7 @@ std::vector<float> PreprocessFile(const std::string& path, bool records, const d
   const auto samples =
       records ? densenet::ListSamples("cifar10", path) : std::vector<densenet::Sample>{{path, "", path, {}}};
   for (const auto& sample : samples) {
-    const auto tensor = Preprocess(ReadSample(sample), preprocessing);
+    const auto tensor = Preprocess(ReadSample(sample, DecodingFor(preprocessing)), preprocessing);
     tensors.insert(tensors.end(), tensor.begin(), tensor.end());
   }
   return tensors;

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import mindspore.dataset as ds
 import numpy as np
 
+from src.datasets.geometry import Prepare, evaluation_preparation, training_preparation
 from src.datasets.image_files import UnreadableError
-from src.datasets.preprocessing import Preprocessing, eval_transforms, train_transforms
+from src.datasets.preprocessing import SMALL, Preprocessing, eval_transforms, train_transforms
 from src.datasets.sampler import augmentation_seed, epoch_order, evaluation_indices, training_indices
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
@@ -35,6 +36,15 @@ def worker_count(requested: int = 0) -> int:
     return requested
 
 
+def usual_augmentation(source: Source, preprocessing: Preprocessing) -> str:
+    """What --augmentation auto means: 'full', but 'crop' for digits, as a mirrored 2 is no 2, and 'shift' for small
+    inputs from files, of which random areas from 0.08 leave too little.
+    """
+    if source.dataset == "digits":
+        return "crop"
+    return "shift" if source.encoded and preprocessing.image_size <= SMALL else "full"
+
+
 def training_batches(
     source: Source,
     preprocessing: Preprocessing,
@@ -53,15 +63,17 @@ def training_batches(
 
     The first `first_batch` batches are left out: the bits of batch t depend on all arguments but that one; also on
     `workers`, as each has its own random stream.
-    augmentation 'auto' is 'full', but 'crop' for digits: a mirrored 2 is no 2.
+    augmentation 'auto': see `usual_augmentation`.
     """
     if augmentation == "auto":
-        augmentation = "crop" if source.dataset == "digits" else "full"
+        augmentation = usual_augmentation(source, preprocessing)
     order = epoch_order(len(source), seed, epoch)[first_image:]
     indices = training_indices(order, batch_size, rank, world_size)
     transforms = train_transforms(preprocessing, source.encoded, augmentation)
-    ds.config.set_seed(augmentation_seed(seed, epoch, rank, first_image))
-    yield from _batches(source, indices, transforms, batch_size, workers, first_batch)
+    own_seed = augmentation_seed(seed, epoch, rank, first_image)
+    prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed)
+    ds.config.set_seed(own_seed)
+    yield from _batches(source, indices, prepare, transforms, batch_size, workers, first_batch)
 
 
 def evaluation_batches(
@@ -69,7 +81,8 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Yield this rank's images in order, each once; the last batch is as short as it has to be."""
     indices = evaluation_indices(len(source), rank, world_size)
-    yield from _batches(source, indices, eval_transforms(preprocessing, source.encoded), batch_size, workers)
+    prepare = evaluation_preparation(preprocessing, source.encoded)
+    yield from _batches(source, indices, prepare, eval_transforms(preprocessing, source.encoded), batch_size, workers)
 
 
 def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]:
@@ -105,8 +118,11 @@ def _log_noticed(source: Source) -> None:
 class _Rows:
     """The chosen images one after another; files are read ahead by threads, as a network drive needs it."""
 
-    def __init__(self, source: Source, indices: np.ndarray, pool: ThreadPoolExecutor, ahead: int) -> None:
+    def __init__(
+        self, source: Source, indices: np.ndarray, prepare: Prepare | None, pool: ThreadPoolExecutor, ahead: int
+    ) -> None:
         self._source = source
+        self._prepare = prepare
         self._indices = indices.tolist()
         self._pool = pool
         self._ahead = ahead
@@ -114,7 +130,7 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.int32, np.int32]]:
         try:
-            if self._source.encoded:
+            if self._source.encoded or self._prepare:
                 yield from self._read_ahead()
             else:
                 yield from map(self._source.__getitem__, self._indices)
@@ -124,22 +140,39 @@ class _Rows:
 
     def _read_ahead(self) -> Iterator[tuple[np.ndarray, np.int32, np.int32]]:
         pending = deque()
-        for i in self._indices:
-            pending.append(self._pool.submit(self._source.__getitem__, i))
+        for place, i in enumerate(self._indices):
+            pending.append(self._pool.submit(self._load, place, i))
             if len(pending) > self._ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
+    def _load(self, place: int, i: int) -> tuple[np.ndarray, np.int32, np.int32]:
+        data, *rest = self._source[i]
+        if self._prepare is None:
+            return data, *rest
+        try:
+            return self._prepare(data, place), *rest
+        except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
+            raise ReportedError(
+                f"{self._source.image_name(i)} cannot be used: {error}; convert it to PNG, or leave it out"
+            ) from error
+
 
 def _batches(
-    source: Source, indices: np.ndarray, transforms: list, batch_size: int, workers: int, first_batch: int = 0
+    source: Source,
+    indices: np.ndarray,
+    prepare: Prepare | None,
+    transforms: list,
+    batch_size: int,
+    workers: int,
+    first_batch: int = 0,
 ) -> Iterator[Batch]:
     """Yield the images of `indices` in their order. Raises the ReportedError of the first one that cannot be read."""
     if first_batch * batch_size >= len(indices):
         return
     with ThreadPoolExecutor(workers, "image reader") as pool:
-        rows = _Rows(source, indices, pool, ahead=4 * workers)
+        rows = _Rows(source, indices, prepare, pool, ahead=4 * workers)
         # python_multiprocessing: a worker process that dies takes the main process with it.
         pipeline = ds.GeneratorDataset(
             rows, ["image", "label", "index"], shuffle=False, num_parallel_workers=1, python_multiprocessing=False

@@ -17,6 +17,7 @@ from mindspore.dataset import vision
 from PIL import Image
 
 from src.datasets.file_kind import kind_of_file
+from src.datasets.shown import MAX_EXIF_BYTES
 
 # A picture of more pixels is refused, here and in the C++ program (kMaxPixels of ascend310_infer/src/headers.cc).
 # Decoding takes 3 bytes a pixel, for PNG, BMP and TIFF twice that.
@@ -159,7 +160,7 @@ class _PngChunks:
         self.pixel_bytes = height * (1 + width * bits // 8)
 
     def _take(self, name: bytes, at: int, end: int) -> None:
-        if name[:1].isupper() or name == b"tRNS":
+        if name[:1].isupper() or name == b"tRNS" or (name == b"eXIf" and end - at < MAX_EXIF_BYTES):
             self._kept.append((at, end))
             self.compressed_bytes += end - at if name == b"IDAT" else 0
             return

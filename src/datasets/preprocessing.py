@@ -1,38 +1,90 @@
 """What happens to a picture on its way into the network: one description for training, evaluation and every export.
 
-`Preprocessing` is saved with each checkpoint and each exported model; `eval_transforms` and `train_transforms` turn it
-into MindSpore's C++ operators. A Python operator among them would cost most of the pipeline's speed.
+`Preprocessing` is saved with each checkpoint and each exported model. `eval_transforms` and `train_transforms` turn it
+into MindSpore's C++ operators. What these cannot do, Pillow does before them (`geometry.py`): `antialias` says when.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from reprlib import repr as repr_of_some
 
 from mindspore.dataset import vision
 
-from src.utils.errors import ReportedError
+from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES
+from src.utils.errors import ReportedError, UsageError
 
 AUGMENTATIONS = ("auto", "full", "shift", "crop", "none")
+MAX_SIDE = 8192  # of the input, and of what it is cut from
+SMALL = 64  # pixels of the network's input: up to here pictures are shifted and not cut
 
 # Statistics of the training images, per channel, in units where white is 1.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 DIGITS_MEAN, DIGITS_STD = (0.3054, 0.3054, 0.3054), (0.3237, 0.3237, 0.3237)
 
+PIXELS = ("shown", "stored")
+_FIRST_FIELDS = ("image_size", "resize", "mean", "std")  # of the first version
+_CHOICES = {"resize_mode": RESIZE_MODES, "interpolation": INTERPOLATIONS, "pixels": PIXELS}
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an RGB picture of any size to the network's input (3, image_size, image_size).
+    """From a picture of any size to the network's input (input_channels, image_size, image_size).
 
-    The whole picture is squashed to resize x resize (bilinear, no anti-aliasing), its centre of image_size x image_size
-    is kept, divided by 255, and each channel has its mean subtracted and is divided by its std. `resize` 0 stands for
-    image_size: nothing is cropped.
+    pixels: 'shown': as its EXIF orientation says, transparency over white; 'stored': neither, as in checkpoints of the
+    first version. resize_mode: the picture is squashed to resize x resize, or keeps its shape: its shorter side becomes
+    `resize`, or (letterbox) all of it is put into the middle of resize x resize black pixels. The centre of image_size
+    x image_size is kept, divided by 255, and each channel has its mean subtracted and is divided by its std. `resize` 0
+    stands for image_size. One mean and std make an input of one channel: luma, 16-bit grey in fractions of 255.
     """
 
     image_size: int
     resize: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize_mode: str = "squash"
+    interpolation: str = "bilinear"
+    pixels: str = "shown"
+
+    @property
+    def input_channels(self) -> int:
+        """3 (red, green, blue) or 1 (grey)."""
+        return len(self.mean)
+
+    @property
+    def resized_to(self) -> int:
+        """`resize` in pixels."""
+        return self.resize or self.image_size
+
+    @property
+    def antialias(self) -> bool:
+        """Whether pictures are resized as by Pillow. The seed's own, squashed bilinearly in colours, are not."""
+        return (self.resize_mode, self.interpolation, self.input_channels) != ("squash", "bilinear", 3)
+
+    def shape_in_words(self) -> str:
+        """For a line of the log: `3 x 224 x 224 (squash to 256, bilinear)`."""
+        size = f"{self.input_channels} x {self.image_size} x {self.image_size}"
+        return f"{size} ({self.resize_mode.replace('_', ' ')} to {self.resized_to}, {self.interpolation})"
+
+    def in_words(self) -> str:
+        """How a picture becomes the input, for whoever feeds a model without this project's code."""
+        size = f"{self.resized_to} x {self.resized_to}"
+        resized = {
+            "squash": f"resize the whole picture to {size}",
+            "shorter_side": f"resize the picture so that its shorter side is {self.resized_to}, keeping its shape",
+            "letterbox": f"resize the picture to fit into {size}, keeping its shape, and pad with black on both sides",
+        }[self.resize_mode]
+        pixels = (
+            "apply the EXIF orientation, lay transparency over white"
+            if self.pixels == "shown"
+            else "ignore the EXIF orientation, drop transparency"
+        )
+        grey = "make it grey (luma, ITU-R 601-2; 16 bits are kept), " if self.input_channels == 1 else ""
+        return (
+            f"{pixels}, {grey}{resized} ({self.interpolation}, {'' if self.antialias else 'not '}antialiased), keep "
+            f"the centre {self.image_size} x {self.image_size}, divide by 255, subtract mean, divide by std"
+        )
 
     def to_dict(self) -> dict:
         """Return the description in plain types, for JSON."""
@@ -42,16 +94,33 @@ class Preprocessing:
         """Return the same for another input size; the share of the picture that is kept stays."""
         return replace(self, image_size=image_size, resize=round(self.resize * image_size / self.image_size))
 
+    def as_asked(
+        self, *, image_size: int = 0, resize: str = "", interpolation: str = "", crop_ratio: float = 0.0
+    ) -> "Preprocessing":
+        """Return the same with what is given; 0 and empty: as it is."""
+        changed = self.at(image_size) if image_size else self
+        changed = replace(
+            changed, resize_mode=resize or self.resize_mode, interpolation=interpolation or self.interpolation
+        )
+        if crop_ratio or (resize == "letterbox" and self.resize_mode != resize):
+            changed = replace(changed, resize=_before_crop(changed.image_size, crop_ratio or 1.0))
+        return changed
+
     @classmethod
     def from_dict(cls, values: object) -> "Preprocessing":
-        """Read what `to_dict` wrote. `values` comes from a file nobody vouches for: anything odd is a ReportedError."""
+        """Read what `to_dict` wrote, or the first version of it, whose pixels are as stored.
+
+        `values` comes from a file nobody vouches for: anything odd is a ReportedError.
+        """
         names = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping) or not set(values) & set(_CHOICES):
+            names = list(_FIRST_FIELDS)
         if not isinstance(values, Mapping) or sorted(values, key=str) != sorted(names):
             raise ReportedError(f"the preprocessing should hold {', '.join(names)}, found {_shown(values)}")
         for name, smallest in (("image_size", 1), ("resize", 0)):
-            if type(values[name]) is not int or not smallest <= values[name] <= 8192:
+            if type(values[name]) is not int or not smallest <= values[name] <= MAX_SIDE:
                 raise ReportedError(
-                    f"the preprocessing's {name} should be an integer from {smallest} to 8192, "
+                    f"the preprocessing's {name} should be an integer from {smallest} to {MAX_SIDE}, "
                     f"found {_shown(values[name])}"
                 )
         if 0 < values["resize"] < values["image_size"]:
@@ -60,44 +129,87 @@ class Preprocessing:
                 f"found {values['resize']}"
             )
         for name in ("mean", "std"):
-            if not _is_channel_triple(values[name]) or (name == "std" and min(values[name]) <= 0):
+            if not _are_of_channels(values[name]) or (name == "std" and min(values[name]) <= 0):
                 raise ReportedError(
-                    f"the preprocessing's {name} should be three numbers between 0 and 1, found {_shown(values[name])}"
+                    f"the preprocessing's {name} should be three numbers between 0 and 1, or one for grey, "
+                    f"found {_shown(values[name])}"
                 )
-        return cls(values["image_size"], values["resize"], tuple(values["mean"]), tuple(values["std"]))
+        if len(values["mean"]) != len(values["std"]):
+            raise ReportedError("the preprocessing's mean and std should be of as many channels")
+        chosen = {"pixels": "stored"} | {name: values[name] for name in _CHOICES if name in values}
+        for name, value in chosen.items():
+            if not isinstance(value, str) or value not in _CHOICES[name]:
+                raise ReportedError(
+                    f"the preprocessing's {name} should be one of {', '.join(_CHOICES[name])}, found {_shown(value)}"
+                )
+        return cls(values["image_size"], values["resize"], tuple(values["mean"]), tuple(values["std"]), **chosen)
 
 
 def _shown(value: object) -> str:
     return repr_of_some(value)[:100]
 
 
-def _is_channel_triple(value: object) -> bool:
+def _are_of_channels(value: object) -> bool:
     return (
         isinstance(value, list | tuple)
-        and len(value) == 3
+        and len(value) in (1, 3)
         and all(type(number) in (int, float) and 0 <= number <= 1 for number in value)
     )
 
 
-def default_preprocessing(dataset: str, image_size: int = 0) -> Preprocessing:
-    """Return a data set's own preprocessing; image_size 0 is its own size (CIFAR-10 and digits 32, others 224).
+def _before_crop(image_size: int, crop_ratio: float) -> int:
+    resize = max(image_size, round(image_size / crop_ratio))
+    if resize > MAX_SIDE:
+        raise UsageError(
+            f"found crop_ratio {crop_ratio:g} with image_size {image_size}, for which pictures would be resized to "
+            f"{resize}, more than {MAX_SIDE}; give a larger crop_ratio"
+        )
+    return resize
 
-    Photographs of any size are squashed to image_size * 256 / 224 before the centre crop, as 256x256 for 224.
+
+def default_preprocessing(
+    dataset: str,
+    image_size: int = 0,
+    *,
+    resize: str = "squash",
+    interpolation: str = "bilinear",
+    crop_ratio: float = 0.0,
+    input_channels: int = 3,
+) -> Preprocessing:
+    """Return a data set's own preprocessing; image_size 0 is its own size (CIFAR's and digits 32, others 224).
+
+    Of photographs the centre crop keeps 0.875 of a side, 224 of 256; of a letterbox and of the small data sets'
+    pictures all. crop_ratio: another share. For one channel mean and std are the averages of those of the three.
     """
-    if dataset == "cifar10":
-        return Preprocessing(image_size or 32, 0, CIFAR10_MEAN, CIFAR10_STD)
-    if dataset == "digits":
-        return Preprocessing(image_size or 32, 0, DIGITS_MEAN, DIGITS_STD)
-    image_size = image_size or 224
-    return Preprocessing(image_size, round(image_size * 256 / 224), IMAGENET_MEAN, IMAGENET_STD)
+    if dataset in _SMALL_DATASETS:
+        mean, std = _SMALL_DATASETS[dataset]
+        preprocessing = Preprocessing(image_size or 32, 0, mean, std)
+    else:
+        image_size = image_size or 224
+        preprocessing = Preprocessing(image_size, round(image_size * 256 / 224), IMAGENET_MEAN, IMAGENET_STD)
+    if input_channels == 1:
+        preprocessing = replace(preprocessing, mean=_average(preprocessing.mean), std=_average(preprocessing.std))
+    return preprocessing.as_asked(resize=resize, interpolation=interpolation, crop_ratio=crop_ratio)
+
+
+_SMALL_DATASETS = {"cifar10": (CIFAR10_MEAN, CIFAR10_STD), "digits": (DIGITS_MEAN, DIGITS_STD)}
+
+
+def _average(values: tuple[float, ...]) -> tuple[float]:
+    return (round(math.fsum(values) / len(values), 4),)
 
 
 def eval_transforms(preprocessing: Preprocessing, encoded: bool) -> list:
-    """Operators from one picture, uint8 (H, W, 3) or a file's bytes (length,) if `encoded`, to float32 (3, S, S)."""
-    resize = preprocessing.resize or preprocessing.image_size
+    """Operators from one picture, uint8 (H, W, 3) or a file's bytes (length,) if `encoded`, to float32 (3, S, S).
+
+    With `antialias` they get what `geometry.evaluation_pixels` made: (S, S, input_channels).
+    """
+    if preprocessing.antialias:
+        return _normalise(preprocessing)
+    size = preprocessing.resized_to
     return [
         *([vision.Decode()] if encoded else []),
-        vision.Resize((resize, resize)),
+        vision.Resize((size, size)),
         vision.CenterCrop(preprocessing.image_size),
         *_normalise(preprocessing),
     ]
@@ -107,18 +219,31 @@ def train_transforms(preprocessing: Preprocessing, encoded: bool, augmentation: 
     """As `eval_transforms`, at random: photographs (`encoded`) as for ImageNet, small pictures as for CIFAR-10.
 
     augmentation: 'full' (crop, mirror, colours), 'shift' (crop, mirror: the paper's for CIFAR, section 4.1), 'crop', or
-    'none' (the evaluation's operators).
+    'none' (the evaluation's operators). With `antialias` `geometry.training_pixels` does all but the colours.
     """
     if augmentation == "none":
         return eval_transforms(preprocessing, encoded)
     size = preprocessing.image_size
-    if encoded:
+    colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)] if augmentation == "full" else []
+    if preprocessing.antialias:
+        return [*(colours if preprocessing.input_channels == 3 else []), *_normalise(preprocessing)]
+    if encoded and not is_shifted(preprocessing, encoded, augmentation):
         crop = [vision.RandomCropDecodeResize(size, scale=(0.08, 1.0), ratio=(0.75, 1.333))]
     else:
-        crop = [vision.Resize((size, size)), vision.RandomCrop(size, padding=round(4 * size / 32))]
+        decode = [vision.Decode()] if encoded else []
+        crop = [*decode, vision.Resize((size, size)), vision.RandomCrop(size, padding=shift_padding(size))]
     mirror = [vision.RandomHorizontalFlip(0.5)] if augmentation in ("full", "shift") else []
-    colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)] if augmentation == "full" else []
     return [*crop, *mirror, *colours, *_normalise(preprocessing)]
+
+
+def is_shifted(preprocessing: Preprocessing, encoded: bool, augmentation: str) -> bool:
+    """Whether training shifts the whole picture, as the paper does on CIFAR, and does not cut areas of any size."""
+    return not encoded or (augmentation == "shift" and preprocessing.image_size <= SMALL)
+
+
+def shift_padding(image_size: int) -> int:
+    """Black pixels on each side, in which a picture is shifted: 4 for 32."""
+    return round(4 * image_size / 32)
 
 
 def _normalise(preprocessing: Preprocessing) -> list:

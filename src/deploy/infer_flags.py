@@ -70,6 +70,7 @@ def flags(manifest: Manifest) -> list[str]:
     """The flags that the model itself decides."""
     preprocessing = manifest.preprocessing
     found = [f"--image_size={preprocessing.image_size}", f"--resize={preprocessing.resize}"]
+    found += [f"--{name}={getattr(preprocessing, name)}" for name in ("resize_mode", "interpolation", "pixels")]
     found += [f"--{name}={','.join(map(repr, getattr(preprocessing, name)))}" for name in ("mean", "std")]
     return found if manifest.batch_size else [*found, f"--batch_size={ANY_BATCH_SIZE}"]
 

@@ -25,12 +25,10 @@ MAX_BYTES = 2**24  # of 100,000 class names
 _INTERFACE = {
     "input_name": INPUT_NAME,
     "output_name": OUTPUT_NAME,
-    "channel_order": "RGB",
     "layout": "NCHW",
     "dtype": "float32",
-    "input": "resize the whole picture to resize x resize (bilinear; 0: image_size), keep the centre image_size x "
-    "image_size, divide by 255, subtract mean, divide by std",
 }
+_ORDERS = {3: "RGB", 1: "grey"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,8 @@ class Manifest:
             "precision": self.precision,
             "batch_size": self.batch_size,
             **_INTERFACE,
+            "channel_order": _ORDERS[self.preprocessing.input_channels],
+            "input": self.preprocessing.in_words(),
             "dataset": self.dataset,
             "preprocessing": self.preprocessing.to_dict(),
             "class_names": list(self.class_names),
@@ -84,6 +84,12 @@ class Manifest:
                     f"{where}: {name} is {values.get(name)!r:.60}, expected {expected}; export the model again"
                 )
         architecture = Architecture.from_dict(values["architecture"])
+        preprocessing = Preprocessing.from_dict(values["preprocessing"])
+        if values.get("channel_order") != _ORDERS[preprocessing.input_channels]:
+            raise ReportedError(
+                f"{where}: channel_order is {values.get('channel_order')!r:.60}, expected "
+                f"{_ORDERS[preprocessing.input_channels]!r}; export the model again"
+            )
         if len(values["class_names"]) != architecture.num_classes:
             raise ReportedError(
                 f"{where} carries {len(values['class_names'])} class_names for {architecture.num_classes} classes; "
@@ -95,7 +101,7 @@ class Manifest:
             values["batch_size"],
             values["dataset"],
             architecture,
-            Preprocessing.from_dict(values["preprocessing"]),
+            preprocessing,
             tuple(values["class_names"]),
             values.get("mindir_version"),
             float(values.get("temperature") or 1.0),
@@ -110,6 +116,7 @@ _CHECKS = (
     ("precision", lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     ("batch_size", lambda v: type(v) is int and v >= 0, "an integer from 0"),
     *((name, lambda v, fixed=fixed: v == fixed, repr(fixed)) for name, fixed in _INTERFACE.items()),
+    ("input", lambda v: isinstance(v, str), "a sentence"),
     ("dataset", lambda v: v in DATASETS, f"one of {', '.join(DATASETS)}"),
     ("class_names", is_list_of_names, "a list of names"),
     ("verified", lambda v: isinstance(v, dict), "a mapping"),

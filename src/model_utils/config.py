@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src.schema.aliases import advice
 from src.schema.combinations import COMBINATIONS, folder_of_bundled_data, missing_data
-from src.schema.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_yaml, usual_dataset
+from src.schema.options import BY_NAME, DATASETS, INTS, OPTIONS, Value, network_yaml, usual_dataset, usual_image_size
 from src.schema.usage import help_text
 from src.schema.values import expected, parse_value, show
 from src.schema.yaml_file import read_yaml, write_yaml
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FROM_DATASET = ("num_classes", "image_size")
 _OF_THE_PLACE = ("device_target", "device_id", "deterministic", "is_distributed", "rank", "group_size")
 _PLATFORM = ("init_method", "world_size", "local_rank")
+_GEOMETRY = ("resize", "interpolation", "crop_ratio")
 _ARCHITECTURE = ("growth_rate", "block_config", "stem_features", "bn_size", "compression")
 
 
@@ -114,6 +115,16 @@ class Config:
         """The keys of the architecture that a flag or --config_path gave, 0 and empty ("as it is") left out."""
         keys = ("net", "num_classes", *_ARCHITECTURE, "transition_pool", "stem_pool")
         return {key: self.given(key) for key in keys if self.given(key)}
+
+    def geometry(self) -> dict[str, Value]:
+        """How a picture becomes the input of a network that no checkpoint describes, for `default_preprocessing`."""
+        return {"image_size": self.image_size or usual_image_size(self.net)} | {
+            key: getattr(self, key) for key in _GEOMETRY
+        }
+
+    def given_geometry(self) -> dict[str, Value]:
+        """The same keys as far as a flag or --config_path gave them, for `Preprocessing.as_asked`."""
+        return {key: self.given(key) for key in ("image_size", *_GEOMETRY) if self.given(key)}
 
     def values_of(self, group: str) -> dict[str, Value]:
         """The keys of one group of the schema and their values."""

@@ -8,6 +8,7 @@ To add a key, add one `Option` here; the flag, the YAML key, the check and the l
 from dataclasses import dataclass
 
 from src.datasets.layouts import DATASETS
+from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES
 from src.network.architecture import BOUNDS, CHOICES, NETWORKS
 
 INTS = tuple[int, ...]
@@ -63,6 +64,16 @@ OPTIONS: tuple[Option, ...] = (
            le=BOUNDS["num_classes"][1], commands=_NETWORK),
     Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0,
            le=8192, commands=_NETWORK),
+    Option("resize", str, "squash", "network",
+           "how a picture gets the input's shape: squashed, or undistorted: cut at its longer side, or padded with "
+           "black",
+           RESIZE_MODES, commands=_NETWORK),
+    Option("interpolation", str, "bilinear", "network",
+           "of resizing; antialiased as Pillow's, but for the usual squashing with bilinear", INTERPOLATIONS,
+           commands=_NETWORK),
+    Option("crop_ratio", float, 0.0, "network",
+           "the share of the resized picture's side that the centre crop keeps; 0: the data set's usual (photographs "
+           "0.875), of a letterbox all", ge=0, le=1, commands=_NETWORK),
     Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0,
            le=BOUNDS["growth_rate"][1], commands=_NETWORK),
     Option("block_config", INTS, (), "network", "dense layers in each block; empty: the network's own", ge=1,
@@ -234,6 +245,11 @@ BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
 def network_yaml(net: str) -> str:
     """Name of the network's own YAML file, at the top of the repository."""
     return "densenet100_config.yaml" if net == "densenet100" else "densenet121_config.yaml"
+
+
+def usual_image_size(net: str) -> int:
+    """The input's size when nothing says otherwise; 0: the data set's usual."""
+    return 32 if net == "densenet100" else 0
 
 
 def usual_dataset(net: str) -> str:

@@ -71,8 +71,10 @@ def model_card_of(checkpoint: Checkpoint) -> ModelCard:
     return ModelCard(architecture, preprocessing, names, float(temperature))
 
 
-def model_card_as_asked(checkpoint: Checkpoint, architecture: Mapping[str, object], image_size: int) -> ModelCard:
-    """`model_card_of`, with the input size `image_size` (0: its own).
+def model_card_as_asked(
+    checkpoint: Checkpoint, architecture: Mapping[str, object], image_size: int = 0, **geometry: object
+) -> ModelCard:
+    """`model_card_of`, with the input size `image_size` (0: its own) and `geometry` (see `Preprocessing.as_asked`).
 
     Raises UsageError when `architecture`, fields that a user asked for, contradicts the checkpoint.
     """
@@ -81,4 +83,4 @@ def model_card_as_asked(checkpoint: Checkpoint, architecture: Mapping[str, objec
         own = getattr(card.architecture, key)
         if asked != own:
             raise UsageError(f"{key} is {asked}, but {checkpoint.path} was made with {own}; leave --{key} out")
-    return replace(card, preprocessing=card.preprocessing.at(image_size)) if image_size else card
+    return replace(card, preprocessing=card.preprocessing.as_asked(image_size=image_size, **geometry))

@@ -36,6 +36,9 @@ def preprocess(
         "resize": preprocessing.resize,
         "mean": ",".join(map(repr, preprocessing.mean)),
         "std": ",".join(map(repr, preprocessing.std)),
+        "resize_mode": preprocessing.resize_mode,
+        "interpolation": preprocessing.interpolation,
+        "pixels": preprocessing.pixels,
     }
     words = [f"--{name}={value}" for name, value in values.items()]
     return subprocess.run([tool, *words, *map(str, flags), *files], capture_output=True, text=True)

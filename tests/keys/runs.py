@@ -65,7 +65,10 @@ class Result:
         return self.weights["head.fc.weight"].tobytes()
 
     def input_size(self) -> int:
-        return load_checkpoint(self.last).metadata["preprocessing"]["image_size"]
+        return self.input("image_size")
+
+    def input(self, key: str) -> object:
+        return load_checkpoint(self.last).metadata["preprocessing"][key]
 
 
 class Model:
@@ -89,7 +92,10 @@ class Model:
         return self.description[key]
 
     def input_size(self) -> int:
-        return self.description["preprocessing"]["image_size"]
+        return self.input("image_size")
+
+    def input(self, key: str) -> object:
+        return self.description["preprocessing"][key]
 
     def measured_images(self) -> int:
         return self.description["verified"]["images"]
