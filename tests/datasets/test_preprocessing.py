@@ -18,7 +18,7 @@ from src.datasets.preprocessing import (
     eval_transforms,
     train_transforms,
 )
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, UsageError
 
 GOOD = {"image_size": 224, "resize": 256, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2]}
 
@@ -44,6 +44,36 @@ def test_json_and_back(dataset):
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
 
 
+def test_of_the_first_version_pixels_are_as_stored():
+    read = Preprocessing.from_dict(GOOD)
+    assert (read.resize_mode, read.interpolation, read.pixels) == ("squash", "bilinear", "stored")
+    assert read.to_dict() == GOOD | {"resize_mode": "squash", "interpolation": "bilinear", "pixels": "stored"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"crop_ratio": 0.9}, (224, 249, "squash", 3)),
+        ({"resize": "letterbox"}, (224, 224, "letterbox", 3)),
+        ({"resize": "letterbox", "crop_ratio": 0.5}, (224, 448, "letterbox", 3)),
+        ({"resize": "shorter_side", "image_size": 64}, (64, 73, "shorter_side", 3)),
+        ({"input_channels": 1}, (224, 256, "squash", 1)),
+    ],
+)
+def test_what_flags_ask_for(flags, expected):
+    found = default_preprocessing("folder", **flags)
+    assert (found.image_size, found.resize, found.resize_mode, found.input_channels) == expected
+    assert Preprocessing.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_a_crop_of_too_little_is_wrong_usage():
+    with pytest.raises(UsageError, match=r"found crop_ratio 0.01 with image_size 224, for which .* to 22400"):
+        default_preprocessing("folder", crop_ratio=0.01)
+
+
+NEW = {"resize_mode": "squash", "interpolation": "bilinear", "pixels": "shown"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -58,6 +88,10 @@ def test_json_and_back(dataset):
         ({"std": [0.5, 0, 0.5]}, "std should be three numbers"),
         ({"std": [58.4, 57.1, 57.4]}, "std should be three numbers between 0 and 1"),
         ({"extra": 1}, "should hold image_size, resize, mean, std, found"),
+        ({"pixels": "shown"}, "should hold image_size, resize, mean, std, resize_mode, interpolation, pixels, found"),
+        (NEW | {"resize_mode": "crop"}, "resize_mode should be one of squash, shorter_side, letterbox, found 'crop'"),
+        (NEW | {"interpolation": ["bicubic"]}, "interpolation should be one of bilinear, bicubic"),
+        ({"mean": [0.5]}, "mean and std should be of as many channels"),
     ],
 )
 def test_odd_descriptions_are_turned_down(change, message):

@@ -53,6 +53,17 @@ def test_of_a_file_whose_name_is_no_utf8(tmp_path):
     assert json.loads(manifest_path(path).read_text())["file"] == "caf\\xe9.mindir"
 
 
+def test_one_of_the_first_version_means_what_it_meant(model):
+    path = manifest_path(model)
+    values = json.loads(path.read_text())
+    for name in ("resize_mode", "interpolation", "pixels"):
+        del values["preprocessing"][name]
+    path.write_text(json.dumps(values | {"input": "resize the whole picture to resize x resize"}))
+    read = read_manifest(model).preprocessing
+    assert read == replace(MANIFEST.preprocessing, pixels="stored")
+    assert "ignore the EXIF orientation, drop transparency" in read.in_words()
+
+
 def test_it_tells_a_stranger_how_to_feed_the_model(model):
     values = json.loads(manifest_path(model).read_text())
     assert values["file"] == "a model.mindir"
@@ -62,7 +73,11 @@ def test_it_tells_a_stranger_how_to_feed_the_model(model):
         "resize": 256,
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
+        "resize_mode": "squash",
+        "interpolation": "bilinear",
+        "pixels": "shown",
     }
+    assert "resize the whole picture to 256 x 256 (bilinear, not antialiased), keep the centre" in values["input"]
     assert (values["input_name"], values["output_name"]) == ("images", "logits")
     assert (values["channel_order"], values["layout"], values["dtype"]) == ("RGB", "NCHW", "float32")
 
