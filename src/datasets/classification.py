@@ -42,7 +42,9 @@ def usual_augmentation(source: Source, preprocessing: Preprocessing) -> str:
     """
     if source.dataset == "digits":
         return "crop"
-    return "shift" if source.encoded and preprocessing.image_size <= SMALL else "full"
+    # Runs of before, whose pixels are as stored, go on as they began.
+    shifts = source.encoded and preprocessing.image_size <= SMALL and preprocessing.pixels == "shown"
+    return "shift" if shifts else "full"
 
 
 def training_batches(
