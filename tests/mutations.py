@@ -86,7 +86,8 @@ MUTATIONS = (
              (f"{TRAINER}::test_best_is_kept_and_evaluation_comes_every_so_many_epochs_and_last",)),
     # Evaluation
     Mutation("padding is answered", "src/training/*.py",
-             "yield model(images)[:count]", "yield model(images)", ("tests/training/test_evaluation.py",)),
+             "yield model(padded(images, batch_size))[: len(images)]", "yield model(padded(images, batch_size))",
+             ("tests/training/test_evaluation.py",)),
     Mutation("a class outranks itself", "src/utils/*.py",
              "np.arange(self.num_classes) < labels", "np.arange(self.num_classes) <= labels",
              ("tests/utils/test_accuracy.py",)),
@@ -131,8 +132,8 @@ MUTATIONS = (
     # C++: kernels and the program for Ascend 310
     _kernel("a gradient of Winograd's products has the wrong sign", "d_first - d_second, -d_second}};",
             "d_first - d_second, d_second}};", BLOCK),
-    _kernel("the transition's pool hands on half of the gradient", "load(d_pooled + row * wide + c) * 0.25f",
-            "load(d_pooled + row * wide + c) * 0.5f", TRANSITION),
+    _kernel("the transition's pool hands on half of the gradient", "load(d_pooled + row * padded_in + c) * 0.25f",
+            "load(d_pooled + row * padded_in + c) * 0.5f", TRANSITION),
     _kernel("running variances are the biased ones", "std::max(count - 1, 1L)", "std::max(count, 1L)", TRANSITION),
     _kernel("digits are lost where values are far from zero", "const Vec shift = load(column);",
             "const Vec shift = {};", "transition-2-12-11-24-12", "test_statistics_of_outputs_far_from_zero"),

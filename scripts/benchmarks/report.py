@@ -119,7 +119,7 @@ def _markdown(results: Sequence[Result], machine: Machine, command: str) -> str:
         header = ("variant", "", "images/s", "min..max", f"x {_reference(task)}", "of peak", "peak MB")
         cells = [header, ("---", "---", *["---:"] * 5), *map(_cells, result.rows)]
         lines += ["", f"### {task.name}", "", size, "", *("| " + " | ".join(line) + " |" for line in cells)]
-        lines += _parts(result) + _scaling(result)
+        lines += _parts(result) + _scaling(result) + _contention(result)
         if result.missing:
             lines += ["", *(f"- {name} is left out: {reason}" for name, reason in result.missing.items())]
     return "\n".join(lines) + "\n"
@@ -145,6 +145,18 @@ def _scaling(result: Result) -> list[str]:
         if one_core := rates.get(name.replace("ours-", "one-core-")) if name.startswith("ours-") else None:
             ratio = median(rate / base for rate, base in zip(all_cores, one_core, strict=True))
             lines.append(f"- {name} is {ratio:.2f} times as fast on all cores as on one.")
+    return ["", *lines] if lines else []
+
+
+def _contention(result: Result) -> list[str]:
+    """What is left of a variant's speed beside busy processes: the median of the rounds' ratios."""
+    rates = {row.name: row.measurement.rates for row in result.rows}
+    lines = []
+    for row in result.rows:
+        if (busy := row.measurement.variant.busy) and (alone := rates.get(row.name.removesuffix(f"-busy-{busy}"))):
+            kept = median(rate / base for rate, base in zip(row.measurement.rates, alone, strict=True))
+            share = f"a fair share is {1 / (1 + busy):.2f}"
+            lines.append(f"- {row.name} keeps {kept:.2f} of the speed that it has alone; {share}.")
     return ["", *lines] if lines else []
 
 

@@ -17,7 +17,7 @@ class Task:
     """One thing to do as often as possible: a training step, an inference, or making a training batch.
 
     The network is fed with (batch, 3, image_size, image_size). files: a pipeline decodes JPEGs instead of taking pixels
-    from memory.
+    from memory. contention: variants work beside busy processes too.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Task:
     image_size: int
     batch: int
     files: bool = False
+    contention: bool = False
     quick: bool = False
 
     @property
@@ -51,7 +52,7 @@ class Variant:
 
     precision: of the computation, fp32 or bf16. options: for `build`. plain_onednn: oneDNN may use all that the CPU
     has, as it comes, and not only AVX2, as src/__init__.py wants it for MindSpore. environment: of its process, which
-    has one core if one_core is set.
+    has one core if one_core is set. busy: processes that do nothing but compute, on each core beside it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Variant:
     plain_onednn: bool = True
     environment: tuple[tuple[str, str], ...] = ()
     one_core: bool = False
+    busy: int = 0
 
     @property
     def is_ours(self) -> bool:
@@ -101,12 +103,19 @@ _NETWORK_VARIANTS = (
     _torch("torch-compile-fp32", "fp32", compiled=True),
     _torch("torch-compile-bf16", "bf16", compiled=True),
 )
+_TRAINING_VARIANTS = (
+    *_NETWORK_VARIANTS,
+    _ours("one-core-fp32", "fp32", "on", one_core=True),
+    _ours("one-core-bf16", "bf16", "on", one_core=True),
+)
+_CONTENTION_VARIANTS = tuple(
+    replace(variant, name=f"{variant.name}-busy-{busy}", busy=busy) if busy else variant
+    for variant in _NETWORK_VARIANTS
+    if variant.name in ("ours-fp32", REFERENCE)
+    for busy in (0, 1, 2)
+)
 _VARIANTS = {
-    TRAINING: (
-        *_NETWORK_VARIANTS,
-        _ours("one-core-fp32", "fp32", "on", one_core=True),
-        _ours("one-core-bf16", "bf16", "on", one_core=True),
-    ),
+    TRAINING: _TRAINING_VARIANTS,
     INFERENCE: (*_NETWORK_VARIANTS, Variant("onnxruntime", "onnx_runtime")),
     PIPELINE: (Variant("ours", "ours_pipeline", plain_onednn=False), Variant("torch-dataloader", "torch_pipeline")),
 }
@@ -118,6 +127,10 @@ DESCRIPTIONS = {
     "one-core-bf16": "ours-bf16 on one core",
     "mindspore": "the same network on MindSpore as it comes: its oneDNN unrestricted",
     REFERENCE: "PyTorch, torchvision's network, eager, float32",
+    "ours-fp32-busy-1": "ours-fp32 beside one busy process a core",
+    "ours-fp32-busy-2": "ours-fp32 beside two",
+    "torch-eager-busy-1": "torch-eager beside one busy process a core",
+    "torch-eager-busy-2": "torch-eager beside two",
     "torch-channels-last": "the same in channels_last",
     "torch-bf16": "the same in channels_last under bfloat16 autocast",
     "torch-compile-fp32": "torch.compile, channels_last, float32",
@@ -135,6 +148,7 @@ _TASKS = (
     Task("densenet121-inference-1", INFERENCE, "densenet121", 1000, 224, 1),
     Task("densenet100-inference-32", INFERENCE, "densenet100", 10, 32, 32),
     Task("densenet121-inference-32", INFERENCE, "densenet121", 1000, 224, 32),
+    Task("densenet100-contention", TRAINING, "densenet100", 10, 32, 64, contention=True),
     Task("pipeline-cifar", PIPELINE, "densenet100", 10, 32, 64),
     Task("pipeline-jpeg", PIPELINE, "densenet121", 2, 224, 32, files=True),
 )
@@ -159,7 +173,7 @@ def task_named(name: str, quick: bool) -> Task:
 
 def variants(task: Task) -> tuple[Variant, ...]:
     """All that can do `task`."""
-    return _VARIANTS[task.kind]
+    return _CONTENTION_VARIANTS if task.contention else _VARIANTS[task.kind]
 
 
 def variant_named(task: Task, name: str) -> Variant:
@@ -176,7 +190,7 @@ def select(only: str, quick: bool) -> list[tuple[Task, list[Variant]]]:
     """
     words = only.split(",") if only else []
     all_tasks = tasks(quick)
-    all_variants = {variant.name for found in _VARIANTS.values() for variant in found}
+    all_variants = {variant.name for task in all_tasks for variant in variants(task)}
     for_tasks = [word for word in words if any(_names(word, task.name) for task in all_tasks)]
     for_variants = [word for word in words if any(_names(word, name) for name in all_variants)]
     if unknown := [word for word in words if word not in for_tasks and word not in for_variants]:

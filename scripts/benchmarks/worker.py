@@ -8,10 +8,12 @@ import importlib
 import json
 import math
 import os
+import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes import CDLL
 from pathlib import Path
 from typing import TextIO
@@ -46,9 +48,22 @@ def main(task_name: str, variant_name: str, quick: str, threads: str, data: str)
     for line in sys.stdin:
         step()  # to be awake
         before = seconds_by_part()
-        rate, elapsed = _turn(step, task.batch, float(line))
+        with busy_processes(variant.busy * int(threads)):
+            rate, elapsed = _turn(step, task.batch, float(line))
         parts = {part: (total - before[part]) / elapsed for part, total in seconds_by_part().items()}
         _answer(channel, images_per_second=rate, parts=parts)
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """While inside, `count` processes compute. They are of this session: Linux shares cores between sessions first."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def warm_up(step: Callable[[], float]) -> None:

@@ -1,7 +1,10 @@
-"""Running the compiler so that it ends when its caller is asked to: Ctrl-C, SIGTERM, a closed terminal."""
+"""The compiler: which one, its one call, and running it so that it ends when its caller is asked to: Ctrl-C, SIGTERM, a
+closed terminal.
+"""
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -10,9 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from src.ops.cpu import INSTRUCTION_SETS
 from src.utils.errors import ReportedError
 from src.utils.files import write_atomically
 
+# Without warnings: a newer compiler that knows more of them must not cost its user the kernels. The tests ask for all.
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fopenmp", "-fPIC", "-shared")
 _POLL = 0.1  # seconds
 _GRACE = 2  # seconds in which the compiler removes its temporary files
 
@@ -23,6 +29,37 @@ class CompilationError(ReportedError):
 
 class UnknownFlagError(CompilationError):
     """It does not know the instruction set."""
+
+
+def find_compiler() -> list[str]:
+    """The words that call the C++ compiler, the first an absolute path: CXX, otherwise g++, clang++ or c++.
+
+    Raises ReportedError when there is none.
+    """
+    asked = os.environ.get("CXX", "").strip()
+    try:
+        commands = [shlex.split(asked)] if asked else [["g++"], ["clang++"], ["c++"]]
+    except ValueError as error:
+        raise ReportedError(f"CXX is {asked!r}, which is no command ({error}); correct or unset it") from None
+    for name, *arguments in commands:
+        if path := shutil.which(name):
+            return [os.path.abspath(path), *arguments]  # noqa: PTH100, its links may be what tells it its job
+    if asked:
+        raise ReportedError(f"CXX names {commands[0][0]!r}, which is no program; correct or unset it")
+    raise ReportedError("no C++ compiler was found; install g++, or name one in CXX")
+
+
+def compile_command(compiler: Sequence[str], instruction_set: str, sources: Path, library: Path) -> list[str]:
+    """The one call that makes `library` of all .cc files in `sources`."""
+    files = sorted(map(str, sources.rglob("*.cc")))
+    # Behind CXX's own arguments: what they include comes first.
+    return [*compiler, *FLAGS, *INSTRUCTION_SETS[instruction_set].flags, f"-I{sources}", "-o", str(library), *files]
+
+
+def compiler_version(compiler: Sequence[str]) -> str:
+    """The first line of what it says of itself."""
+    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    return next(iter(done.stdout.splitlines()), "which does not tell its version")
 
 
 def compile_library(command: Sequence[str], log: Path) -> None:

@@ -2,24 +2,46 @@
 
 A feature map between them is channels last, (N, H, W, stride) float32, with `pixel_stride(C)` floats from one pixel's C
 channels to the next, and goes with its statistics (2, C): mean and biased variance over N, H and W. It starts at a
-cache line of its tensor, which its last value tells (kMark in cpp/layout.h). The statistics are an output like any
-other: what the normalisations that read a feature owe to its mean and variance is *their* gradient.
+cache line of its tensor, which its last value tells (kMark in cpp/map/feature_map.h). The statistics are an output like
+any other: what the normalisations that read a feature owe to its mean and variance is *their* gradient.
 
 Each cell takes the parameters of the plain network's cells. In training (`self.training`) it updates the running
 statistics in place; else it uses them, and has no gradients.
 """
 
+import ctypes
+
 import mindspore as ms
 from mindspore import nn, ops
 
 _LINE = 16  # floats in a cache line
-SPARE_PIXELS = 4  # so that the bottlenecks may start later in their tensor, see kMark in cpp/layout.h
+SPARE_PIXELS = 4  # so that the bottlenecks may start later in their tensor, see kMark in cpp/map/feature_map.h
+_LAYER = "( gamma1 beta1 conv1 gamma2 beta2 conv2 )"
+_LAYER_RUNNING = "( mean1 variance1 mean2 variance2 )"
+# What an operator takes and makes, as cpp/signatures.h has it too: the library checks number and types at each call.
+SIGNATURES = {
+    "stem_train": "images conv gamma beta mean variance -> y y_stats convolved conv_stats extremes indices:uint8",
+    "stem_infer": "images conv gamma beta mean variance -> y",
+    "stem_backward": "images conv gamma beta y_stats convolved conv_stats extremes indices:uint8 d_y d_y_stats "
+    "-> d_conv d_gamma d_beta scratch",
+    "block_train": f"x x_stats {_LAYER} {_LAYER_RUNNING} -> features stats bottlenecks:number bottleneck_stats",
+    "block_infer": f"x {_LAYER} {_LAYER_RUNNING} -> features scratch:number",
+    "block_backward": f"features stats bottlenecks:number bottleneck_stats d_features d_stats {_LAYER} "
+    "-> d_x d_x_stats ( d_gamma1 d_beta1 d_conv1 d_gamma2 d_beta2 d_conv2 ) scratch scratch_bottlenecks:number",
+    "transition_train": "x x_stats gamma beta conv mean variance -> y y_stats",
+    "transition_infer": "x gamma beta conv mean variance -> y",
+    "transition_backward": "x x_stats y y_stats d_y d_y_stats gamma beta conv -> d_x d_x_stats d_gamma d_beta d_conv",
+    "final_train": "x x_stats gamma beta mean variance -> y",
+    "final_infer": "x gamma beta mean variance -> y",
+    "final_backward": "x x_stats d_y gamma beta -> d_x d_x_stats d_gamma d_beta",
+    "sgd_update": "settings learning_rate ( gradient ) ( parameter ) ( velocity ) -> done",
+}
 # A primitive: the function ops.zeros_like does not compile inside a bprop.
 _zeros_like = ops.ZerosLike()
 
 
 def pixel_stride(channels: int) -> int:
-    """Floats between two pixels of a feature map of `channels`; the same as in cpp/layout.h."""
+    """Floats between two pixels of a feature map of `channels`; the same as in cpp/base/layout.h."""
     width = _padded(channels) + _LINE
     return width + _LINE if width % 256 == 0 else width
 
@@ -33,7 +55,16 @@ def _map_like(shape, channels):
 
 
 def operator(library, function, infer_shapes, types):
-    """infer_shapes(*shapes of the inputs) -> shape of the only output, or a tuple; types: of all inputs -> the same."""
+    """infer_shapes(*shapes of the inputs) -> shape of the only output, or a tuple; types: of all inputs -> the same.
+
+    Raises RuntimeError when the library's function takes or makes something else than SIGNATURES says.
+    """
+    words = function.replace("final_pool", "final").split("_")[:2]  # without a stem's padding and the precision
+    signature_of = ctypes.CDLL(library).operator_signature
+    signature_of.restype = ctypes.c_char_p
+    found = signature_of(function.encode())
+    if found != SIGNATURES["_".join(words)].encode():
+        raise RuntimeError(f"{library} has another operator {function} than src/ops/dense_ops.py: {found!r}")
     return ops.Custom(f"{library}:{function}", infer_shapes, types, func_type="aot")
 
 

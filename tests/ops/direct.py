@@ -25,6 +25,8 @@ if platform.machine() == "x86_64" and INSTRUCTION_SETS != ["avx2"]:
 BF16_INSTRUCTION_SETS = [name for name in build.instruction_sets() if build.INSTRUCTION_SETS[name].has_bf16]
 
 EMULATED = ["emulated amx_bf16", "emulated avx512_bf16"] if platform.machine() == "x86_64" else []
+# NumPy has no bfloat16.
+TYPES = {"float32": b"float32", "uint16": b"bfloat16", "uint8": b"uint8"}
 
 
 def emulated_library(name, folder):
@@ -35,7 +37,7 @@ def emulated_library(name, folder):
         f"-I{Path(__file__).parent}/emulated",
         *([] if "amx" in name else ["-DEMULATED_WITHOUT_AMX"]),
     ]
-    subprocess.run([*build.compile_command(["g++", *flags], "avx2", build.SOURCES, library), "-O1"], check=True)
+    subprocess.run([*build.compile_command(["g++", *flags], "avx2", build.SOURCES, library), "-O0"], check=True)
     return library
 
 
@@ -52,7 +54,7 @@ def unpack(packed, channels):
 
 
 def made(tensor):
-    """What an operator made, from where the tensor's mark says that it starts (kMark in cpp/layout.h)."""
+    """What an operator made, from where the tensor's mark says that it starts (kMark in cpp/map/feature_map.h)."""
     mark = int(tensor.reshape(-1).view(np.uint32)[-1])
     assert mark & ~63 == 0x7FC5A500, "an operator's output says nowhere where it starts"
     return np.roll(tensor.reshape(-1), -(mark & 63) // tensor.itemsize).reshape(tensor.shape)
@@ -75,7 +77,7 @@ class _Operator:
         ranks = (ctypes.c_int * count)(*(array.ndim for array in arrays))
         dims = [(ctypes.c_int64 * array.ndim)(*array.shape) for array in arrays]
         pointers = (ctypes.POINTER(ctypes.c_int64) * count)(*dims)
-        names = (ctypes.c_char_p * count)(*(array.dtype.name.encode() for array in arrays))
+        names = (ctypes.c_char_p * count)(*(TYPES[array.dtype.name] for array in arrays))
         assert getattr(self.library, function)(count, data, ranks, pointers, names, None, None) == 0
         for array, was in zip(arrays[: len(before)], before, strict=True):
             assert np.array_equal(array, was, equal_nan=True), f"{function} changed an input"

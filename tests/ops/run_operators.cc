@@ -11,7 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "layout.h"
+#include "base/layout.h"
+#include "map/feature_map.h"
 
 using Function = int(int count, void** data, int* ranks, int64_t** shapes, const char** types, void*, void*);
 extern "C" {
@@ -37,6 +38,7 @@ class Tensor {
  public:
   explicit Tensor(Shape shape, size_t value_bytes = sizeof(float)) : shape_(std::move(shape)) {
     for (int64_t length : shape_) size_ *= length;
+    type_ = value_bytes == sizeof(float) ? "float32" : value_bytes == 2 ? "bfloat16" : "uint8";
     const size_t bytes = kStart + size_ * value_bytes;
     memory_.reset(new unsigned char[bytes]);
     std::memset(memory_.get(), 255, bytes);
@@ -44,12 +46,14 @@ class Tensor {
   const Shape& shape() const { return shape_; }
   int64_t* dims() { return shape_.data(); }
   size_t size() const { return size_; }
+  const char* type() const { return type_; }
   float* data() const { return reinterpret_cast<float*>(memory_.get() + kStart); }
 
  private:
   static constexpr size_t kStart = 4;
   Shape shape_;
   size_t size_ = 1;
+  const char* type_;
   std::shared_ptr<unsigned char[]> memory_;
 };
 using Tensors = std::vector<Tensor>;
@@ -90,15 +94,15 @@ void call(const char* name, Function* function, const Tensors& inputs, Tensors& 
   std::vector<void*> data;
   std::vector<int> ranks;
   std::vector<int64_t*> shapes;
+  std::vector<const char*> types;
   for (Tensor& tensor : all) {
+    types.push_back(tensor.type());
     data.push_back(tensor.data());
     ranks.push_back(static_cast<int>(tensor.shape().size()));
     shapes.push_back(tensor.dims());
   }
-  const std::vector<const char*> types(all.size(), "float32");
   const int count = static_cast<int>(all.size());
-  auto** names = const_cast<const char**>(types.data());
-  if (function(count, data.data(), ranks.data(), shapes.data(), names, nullptr, nullptr)) {
+  if (function(count, data.data(), ranks.data(), shapes.data(), types.data(), nullptr, nullptr)) {
     std::fprintf(stderr, "error: %s failed\n", name);
     std::exit(1);
   }
@@ -108,7 +112,7 @@ void call(const char* name, Function* function, const Tensors& inputs, Tensors& 
 void print(const std::string& name, int number, const Tensor& tensor, int64_t channels = 0) {
   const int64_t row = tensor.shape().back();
   const size_t bytes = tensor.size() * sizeof(float);
-  const float* data = channels ? static_cast<float*>(densenet::start_of(tensor.data(), bytes)) : tensor.data();
+  const float* data = channels ? densenet::values_from<float>(tensor.data(), bytes) : tensor.data();
   double sum = 0, absolute = 0;
   uint32_t weight = 1;
   for (size_t i = 0; i < tensor.size(); i++) {

@@ -15,8 +15,8 @@
 #include <string>
 #include <thread>
 
-#include "cgroup.h"
-#include "parallel.h"
+#include "base/cgroup.h"
+#include "base/parallel.h"
 
 namespace {
 

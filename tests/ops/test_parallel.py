@@ -1,4 +1,4 @@
-"""The kernels' threads (src/ops/cpp/parallel.h): parts are done once, any number of threads gives the same bits."""
+"""The kernels' threads (cpp/base/parallel.h): parts are done once, any number of threads gives the same bits."""
 
 import subprocess
 from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def compiled(folder: Path, *sanitizers: str) -> Path:
     program = folder / "run team"
     flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
-    sources = [build.SOURCES / name for name in ("parallel.cc", "cgroup.cc")]
+    sources = [build.SOURCES / "base" / name for name in ("parallel.cc", "cgroup.cc")]
     command = [*build.find_compiler(), *flags, *build.INSTRUCTION_SETS[INSTRUCTION_SETS[0]].flags]
     subprocess.run([*command, f"-I{build.SOURCES}", "-o", program, DRIVER, *sources], check=True)
     return program

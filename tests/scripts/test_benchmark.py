@@ -134,6 +134,14 @@ def test_a_missing_library_is_said(tmp_path, monkeypatch):
     assert "ImportError" in process.log.read_text()
 
 
+def test_busy_processes_are_of_this_session_and_gone_afterwards():
+    with worker.busy_processes(2):
+        busy = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+        computing = [pid for pid in busy if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"while True: pass\0")]
+        assert [os.getsid(pid) for pid in computing] == [os.getsid(0)] * 2
+    assert [state_and_parent(pid) for pid in computing] == [("", 0)] * 2
+
+
 def resting(held_mb: float, peak_mb: float) -> SimpleNamespace:
     """What `make_room` looks at, without a process."""
     found = SimpleNamespace(held_mb=held_mb, is_running=held_mb > 0, measurement=SimpleNamespace(peak_mb=peak_mb))

@@ -40,6 +40,15 @@ def test_share_of_the_peak_of_its_own_precision():
     assert "not measured: no compiler" in "\n".join(unmeasured.lines())
 
 
+def test_what_is_left_beside_busy_processes(tmp_path):
+    task = task_named("densenet100-contention", quick=False)
+    rates = {"ours-fp32": (30, 60, 40), "ours-fp32-busy-1": (15, 40, 16), "torch-eager-busy-2": (3, 3, 3)}
+    rows = [measured(name, *of_rounds, task=task) for name, of_rounds in rates.items()]
+    text = write_report(tmp_path, [result_of(task, rows, {}, MACHINE)], MACHINE, "")
+    (line,) = [line for line in text.splitlines() if " keeps " in line]  # torch-eager alone was not measured
+    assert line == "- ours-fp32-busy-1 keeps 0.50 of the speed that it has alone; a fair share is 0.50."
+
+
 def test_where_the_time_goes_and_what_cores_are_worth(tmp_path):
     ours, one_core, plain = (
         measured("ours-fp32", 30, 60, 40),

@@ -15,7 +15,7 @@ def names(only: str) -> dict[str, list[str]]:
 
 def test_everything_without_words():
     assert names("") == {task.name: [variant.name for variant in variants(task)] for task in tasks(quick=False)}
-    assert len(names("")) == 8
+    assert len(names("")) == 9
     assert {variant for found in names("").values() for variant in found} == set(DESCRIPTIONS)
 
 
@@ -29,6 +29,17 @@ def test_words_for_tasks_and_for_variants():
         *("densenet100-inference-1", "densenet121-inference-1", "densenet100-inference-32", "densenet121-inference-32")
     ]
     assert names("densenet121-inference-1,mindspore") == {"densenet121-inference-1": ["mindspore"]}
+
+
+def test_contention_is_measured_beside_the_same_without():
+    assert names("contention") == {
+        "densenet100-contention": [
+            f"{name}{busy}" for name in ("ours-fp32", "torch-eager") for busy in ("", "-busy-1", "-busy-2")
+        ]
+    }
+    task = task_named("densenet100-contention", quick=True)
+    assert [variant.busy for variant in variants(task)] == [0, 1, 2] * 2
+    assert task.flops_per_image == task_named("densenet100-training", quick=True).flops_per_image
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_what_is_there_twice_is_not_replaced(tmp_path):
 
 def test_a_copy_holds_what_git_knows_of(tmp_path):
     copy = mutate.copy_checkout(tmp_path / "copy")
-    for name in ("pyproject.toml", "src/ops/cpp/sgd.cc", "tests/commands.py"):
+    for name in ("pyproject.toml", "src/ops/cpp/parts/sgd.cc", "tests/commands.py"):
         assert (copy / name).read_bytes() == (ROOT / name).read_bytes()
     assert not (copy / ".git").exists()
 

@@ -1,72 +1,29 @@
-// The operations as functions that MindSpore's ops.Custom(func_type="aot") calls. Everything but the stem's padding and
-// the final pool follows from the shapes; src/ops/dense_ops.py passes the arguments in the order given here.
+// The parts as functions that MindSpore's ops.Custom(func_type="aot") calls, and the only file that knows MindSpore.
+// Everything but the stem's padding and the final pool follows from the shapes. What an operator takes and makes is in
+// signatures.h; src/ops/dense_ops.py has the same table and compares.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <map>
 #include <mutex>
 #include <string>
 #include <vector>
 
-#include "dense_block.h"
-#include "final_norm.h"
-#include "number.h"
-#include "sgd.h"
-#include "stem.h"
-#include "transition.h"
+#include "arguments.h"
+#include "base/number.h"
+#include "map/feature_map.h"
+#include "parts/dense_block.h"
+#include "parts/final_norm.h"
+#include "parts/sgd.h"
+#include "parts/stem.h"
+#include "parts/transition.h"
+#include "products/engine.h"
+#include "signatures.h"
 
 namespace densenet {
 namespace {
-
-// The arguments of one call: inputs, then outputs, contiguous; float32 but for Numbers and indices.
-class Arguments {
- public:
-  Arguments(int count, void** data, const int* ranks, int64_t** shapes)
-      : count_(count), data_(data), ranks_(ranks), shapes_(shapes) {}
-  int left() const { return count_ - next_; }
-  int dim(int axis) const { return static_cast<int>(shapes_[next_][axis]); }  // of the next one
-  template <class Value = float>
-  Value* next() {
-    return static_cast<Value*>(data_[next_++]);
-  }
-  // What operators make for each other: an input, and an output to be made. See kMark.
-  template <class Value = float>
-  Value* next_made() {
-    const size_t bytes = sizeof(Value) * size();
-    return static_cast<Value*>(start_of(next<void>(), bytes));
-  }
-  template <class Value = float>
-  Value* next_to_make() {
-    const size_t bytes = sizeof(Value) * size();
-    return static_cast<Value*>(mark_start(next<void>(), bytes));
-  }
-  size_t size() const {
-    size_t size = 1;
-    for (int axis = 0; axis < ranks_[next_]; axis++) size *= shapes_[next_][axis];
-    return size;
-  }
-  Norm next_norm() {  // gamma and beta; the running statistics come later
-    Norm norm{};
-    norm.gamma = next();
-    norm.beta = next();
-    return norm;
-  }
-  void next_running(Norm& norm) {
-    norm.mean = next();
-    norm.variance = next();
-  }
-
- private:
-  int count_, next_ = 0;
-  void** data_;
-  const int* ranks_;
-  int64_t** shapes_;
-};
-
-// Extent of the next argument in MindSpore's layout or, channels last, in ours.
-Extent extent_nchw(const Arguments& args) { return {args.dim(0), args.dim(2), args.dim(3)}; }
-Extent extent_nhwc(const Arguments& args) { return {args.dim(0), args.dim(1), args.dim(2)}; }
 
 // Seconds that each operator has taken.
 class Times {
@@ -93,8 +50,15 @@ Times& times() {
 }
 
 template <class Operation>
-int run(const char* name, int count, void** data, const int* ranks, int64_t** shapes, const Operation& operation) {
+int run(const char* name, const char* signature, int count, void** data, const int* ranks, int64_t** shapes,
+        const char** types, const Operation& operation) {
   try {
+    const size_t end = std::strlen(name);
+    const bool is_bf16 = end > 5 && std::strcmp(name + end - 5, "_bf16") == 0;
+    check_arguments(signature, is_bf16 ? "bfloat16" : "float32", count, types);
+#ifdef __AVX512BF16__
+    if (is_bf16) Engine<Bf16>::prepare();
+#endif
     Arguments args(count, data, ranks, shapes);
     const auto start = std::chrono::steady_clock::now();
     operation(args);
@@ -109,7 +73,7 @@ int run(const char* name, int count, void** data, const int* ranks, int64_t** sh
 // The next arguments: images, conv (channels, 3, k, k), gamma, beta.
 Stem next_stem(Arguments& args, bool pads_both_sides, const float** images) {
   Stem stem{};
-  stem.images = extent_nchw(args);
+  stem.images = args.extent_nchw();
   *images = args.next();
   stem.channels = args.dim(0), stem.kernel = args.dim(2);
   stem.pool = stem.kernel == 7;
@@ -122,37 +86,36 @@ Stem next_stem(Arguments& args, bool pads_both_sides, const float** images) {
   return stem;
 }
 
-// images, conv, gamma, beta, mean, variance -> y, y_stats, convolved, conv_stats, extremes, indices
 template <class Number>
 void stem_train(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
-  float *y = args.next_to_make(), *y_stats = args.next(), *convolved = args.next_to_make(), *conv_stats = args.next();
+  const FeatureMap y = args.next_map_to_make(), convolved = args.next_map_to_make();
   float* extremes = args.next_to_make();
-  train_forward<Number>(stem, images, {convolved, conv_stats, extremes, args.next<uint8_t>()}, y, y_stats);
+  train_forward<Number>(stem, images, {convolved, extremes, args.next<uint8_t>()}, y);
 }
 
-// images, conv, gamma, beta, mean, variance -> y
 template <class Number>
 void stem_infer(Arguments& args, bool pads_both_sides) {
   const float* images;
   Stem stem = next_stem(args, pads_both_sides, &images);
   args.next_running(stem.norm);
-  infer<Number>(stem, images, args.next_to_make());
+  infer<Number>(stem, images, {stem.out_extent(), stem.channels, args.next_to_make(), nullptr, nullptr});
 }
 
-// images, conv, gamma, beta, y_stats, convolved, conv_stats, extremes, indices, d_y, d_y_stats
-//   -> d_conv, d_gamma, d_beta, scratch like y
 template <class Number>
 void stem_backward(Arguments& args, bool pads_both_sides) {
   const float* images;
   const Stem stem = next_stem(args, pads_both_sides, &images);
-  float *y_stats = args.next(), *convolved = args.next_made(), *conv_stats = args.next(), *extremes = args.next_made();
-  const StemActivations saved{convolved, conv_stats, extremes, args.next<uint8_t>()};
-  const float *d_y = args.next_made(), *d_y_stats = args.next();
-  float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next(), *scratch = args.next_to_make();
-  backward<Number>(stem, images, saved, y_stats, d_y, d_y_stats, scratch, d_conv, d_gamma, d_beta);
+  float* mean = args.next();
+  const FeatureMap y{stem.out_extent(), stem.channels, nullptr, mean, mean + stem.channels};
+  const FeatureMap convolved = args.next_map();
+  float* extremes = args.next_made();
+  const StemActivations saved{convolved, extremes, args.next<uint8_t>()};
+  const FeatureMap d_y = args.next_map();
+  float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next();
+  backward<Number>(stem, images, saved, y, d_y, args.next_to_make(), d_conv, d_gamma, d_beta);
 }
 
 // The next arguments: of each layer gamma1, beta1, conv1 (width, channels, 1, 1), gamma2, beta2, conv2
@@ -178,41 +141,34 @@ void next_running(Arguments& args, DenseBlock& block) {
   }
 }
 
-// x, x_stats, parameters (6 a layer), running statistics (4 a layer)
-//   -> features, stats, bottlenecks of Number, bottleneck_stats
 template <class Number>
 void block_train(Arguments& args) {
-  const Extent extent = extent_nhwc(args);
-  const float *x = args.next_made(), *x_stats = args.next();
-  DenseBlock block = next_block(args, extent, (args.left() - 4) / 10);
+  const FeatureMap x = args.next_map();
+  DenseBlock block = next_block(args, x.extent, (args.left() - 4) / 10);
   next_running(args, block);
-  float *features = args.next_to_make(), *stats = args.next();
+  const FeatureMap features = args.next_map_to_make();
   auto* bottlenecks = args.next_to_make<typename Number::Value>();
-  train_forward<Number>(block, x, x_stats, {features, stats, bottlenecks, args.next()});
+  train_forward<Number>(block, x, features, {bottlenecks, args.next()});
 }
 
-// x, parameters, running statistics -> features, scratch of Number for the bottlenecks of one layer
 template <class Number>
 void block_infer(Arguments& args) {
-  const Extent extent = extent_nhwc(args);
-  const float* x = args.next_made();
-  DenseBlock block = next_block(args, extent, (args.left() - 2) / 10);
+  FeatureMap x{args.extent_nhwc(), 0, args.next_made(), nullptr, nullptr};
+  DenseBlock block = next_block(args, x.extent, (args.left() - 2) / 10);
+  x.channels = block.in_channels;
   next_running(args, block);
-  float* features = args.next_to_make();
+  const FeatureMap features{x.extent, block.out_channels(), args.next_to_make(), nullptr, nullptr};
   infer<Number>(block, x, features, args.next_to_make<typename Number::Value>());
 }
 
-// features, stats, bottlenecks, bottleneck_stats, d_features, d_stats, parameters
-//   -> d_x, d_x_stats, gradients of the parameters, scratch like features and like the bottlenecks of one layer
 template <class Number>
 void block_backward(Arguments& args) {
-  const Extent extent = extent_nhwc(args);
-  float *features = args.next_made(), *stats = args.next();
+  const FeatureMap features = args.next_map();
   auto* bottlenecks = args.next_made<typename Number::Value>();
-  float* bottleneck_stats = args.next();
-  const float *d_features = args.next_made(), *d_stats = args.next();
-  const DenseBlock block = next_block(args, extent, (args.left() - 4) / 12);
-  float *d_x = args.next_to_make(), *d_x_stats = args.next();
+  const Bottlenecks<Number> kept{bottlenecks, args.next()};
+  const FeatureMap d_features = args.next_map();
+  const DenseBlock block = next_block(args, features.extent, (args.left() - 4) / 12);
+  const FeatureMap d_x = args.next_map_to_make();
   std::vector<DenseLayerGradients> gradients(block.layers.size());
   for (DenseLayerGradients& layer : gradients) {
     for (float** gradient : {&layer.gamma1, &layer.beta1, &layer.conv1, &layer.gamma2, &layer.beta2, &layer.conv2}) {
@@ -221,8 +177,7 @@ void block_backward(Arguments& args) {
   }
   float* scratch = args.next_to_make();
   auto* scratch_bottlenecks = args.next_to_make<typename Number::Value>();
-  backward<Number>(block, {features, stats, bottlenecks, bottleneck_stats}, d_features, d_stats, scratch,
-                   scratch_bottlenecks, d_x, d_x_stats, gradients);
+  backward<Number>(block, features, kept, d_features, scratch, scratch_bottlenecks, d_x, gradients);
 }
 
 // The next arguments: gamma, beta, conv (out_channels, in_channels, 1, 1).
@@ -233,70 +188,65 @@ Transition next_transition(Arguments& args, const Extent& extent) {
   return transition;
 }
 
-// x, stats, gamma, beta, conv, mean, variance -> y, y_stats
 template <class Number>
 void transition_train(Arguments& args) {
-  const Extent extent = extent_nhwc(args);
-  const float *x = args.next_made(), *stats = args.next();
-  Transition transition = next_transition(args, extent);
+  const FeatureMap x = args.next_map();
+  Transition transition = next_transition(args, x.extent);
   args.next_running(transition.norm);
-  float* y = args.next_to_make();
-  train_forward<Number>(transition, x, stats, y, args.next());
+  train_forward<Number>(transition, x, args.next_map_to_make());
 }
 
-// x, gamma, beta, conv, mean, variance -> y
 template <class Number>
 void transition_infer(Arguments& args) {
-  const Extent extent = extent_nhwc(args);
-  const float* x = args.next_made();
-  Transition transition = next_transition(args, extent);
+  FeatureMap x{args.extent_nhwc(), args.dim(3), args.next_made(), nullptr, nullptr};
+  Transition transition = next_transition(args, x.extent);
+  x.channels = transition.in_channels;
   args.next_running(transition.norm);
-  infer<Number>(transition, x, args.next_to_make());
+  const FeatureMap y{transition.out_extent(), transition.out_channels, args.next_to_make(), nullptr, nullptr};
+  infer<Number>(transition, x, y);
 }
 
-// x, stats, y, y_stats, d_y, d_y_stats, gamma, beta, conv -> d_x, d_stats, d_gamma, d_beta, d_conv
 template <class Number>
 void transition_backward(Arguments& args) {
-  const Extent extent = extent_nhwc(args);
-  const float *x = args.next_made(), *stats = args.next(), *y = args.next_made(), *y_stats = args.next();
-  const float *d_y = args.next_made(), *d_y_stats = args.next();
-  const Transition transition = next_transition(args, extent);
-  float *d_x = args.next_to_make(), *d_stats = args.next(), *d_gamma = args.next(), *d_beta = args.next();
-  backward<Number>(transition, x, stats, y, y_stats, d_y, d_y_stats, d_x, d_stats, d_gamma, d_beta, args.next());
+  const FeatureMap x = args.next_map(), y = args.next_map(), d_y = args.next_map();
+  const Transition transition = next_transition(args, x.extent);
+  const FeatureMap d_x = args.next_map_to_make();
+  float *d_gamma = args.next(), *d_beta = args.next();
+  backward<Number>(transition, x, y, d_y, d_x, d_gamma, d_beta, args.next());
 }
 
-// x, stats, gamma, beta, mean, variance -> y
+FinalNorm next_final(Arguments& args, const Extent& extent, bool pools) {
+  FinalNorm final{extent, args.dim(0), pools, {}};
+  final.norm = args.next_norm();
+  return final;
+}
+
 void final_train(Arguments& args, bool pools) {
-  FinalNorm final{extent_nhwc(args), 0, pools, {}};
-  const float *x = args.next_made(), *stats = args.next();
-  final.channels = args.dim(0);
-  final.norm = args.next_norm();
+  const FeatureMap x = args.next_map();
+  FinalNorm final = next_final(args, x.extent, pools);
   args.next_running(final.norm);
-  train_forward(final, x, stats, args.next());
+  train_forward(final, x, args.next());
 }
 
-// x, gamma, beta, mean, variance -> y
 void final_infer(Arguments& args, bool pools) {
-  FinalNorm final{extent_nhwc(args), 0, pools, {}};
-  const float* x = args.next_made();
-  final.channels = args.dim(0);
-  final.norm = args.next_norm();
+  FeatureMap x{args.extent_nhwc(), 0, args.next_made(), nullptr, nullptr};
+  FinalNorm final = next_final(args, x.extent, pools);
+  x.channels = final.channels;
   args.next_running(final.norm);
   infer(final, x, args.next());
 }
 
-// x, stats, d_y, gamma, beta -> d_x, d_stats, d_gamma, d_beta
 void final_backward(Arguments& args, bool pools) {
-  FinalNorm final{extent_nhwc(args), 0, pools, {}};
-  const float *x = args.next_made(), *stats = args.next(), *d_y = args.next();
-  final.channels = args.dim(0);
-  final.norm = args.next_norm();
-  float *d_x = args.next_to_make(), *d_stats = args.next(), *d_gamma = args.next();
-  backward(final, x, stats, d_y, d_x, d_stats, d_gamma, args.next());
+  const FeatureMap x = args.next_map();
+  const float* d_y = args.next();
+  const FinalNorm final = next_final(args, x.extent, pools);
+  const FeatureMap d_x = args.next_map_to_make();
+  float* d_gamma = args.next();
+  backward(final, x, d_y, d_x, d_gamma, args.next());
 }
 
-// momentum, nesterov (0 or 1) and each parameter's weight decay in one tensor, learning rate (), gradients, parameters,
-// velocities -> a value to wait for; changes the parameters and the velocities
+// settings: momentum, nesterov (0 or 1) and each parameter's weight decay. Changes the parameters and the velocities;
+// done is a value to wait for.
 void sgd_update(Arguments& args) {
   std::vector<Updated> parameters((args.left() - 3) / 3);
   const float* settings = args.next();
@@ -318,41 +268,52 @@ void sgd_update(Arguments& args) {
 // Seconds that all calls of the operators whose names begin so have taken.
 extern "C" double operator_seconds(const char* prefix) { return densenet::times().total(prefix); }
 
-#define DENSENET_OPERATOR(name, ...)                                                                                   \
-  extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char**, void*, void*) {              \
-    return densenet::run(#name, count, data, ranks, shapes, [](densenet::Arguments& args) { densenet::__VA_ARGS__; }); \
-  }
+// OPERATOR(name, signature, call)
+#define DENSENET_OPERATORS_OF(OPERATOR, number, Number)                                    \
+  OPERATOR(stem_train_pad_##number, kStemTrain, stem_train<Number>(args, true))            \
+  OPERATOR(stem_train_same_##number, kStemTrain, stem_train<Number>(args, false))          \
+  OPERATOR(stem_infer_pad_##number, kStemInfer, stem_infer<Number>(args, true))            \
+  OPERATOR(stem_infer_same_##number, kStemInfer, stem_infer<Number>(args, false))          \
+  OPERATOR(stem_backward_pad_##number, kStemBackward, stem_backward<Number>(args, true))   \
+  OPERATOR(stem_backward_same_##number, kStemBackward, stem_backward<Number>(args, false)) \
+  OPERATOR(block_train_##number, kBlockTrain, block_train<Number>(args))                   \
+  OPERATOR(block_infer_##number, kBlockInfer, block_infer<Number>(args))                   \
+  OPERATOR(block_backward_##number, kBlockBackward, block_backward<Number>(args))          \
+  OPERATOR(transition_train_##number, kTransitionTrain, transition_train<Number>(args))    \
+  OPERATOR(transition_infer_##number, kTransitionInfer, transition_infer<Number>(args))    \
+  OPERATOR(transition_backward_##number, kTransitionBackward, transition_backward<Number>(args))
 
-DENSENET_OPERATOR(stem_train_pad_fp32, stem_train<densenet::Fp32>(args, true))
-DENSENET_OPERATOR(stem_train_same_fp32, stem_train<densenet::Fp32>(args, false))
-DENSENET_OPERATOR(stem_infer_pad_fp32, stem_infer<densenet::Fp32>(args, true))
-DENSENET_OPERATOR(stem_infer_same_fp32, stem_infer<densenet::Fp32>(args, false))
-DENSENET_OPERATOR(stem_backward_pad_fp32, stem_backward<densenet::Fp32>(args, true))
-DENSENET_OPERATOR(stem_backward_same_fp32, stem_backward<densenet::Fp32>(args, false))
-DENSENET_OPERATOR(block_train_fp32, block_train<densenet::Fp32>(args))
-DENSENET_OPERATOR(block_infer_fp32, block_infer<densenet::Fp32>(args))
-DENSENET_OPERATOR(block_backward_fp32, block_backward<densenet::Fp32>(args))
-DENSENET_OPERATOR(transition_train_fp32, transition_train<densenet::Fp32>(args))
-DENSENET_OPERATOR(transition_infer_fp32, transition_infer<densenet::Fp32>(args))
-DENSENET_OPERATOR(transition_backward_fp32, transition_backward<densenet::Fp32>(args))
 #ifdef __AVX512BF16__
-DENSENET_OPERATOR(stem_train_pad_bf16, stem_train<densenet::Bf16>(args, true))
-DENSENET_OPERATOR(stem_train_same_bf16, stem_train<densenet::Bf16>(args, false))
-DENSENET_OPERATOR(stem_infer_pad_bf16, stem_infer<densenet::Bf16>(args, true))
-DENSENET_OPERATOR(stem_infer_same_bf16, stem_infer<densenet::Bf16>(args, false))
-DENSENET_OPERATOR(stem_backward_pad_bf16, stem_backward<densenet::Bf16>(args, true))
-DENSENET_OPERATOR(stem_backward_same_bf16, stem_backward<densenet::Bf16>(args, false))
-DENSENET_OPERATOR(block_train_bf16, block_train<densenet::Bf16>(args))
-DENSENET_OPERATOR(block_infer_bf16, block_infer<densenet::Bf16>(args))
-DENSENET_OPERATOR(block_backward_bf16, block_backward<densenet::Bf16>(args))
-DENSENET_OPERATOR(transition_train_bf16, transition_train<densenet::Bf16>(args))
-DENSENET_OPERATOR(transition_infer_bf16, transition_infer<densenet::Bf16>(args))
-DENSENET_OPERATOR(transition_backward_bf16, transition_backward<densenet::Bf16>(args))
+#define DENSENET_OPERATORS_OF_BF16(OPERATOR) DENSENET_OPERATORS_OF(OPERATOR, bf16, Bf16)
+#else
+#define DENSENET_OPERATORS_OF_BF16(OPERATOR)
 #endif
-DENSENET_OPERATOR(final_train, final_train(args, false))
-DENSENET_OPERATOR(final_infer, final_infer(args, false))
-DENSENET_OPERATOR(final_backward, final_backward(args, false))
-DENSENET_OPERATOR(final_pool_train, final_train(args, true))
-DENSENET_OPERATOR(final_pool_infer, final_infer(args, true))
-DENSENET_OPERATOR(final_pool_backward, final_backward(args, true))
-DENSENET_OPERATOR(sgd_update, sgd_update(args))
+
+#define DENSENET_OPERATORS(OPERATOR)                                        \
+  DENSENET_OPERATORS_OF(OPERATOR, fp32, Fp32)                               \
+  DENSENET_OPERATORS_OF_BF16(OPERATOR)                                      \
+  OPERATOR(final_train, kFinalTrain, final_train(args, false))              \
+  OPERATOR(final_infer, kFinalInfer, final_infer(args, false))              \
+  OPERATOR(final_backward, kFinalBackward, final_backward(args, false))     \
+  OPERATOR(final_pool_train, kFinalTrain, final_train(args, true))          \
+  OPERATOR(final_pool_infer, kFinalInfer, final_infer(args, true))          \
+  OPERATOR(final_pool_backward, kFinalBackward, final_backward(args, true)) \
+  OPERATOR(sgd_update, kSgdUpdate, sgd_update(args))
+
+#define DENSENET_FUNCTION(name, signature, ...)                                                                 \
+  extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char** types, void*, void*) { \
+    return densenet::run(#name, densenet::signature, count, data, ranks, shapes, types,                         \
+                         [](densenet::Arguments& args) {                                                        \
+                           using namespace densenet;                                                            \
+                           densenet::__VA_ARGS__;                                                               \
+                         });                                                                                    \
+  }
+DENSENET_OPERATORS(DENSENET_FUNCTION)
+
+// What an operator takes and makes; null if there is none of this name.
+extern "C" const char* operator_signature(const char* name) {
+#define DENSENET_ENTRY(operator_name, signature, ...) {#operator_name, densenet::signature},
+  static const std::map<std::string, const char*> signatures = {DENSENET_OPERATORS(DENSENET_ENTRY)};
+  const auto found = signatures.find(name);
+  return found == signatures.end() ? nullptr : found->second;
+}

@@ -1,0 +1,66 @@
+// How the pixels of a feature map are cut so that each piece's scratch stays in the caches.
+//
+// Operations that take statistics of what they make cut it in the same way for any number of threads, into kLeastPieces
+// or more; others may cut a small map into as many pieces as there are threads.
+#pragma once
+
+#include "base/layout.h"
+
+namespace densenet {
+
+constexpr long kScratchFloats = 65536;  // 256 KiB of a second-level cache of 1 MiB or more
+
+constexpr int kLeastPieces = 4;
+
+// Stride of `channels` floats in scratch: an odd number of cache lines, so that the rows of a tile lie in different
+// sets of the first-level cache.
+inline int scratch_stride(int channels) {
+  const int width = padded(channels);
+  return width / kLineFloats % 2 ? width : width + kLineFloats;
+}
+
+// Pixels in runs of `size`, for operations that see one pixel at a time.
+struct Chunks {
+  Chunks(long pixels, int channels, int least_pieces)
+      : pixels(pixels),
+        size(std::min(std::clamp(kScratchFloats / padded(channels), kMinPixels, kMaxPixels),
+                      (pixels + least_pieces - 1) / least_pieces)) {}
+  Chunks(long pixels, long size) : pixels(pixels), size(size) {}
+  long count() const { return (pixels + size - 1) / size; }
+  long first(long chunk) const { return chunk * size; }
+  long length(long chunk) const { return std::min(size, pixels - first(chunk)); }
+  // Values that a chunk's pixels take in rows of scratch_stride(channels), for any number of channels up to this.
+  static size_t scratch_values(int channels) {
+    return kScratchFloats + kMaxPixels * kLineFloats + kMinPixels * scratch_stride(channels);
+  }
+  static constexpr long kMinPixels = 42, kMaxPixels = 168;  // several tiles high
+  long pixels, size;
+};
+
+// Lines of images in strips of about `height`, for operations that look at neighbours.
+struct Strips {
+  // channels: floats of scratch a pixel.
+  Strips(const Extent& extent, int channels, int least_pieces) : extent(extent) {
+    const long line = static_cast<long>(extent.width + 2) * channels;
+    long height = std::clamp(kScratchFloats / line, 4L, static_cast<long>(std::max(extent.height, 4)));
+    height = std::min(height, (static_cast<long>(extent.batch) * extent.height + least_pieces - 1) / least_pieces);
+    per_image = (extent.height + height - 1) / height;
+    max_height = static_cast<int>((extent.height + per_image - 1) / per_image);
+  }
+  long count() const { return extent.batch * per_image; }
+  int image(long strip) const { return static_cast<int>(strip / per_image); }
+  int first(long strip) const { return static_cast<int>(extent.height * (strip % per_image) / per_image); }
+  int height(long strip) const {
+    return static_cast<int>(extent.height * (strip % per_image + 1) / per_image) - first(strip);
+  }
+  long pixels(long strip) const { return static_cast<long>(height(strip)) * extent.width; }
+  // Of the strip's first pixel in the whole map.
+  long first_pixel(long strip) const {
+    return (static_cast<long>(image(strip)) * extent.height + first(strip)) * extent.width;
+  }
+  Extent extent;
+  long per_image;
+  int max_height;
+};
+
+}  // namespace densenet

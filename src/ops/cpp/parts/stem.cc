@@ -1,0 +1,166 @@
+#include "parts/stem.h"
+
+#include "base/parallel.h"
+#include "convolutions/convolutions.h"
+#include "map/operands.h"
+
+namespace densenet {
+namespace {
+
+// Calls take(part, first pixel, products) with products (width, padded(channels)) for each line of conv(images), and
+// gives the lines to the pool if there is one. The moments are begun if they are not null.
+template <class Number, class Take>
+void convolve(const Stem& stem, int threads, const float* images, const PoolOutput& pooled, OfParts<Moments>* moments,
+              const Take& take) {
+  const int width = stem.conv_extent().width;
+  StemConv<Number> conv(stem.image_conv(), threads, moments ? kLeastPieces : threads);
+  if (moments) moments->begin(conv.parts());
+  if (!stem.pool) return conv.run(images, take);
+  MaxPool pool(stem.windows(), stem.norm.gamma, stem.channels, pooled, conv.parts().count());
+  conv.run(images, [&](const Part& part, long first, const float* products) {
+    take(part, first, products);
+    pool.add(part.number, first / width, products);
+  });
+  pool.merge_edges();
+}
+
+// y = relu(affine(x)), pixel by pixel; y may be x. Its moments are taken unless they are null.
+void activate(const Stem& stem, int threads, const float* x, const Affine& affine, float* y,
+              OfParts<Moments>* moments) {
+  const int columns = padded(stem.channels), width = stem.out_extent().width;
+  const long stride = pixel_stride(stem.channels);
+  const Parts parts(stem.out_extent().pixels() / width);
+  if (moments) moments->begin(parts);
+  parallel(threads, parts, [&](const Part& lines) {
+    for (long line = lines.begin; line < lines.end; line++) {
+      const auto pixels = normalised_pixels({x + line * width * stride, stride}, affine);
+      float* to = y + line * width * stride;
+      for (int pixel = 0; pixel < width; pixel++) {
+        for (int c = 0; c < columns; c += kLanes) store(to + pixel * stride + c, pixels(pixel)(c));
+      }
+      if (moments) (*moments)[lines].add(to, stride, width, 0, columns);
+    }
+  });
+}
+
+// d_relu = gradient of the ReLU's input at affine(x), of pixels of y; d_y is corrected with `correction` of y. Returns
+// what it sums up to.
+NormSums backward_activation(const Stem& stem, int threads, const float* x, const Affine& affine, const float* mean,
+                             const float* d_y, const Correction& correction, float* d_relu) {
+  const int columns = padded(stem.channels), width = stem.out_extent().width;
+  const long stride = pixel_stride(stem.channels);
+  const Parts parts(stem.out_extent().pixels() / width);
+  OfParts<NormSums> sums(columns);
+  sums.begin(parts);
+  parallel(threads, parts, [&](const Part& lines) {
+    for (long line = lines.begin; line < lines.end; line++) {
+      for (int c = 0; c < columns; c += kLanes) {
+        const Vec slope = load(correction.slope.get() + c), constant = load(correction.constant.get() + c);
+        const Vec m = load_first(mean + c, stem.channels - c);
+        Vec sum{}, centred{};
+        for (long at = line * width * stride + c; at < (line + 1) * width * stride; at += stride) {
+          const Vec y = normalised(x + at - c, affine, c), d = where_positive(y, load(d_y + at) + constant + slope * y);
+          sum += d;
+          centred += d * (load(x + at) - m);
+          stream(d_relu + at, d);
+        }
+        sums[lines].add(c, sum, centred);
+      }
+    }
+  });
+  return sums.total();
+}
+
+}  // namespace
+
+template <class Number>
+void train_forward(const Stem& stem, const float* images, const StemActivations& saved, const FeatureMap& y) {
+  const int threads = thread_count(), channels = stem.channels, columns = padded(channels);
+  const int width = stem.conv_extent().width;
+  const long stride = pixel_stride(channels), pixels = stem.conv_extent().pixels();
+  float *mean = saved.convolved.mean, *variance = saved.convolved.variance;
+  OfParts<Moments> moments(columns), y_moments(columns);
+  const PoolOutput pooled{saved.extremes, saved.indices, stride, columns};
+  convolve<Number>(stem, threads, images, pooled, &moments, [&](const Part& part, long first, const float* products) {
+    moments[part].add(products, columns, width, 0, columns);
+    float* to = saved.convolved.pixels + first * stride;
+    for (int x = 0; x < width; x++) stream_floats(products + x * columns, columns, to + x * stride);
+  });
+  moments.total().mean_and_variance(pixels, 0, channels, mean, variance);
+  follow(stem.norm, pixels, channels, mean, variance);
+  Affine affine(channels);
+  affine.set(stem.norm, mean, variance, channels);
+  activate(stem, threads, saved.before_norm(stem), affine, y.pixels, &y_moments);
+  y_moments.total().mean_and_variance(stem.out_extent().pixels(), 0, channels, y.mean, y.variance);
+}
+
+template <class Number>
+void infer(const Stem& stem, const float* images, const FeatureMap& y) {
+  const int threads = thread_count(), columns = padded(stem.channels), width = stem.conv_extent().width;
+  const long stride = pixel_stride(stem.channels);
+  Affine affine(stem.channels);
+  affine.set(stem.norm, stem.norm.mean, stem.norm.variance, stem.channels);
+  const PoolOutput pooled{y.pixels, nullptr, stride, columns};
+  convolve<Number>(stem, threads, images, pooled, nullptr, [&](const Part&, long first, const float* products) {
+    if (stem.pool) return;
+    const auto pixels = normalised_pixels({products, columns}, affine);
+    for (int x = 0; x < width; x++) {
+      for (int c = 0; c < columns; c += kLanes) stream(y.pixels + (first + x) * stride + c, pixels(x)(c));
+    }
+  });
+  if (stem.pool) activate(stem, threads, y.pixels, affine, y.pixels, nullptr);
+}
+
+template <class Number>
+void backward(const Stem& stem, const float* images, const StemActivations& saved, const FeatureMap& y,
+              const FeatureMap& d_y, float* scratch, float* d_conv, float* d_gamma, float* d_beta) {
+  const int threads = thread_count(), channels = stem.channels;
+  const long stride = pixel_stride(channels);
+  const float *convolved = saved.convolved.pixels, *mean = saved.convolved.mean, *variance = saved.convolved.variance;
+  Affine affine(channels);
+  affine.set(stem.norm, mean, variance, channels);
+  Correction of_y(channels), of_conv(channels);
+  of_y.set(MomentGradients(d_y), y.mean, stem.out_extent().pixels(), 0, channels);
+  const NormSums sums =
+      backward_activation(stem, threads, saved.before_norm(stem), affine, mean, d_y.pixels, of_y, scratch);
+  MomentGradients d_moments(channels);
+  norm_gradients(sums, stem.norm, variance, channels, d_gamma, d_beta, d_moments);
+
+  of_conv.set(d_moments, mean, stem.conv_extent().pixels(), 0, channels);
+  const int width = stem.conv_extent().width, columns = padded(channels);
+  const std::vector<Buffer<>> lines = buffers(threads, stem.pool ? static_cast<size_t>(width) * columns : 0);
+  const PoolGradients pooled{scratch, saved.indices, stride, columns};
+  StemGradient<Number>(stem.image_conv(), threads)
+      .run(
+          images,
+          [&](int thread, long first) {
+            Rows d_relu{scratch + first * stride, stride};
+            if (stem.pool) {
+              backward_line(stem.windows(), pooled, first / width, lines[thread].get());
+              d_relu = {lines[thread].get(), columns};
+            }
+            return [&, d_relu, x = convolved + first * stride](long pixel) {
+              return [&, d = d_relu.data + pixel * d_relu.stride, d_stride = d_relu.stride,
+                      x = x + pixel * stride](int c) {
+                fetch_ahead(d + c, d_stride);
+                fetch_ahead(x + c, stride, 12);
+                return load(affine.scale.get() + c) * load(d + c) +
+                       (load(of_conv.slope.get() + c) * load(x + c) + load(of_conv.constant.get() + c));
+              };
+            };
+          },
+          d_conv);
+}
+
+#define DENSENET_INSTANTIATE(Number)                                                                         \
+  template void train_forward<Number>(const Stem&, const float*, const StemActivations&, const FeatureMap&); \
+  template void infer<Number>(const Stem&, const float*, const FeatureMap&);                                 \
+  template void backward<Number>(const Stem&, const float*, const StemActivations&, const FeatureMap&,       \
+                                 const FeatureMap&, float*, float*, float*, float*);
+
+DENSENET_INSTANTIATE(Fp32)
+#ifdef __AVX512BF16__
+DENSENET_INSTANTIATE(Bf16)
+#endif
+
+}  // namespace densenet

@@ -1,0 +1,35 @@
+// A transition (Huang et al. 2017, section 3): BN-ReLU, 2x2 average pool, conv1x1. The paper convolves first; an
+// average and a 1x1 convolution are both linear, so their order does not matter, and this is a quarter of the work.
+#pragma once
+
+#include "base/layout.h"
+#include "map/feature_map.h"
+#include "map/statistics.h"
+
+namespace densenet {
+
+struct Transition {
+  Extent extent;  // of the input
+  int in_channels, out_channels;
+  Norm norm;
+  const float* conv;  // (out_channels, in_channels)
+
+  Extent out_extent() const { return {extent.batch, extent.height / 2, extent.width / 2}; }  // an odd line is left out
+};
+
+// Number: Fp32 or Bf16, what the convolution multiplies; all else is float32.
+//
+// Makes y of x; updates the running statistics.
+template <class Number>
+void train_forward(const Transition& transition, const FeatureMap& x, const FeatureMap& y);
+
+// The same with the running statistics and without those of the maps.
+template <class Number>
+void infer(const Transition& transition, const FeatureMap& x, const FeatureMap& y);
+
+// From the gradients of y those of x and of the parameters.
+template <class Number>
+void backward(const Transition& transition, const FeatureMap& x, const FeatureMap& y, const FeatureMap& d_y,
+              const FeatureMap& d_x, float* d_gamma, float* d_beta, float* d_conv);
+
+}  // namespace densenet
