@@ -2,13 +2,16 @@
 
 import gc
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import only, train_tiny
+from commands import ROOT, only, train_tiny
 from forked import Forks, forks
 from mindspore.graph.api import _CellGraphExecutor
+from pictures import no_pictures, pictures
 from shared import made_once
 
 from src.model_utils.device_adapter import set_up_device
@@ -60,6 +63,41 @@ def compiled_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory) -> Iterator[None]:
+    """What processes leave behind that tests kill is among the files of the tests, which pytest removes."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("temporary"))
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_are_kept() -> Iterator[None]:
+    """Commands that tests run in this process find graphs as `python train.py` does, and those that it has kept.
+
+    So a test that replaces a function which shapes the graph runs them with `--graph_cache off`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(ROOT / "train.py"), *sys.argv[1:]])  # MindSpore keeps none without a script
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_drawn() -> Iterator[None]:
+    """Unless a test asks for `drawn`."""
+    with no_pictures():
+        yield
+
+
+@pytest.fixture
+def drawn() -> Iterator[None]:
+    """Pictures are drawn, for tests that look at them."""
+    with pictures():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def compiled_kernels() -> None:
     """All tests share the user's cache of them, so they are compiled once, and not while a test counts seconds."""
     kernels()
@@ -69,7 +107,8 @@ def compiled_kernels() -> None:
 def trained_run(tmp_path_factory) -> Path:
     """The folder of two epochs on the bundled digits, evaluated after each. Not to be written to: copy it."""
     flags = ["--eval_data_dir", "bundled", "--max_epoch", 2]
-    return only(made_once(tmp_path_factory, "trained", lambda folder: train_tiny(folder, *flags)))
+    with pictures():
+        return only(made_once(tmp_path_factory, "trained", lambda folder: train_tiny(folder, *flags)))
 
 
 @pytest.fixture(scope="session")

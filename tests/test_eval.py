@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from commands import HELD_OUT_DIGITS, NETWORK, only, train_tiny, weights, write_pictures
+from pictures import pictures
 from PIL import Image
 
 import eval as evaluation
@@ -38,7 +39,8 @@ def reported(trained_run, tmp_path_factory):
     """(accuracy, folder of results, predictions) of the best checkpoint, evaluated without any further flag."""
     output = tmp_path_factory.mktemp("evaluated")
     predictions = output / "predictions.csv"
-    accuracy = evaluate(trained_run / "best.ckpt", output, "--predictions", predictions)
+    with pictures():
+        accuracy = evaluate(trained_run / "best.ckpt", output, "--predictions", predictions)
     return accuracy, only(output), rows(predictions)
 
 

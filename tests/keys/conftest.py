@@ -19,19 +19,6 @@ from src.training.step import TrainStep
 pytest.register_assert_rewrite("keys.key_tables")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures():
-    """They take a third of the time of such small runs and no key concerns them."""
-    with pytest.MonkeyPatch.context() as patch:
-        for drawing in (
-            "src.training.begin.save_preview",
-            "src.training.recorder.draw_curves",
-            "src.training.evaluation_report.draw_confusion",
-        ):
-            patch.setattr(drawing, lambda *arguments: arguments[-1].touch())
-        yield
-
-
 @pytest.fixture(scope="session")
 def places(tmp_path_factory) -> dict[str, str]:
     """What stands in braces in the table."""

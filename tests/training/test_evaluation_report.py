@@ -13,6 +13,8 @@ from src.utils.csv_text import cell_text
 from src.utils.errors import ReportedError
 from src.utils.files import make_folder
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 def read(path):
     with path.open(newline="") as file:

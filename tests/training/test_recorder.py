@@ -11,6 +11,8 @@ from PIL import Image
 from src.training.events import Event, SessionLog
 from src.training.recorder import Recorder, draw_curves
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 FIRST = {
     "epoch": 1, "step": 11, "loss": 2.5, "learning_rate": 0.1, "images_per_second": 100.0, "data_wait_percent": 1.5,
     "skipped_steps": 0, "top1": 0.5, "top5": "", "eval_loss": 0.75,
