@@ -9,9 +9,11 @@ import os
 import resource
 import runpy
 import selectors
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Forks:
-    """Runs commands, one at a time."""
+    """Runs commands, one at a time, or starts them."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
@@ -30,17 +32,59 @@ class Forks:
         self, command: str, argv: Sequence[object], cwd: Path, *, max_file_size: int = 0
     ) -> subprocess.CompletedProcess:
         """Run `command`.py in the folder `cwd` with this process's environment, and files no longer than that."""
-        order = {
-            "command": command,
-            "argv": [*map(str, argv)],
-            "cwd": str(cwd),
-            "environment": dict(os.environ),
-            "max_file_size": max_file_size,
-        }
+        order = _order(command, argv, cwd, max_file_size)
+        status, stdout, stderr = self._ask(order)
+        return subprocess.CompletedProcess(order["argv"], status, stdout, stderr)
+
+    def start(
+        self, command: str, argv: Sequence[object], cwd: Path, stdout: Path, stderr: Path, *, max_file_size: int = 0
+    ) -> "Started":
+        """As `run`, but without waiting for it; what it writes goes into the two files."""
+        order = _order(command, argv, cwd, max_file_size) | {"outputs": [str(stdout), str(stderr)]}
+        return Started(self._ask(order), self._ask)
+
+    def _ask(self, order: dict) -> object:
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
-        status, stdout, stderr = json.loads(self._server.stdout.readline())
-        return subprocess.CompletedProcess(order["argv"], status, stdout, stderr)
+        return json.loads(self._server.stdout.readline())
+
+
+def _order(command: str, argv: Sequence[object], cwd: Path, max_file_size: int) -> dict:
+    return {
+        "command": command,
+        "argv": [*map(str, argv)],
+        "cwd": str(cwd),
+        "environment": dict(os.environ),
+        "max_file_size": max_file_size,
+    }
+
+
+class Started:
+    """A process that `Forks.start` has started."""
+
+    def __init__(self, pid: int, ask: Callable[[dict], object]) -> None:
+        self.pid, self._ask = pid, ask
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit status, that of a signal negative; None while it runs."""
+        if self.returncode is None:
+            self.returncode = self._ask({"poll": self.pid})
+        return self.returncode
+
+    def wait(self, seconds: float) -> int:
+        """Its exit status; it is killed when it takes longer."""
+        end = time.monotonic() + seconds
+        while self.poll() is None:
+            if time.monotonic() > end:
+                self.send_signal(signal.SIGKILL)
+            time.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
 
 @contextmanager
@@ -55,22 +99,31 @@ def forks() -> Iterator[Forks]:
 
 
 def serve() -> None:
-    """Fork for each line on stdin, and answer with the exit status and what was written on stdout and stderr, which are
-    pipes: a limit on the size of files must not cut them. A child returns from here and goes on alone.
+    """Fork for each line on stdin that names a command, and answer on stdout.
+
+    The answer is the exit status and what was written on stdout and stderr, which are pipes: a limit on the size of
+    files must not cut them. Of a process that writes into files it is the id, and a later line asks for its status.
+    A child returns from here and goes on alone.
     """
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         order = json.loads(line)
-        pipes = [os.pipe(), os.pipe()]
-        child = os.fork()
-        if child == 0:
-            become(order, [write_end for _, write_end in pipes])
-            return
-        for _, write_end in pipes:
-            os.close(write_end)
-        texts = read_all([read_end for read_end, _ in pipes])
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(json.dumps([status, *texts]), file=answers, flush=True)
+        if "poll" in order:
+            pid, status = os.waitpid(order["poll"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            pipes = [] if "outputs" in order else [os.pipe(), os.pipe()]
+            child = os.fork()
+            if child == 0:
+                become(order, [write_end for _, write_end in pipes])
+                return
+            answer = child
+            for _, write_end in pipes:
+                os.close(write_end)
+            if pipes:
+                texts = read_all([read_end for read_end, _ in pipes])
+                answer = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), *texts]
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def read_all(descriptors: list[int]) -> list[str]:
@@ -90,7 +143,9 @@ def read_all(descriptors: list[int]) -> list[str]:
 
 
 def become(order: dict, outputs: list[int]) -> None:
-    """Be the process that was asked for, up to its first line. outputs: its stdout and stderr."""
+    """Be the process that was asked for, up to its first line. outputs: its stdout and stderr, unless they are files."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    outputs = [os.open(path, flags, 0o600) for path in order.get("outputs", ())] or outputs
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
