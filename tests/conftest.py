@@ -2,13 +2,12 @@
 
 import gc
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import ROOT, only, train_tiny
+from commands import only, train_tiny
 from forked import Forks, forks
 from mindspore.graph.api import _CellGraphExecutor
 from pictures import no_pictures, pictures
@@ -69,17 +68,6 @@ def temporary_files(tmp_path_factory) -> Iterator[None]:
         folder = str(tmp_path_factory.mktemp("temporary"))
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def graphs_are_kept() -> Iterator[None]:
-    """Commands that tests run in this process find graphs as `python train.py` does, and those that it has kept.
-
-    So a test that replaces a function which shapes the graph runs them with `--graph_cache off`.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [str(ROOT / "train.py"), *sys.argv[1:]])  # MindSpore keeps none without a script
         yield
 
 

@@ -143,7 +143,7 @@ def read_all(descriptors: list[int]) -> list[str]:
 
 
 def become(order: dict, outputs: list[int]) -> None:
-    """Be the process that was asked for, up to its first line. outputs: its stdout and stderr, unless they are files."""
+    """Be the process that was asked for, up to its first line. outputs: its stdout and stderr, if not files."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     outputs = [os.open(path, flags, 0o600) for path in order.get("outputs", ())] or outputs
     os.chdir(order["cwd"])
