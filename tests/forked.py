@@ -41,7 +41,7 @@ class Forks:
     ) -> "Started":
         """As `run`, but without waiting for it; what it writes goes into the two files."""
         order = _order(command, argv, cwd, max_file_size) | {"outputs": [str(stdout), str(stderr)]}
-        return Started(self._ask(order), self._ask)
+        return Started(self._ask(order), stderr, self._ask)
 
     def _ask(self, order: dict) -> object:
         self._server.stdin.write(json.dumps(order) + "\n")
@@ -62,8 +62,8 @@ def _order(command: str, argv: Sequence[object], cwd: Path, max_file_size: int) 
 class Started:
     """A process that `Forks.start` has started."""
 
-    def __init__(self, pid: int, ask: Callable[[dict], object]) -> None:
-        self.pid, self._ask = pid, ask
+    def __init__(self, pid: int, stderr: Path, ask: Callable[[dict], object]) -> None:
+        self.pid, self.stderr, self._ask = pid, stderr, ask
         self.returncode: int | None = None
 
     def poll(self) -> int | None:

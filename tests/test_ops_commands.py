@@ -1,16 +1,15 @@
 """train.py and eval.py with the C++ kernels, beside the plain network."""
 
-import os
 import platform
 import re
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import ROOT, TINY, only, train_tiny, weights
+from forked import Started
 
 import eval as evaluation
 import train
@@ -85,26 +84,28 @@ def test_a_run_goes_on_as_it_began(resume, runs, tmp_path):
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, forked, monkeypatch):
     """(name, *flags, environment) -> a process of train.py that saves below tmp_path / name; ended with the test."""
     processes = []
 
-    def begin(name: str, *flags: object, **environment: str) -> subprocess.Popen:
-        command = [sys.executable, "train.py", *TINY, *map(str, flags), "--save_ckpt_path", str(tmp_path / name)]
-        environment = os.environ | environment
-        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
+    def begin(name: str, *flags: object, **environment: str) -> Started:
+        argv = [*TINY, *flags, "--save_ckpt_path", tmp_path / name]
+        with monkeypatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            outputs = (tmp_path / f"{name} {stream}.txt" for stream in ("stdout", "stderr"))
+            processes.append(forked.start("train", argv, ROOT, *outputs))
         return processes[-1]
 
     yield begin
     for process in processes:
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
 
 
-def last_error(process: subprocess.Popen) -> tuple[int, str]:
+def last_error(process: Started) -> tuple[int, str]:
     """Its status and, if that is not 0, the last line of its stderr."""
-    stderr = process.communicate(timeout=300)[1]
-    return process.returncode, stderr.splitlines()[-1] if process.returncode else ""
+    return process.wait(300), process.stderr.read_text().splitlines()[-1] if process.returncode else ""
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX2 is of x86")

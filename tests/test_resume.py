@@ -40,12 +40,12 @@ class Session:
     def __init__(self, forked: Forks, root: Path, *flags: str, max_file_size: int = 0) -> None:
         self.root = root
         root.mkdir(exist_ok=True)
-        self._stdout, self._stderr = (
+        self._stdout, stderr = (
             root.parent / f"{root.name}_{stream}_{time.monotonic_ns()}.txt" for stream in ("stdout", "stderr")
         )
         self._stdout.touch()
         argv = [*RUN.split(), "--save_ckpt_path", str(root), *flags]
-        self.process = forked.start("train", argv, ROOT, self._stdout, self._stderr, max_file_size=max_file_size)
+        self.process = forked.start("train", argv, ROOT, self._stdout, stderr, max_file_size=max_file_size)
 
     def lines(self) -> list[str]:
         """The messages of the log so far, without date and level."""
@@ -61,7 +61,7 @@ class Session:
 
     def end(self) -> tuple[int, list[str]]:
         """Wait for the process; its exit status and the lines on stderr."""
-        return self.process.wait(200), self._stderr.read_text().splitlines()
+        return self.process.wait(200), self.process.stderr.read_text().splitlines()
 
 
 def half_written(root: Path) -> set[Path]:
