@@ -1,6 +1,6 @@
-"""Train and evaluate tiny networks, each in a process of its own, as `CASE...` says; one JSON line for each.
+"""Train and evaluate tiny networks, each in a process of its own, as each line on stdin says; a JSON line for each.
 
-A CASE is FOLDER:SMOOTHING:SEED:ORDER: the cache's folder ("" for none), label smoothing, the seed of weights and
+A line is FOLDER:SMOOTHING:SEED:ORDER: the cache's folder ("" for none), label smoothing, the seed of weights and
 dropout, and t (train) and e (evaluate) in order. The processes are forked once MindSpore is imported, which takes
 longer than all that they do.
 """
@@ -52,17 +52,16 @@ def run(folder: str, smoothing: float, seed: int, order: str) -> dict:
 
 
 def main() -> None:
-    """One process a case."""
-    for case in sys.argv[1:]:
-        folder, smoothing, seed, order = case.split(":")
-        sys.stdout.flush()
+    """One process a line, which leaves as one that was started would."""
+    for line in sys.stdin:
+        folder, smoothing, seed, order = line.strip().split(":")
         child = os.fork()
         if child == 0:
             print(json.dumps(run(folder, float(smoothing), int(seed), order)), flush=True)
-            os._exit(0)
+            return
         _, status = os.waitpid(child, 0)
         if status:
-            sys.exit(f"{case}: status {status}")
+            sys.exit(f"{line}: status {status}")
 
 
 if __name__ == "__main__":

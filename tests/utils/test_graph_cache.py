@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ROOT, TINY, only, weights
+from commands import TINY, only, weights
 
 from src.utils.graph_cache import GraphCache, _Graph, _Slots, open_graph_cache
 
@@ -17,13 +17,25 @@ SCRIPT = Path(__file__).with_name("compile_graphs.py")
 USED = "the graph was compiled before"
 
 
-def compile_graphs(*cases: str) -> list[dict]:
+@pytest.fixture(scope="module")
+def compile_graphs():
+    """Cases of compile_graphs.py -> what each said."""
     environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[2]), "MS_SUBMODULE_LOG_v": "{PIPELINE:3}"}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *cases], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    with subprocess.Popen(
+        [sys.executable, SCRIPT], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def answers(*cases: str) -> list[dict]:
+            found = []
+            for case in cases:
+                process.stdin.write(f"{case}\n")
+                process.stdin.flush()
+                found.append(json.loads(next(line for line in process.stdout if line.startswith("{"))))
+            return found
+
+        yield answers
+        process.stdin.close()
+    assert process.returncode == 0
 
 
 def used(run: dict) -> int:
@@ -35,7 +47,7 @@ def same(first: dict, second: dict) -> bool:
 
 
 @pytest.mark.slow
-def test_a_kept_graph_gives_the_same_bits_and_no_other_configuration_gets_it(tmp_path):
+def test_a_kept_graph_gives_the_same_bits_and_no_other_configuration_gets_it(compile_graphs, tmp_path):
     cases = ("0:1:tete", "0:7:et", "0.1:1:t")
     plain, plain_seed, plain_smoothed, cold, warm, seed, smoothed = compile_graphs(
         *(f":{case}" for case in cases), f"{tmp_path}:{cases[0]}", *(f"{tmp_path}:{case}" for case in cases)
@@ -50,7 +62,7 @@ def test_a_kept_graph_gives_the_same_bits_and_no_other_configuration_gets_it(tmp
 
 
 @pytest.mark.slow
-def test_a_graph_that_is_damaged_or_not_ours_is_ignored_with_a_line(tmp_path):
+def test_a_graph_that_is_damaged_or_not_ours_is_ignored_with_a_line(compile_graphs, tmp_path):
     compile_graphs(f"{tmp_path}:0:1:t")
     (graph,) = tmp_path.glob("*.graph")
     whole = graph.read_bytes()
@@ -95,13 +107,21 @@ def test_when_graphs_are_kept(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_second_start_of_a_run_compiles_nothing_and_off_keeps_nothing(tmp_path):
-    command = [sys.executable, ROOT / "train.py", *TINY, "--eval_data_dir", "bundled", "--cpu_kernels", "off"]
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+def test_the_second_start_of_a_run_compiles_nothing_and_off_keeps_nothing(forked, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     logs = []
     for name, flags in (("off", ["--graph_cache", "off"]), ("first", []), ("second", [])):
-        place = [*flags, "--save_ckpt_path", tmp_path / name]
-        subprocess.run([*command, *place], env=environment, check=True, capture_output=True, timeout=300)
+        argv = [
+            *TINY,
+            "--eval_data_dir",
+            "bundled",
+            "--cpu_kernels",
+            "off",
+            *flags,
+            "--save_ckpt_path",
+            tmp_path / name,
+        ]
+        assert forked.run("train", argv, tmp_path).returncode == 0
         logs.append((only(tmp_path / name) / "train.log").read_text())
         assert (tmp_path / "cache/densenet-mindspore/graphs").exists() == (name != "off")
     assert [log.count(USED) for log in logs] == [0, 0, 2]
