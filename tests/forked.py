@@ -39,7 +39,7 @@ class Forks:
     def start(
         self, command: str, argv: Sequence[object], cwd: Path, stdout: Path, stderr: Path, *, max_file_size: int = 0
     ) -> "Started":
-        """As `run`, but without waiting for it; what it writes goes into the two files."""
+        """As `run`, but without waiting for it; what it writes is added to the two files."""
         order = _order(command, argv, cwd, max_file_size) | {"outputs": [str(stdout), str(stderr)]}
         return Started(self._ask(order), stderr, self._ask)
 
@@ -144,7 +144,7 @@ def read_all(descriptors: list[int]) -> list[str]:
 
 def become(order: dict, outputs: list[int]) -> None:
     """Be the process that was asked for, up to its first line. outputs: its stdout and stderr, if not files."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     outputs = [os.open(path, flags, 0o600) for path in order.get("outputs", ())] or outputs
     os.chdir(order["cwd"])
     os.environ.clear()

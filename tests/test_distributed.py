@@ -1,17 +1,14 @@
-"""Two and four ranks on one machine, started by msrun as a user would."""
+"""Two and four ranks on one machine."""
 
 import csv
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import HELD_OUT_DIGITS, ROOT, TINY, only, train_tiny, weights
+from commands import HELD_OUT_DIGITS, TINY, only, train_tiny, weights
+from ranks import run_ranks
 
 import eval as evaluation
 import train
@@ -20,33 +17,16 @@ from src.utils.checkpoint import load_checkpoint
 pytestmark = pytest.mark.slow
 
 
-def msrun(logs: Path, *command: object, ranks: int = 2, **environment: str) -> list[str]:
-    """Run `command` on some ranks, with `environment` added; return what each of them printed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    scripts = Path(sys.executable).parent
-    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"  # msrun starts the first `python` there
-    launcher = [scripts / "msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", "--join=True"]
-    launcher += [f"--master_port={port}", f"--log_dir={logs}"]
-    argv = [*launcher, *map(str, command)]
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | environment
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, timeout=200)
-    outputs = [(logs / f"worker_{rank}.log").read_text() for rank in range(ranks)]
-    assert done.returncode == 0, outputs
-    return outputs
-
-
 # Four steps an epoch, saved after the second and the fourth, when the ranks' batches are 360 images together.
 STEPS = [*TINY, "--augmentation", "none", "--log_interval", 1, "--ckpt_interval", 2, "--per_batch_size"]
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory) -> tuple[Path, list[str]]:
+def two_ranks(forked, tmp_path_factory) -> tuple[Path, list[str]]:
     """(run folder, output of each rank) of two epochs in which both ranks save."""
     root = tmp_path_factory.mktemp("two_ranks")
     flags = [*STEPS, 180, "--max_epoch", 2, "--eval_data_dir", "bundled", "--is_save_on_master", "false"]
-    outputs = msrun(root / "logs", "train.py", *flags, "--save_ckpt_path", root / "out")
+    outputs = run_ranks(forked, root / "logs", "train", *flags, "--save_ckpt_path", root / "out")
     return only(root / "out"), outputs
 
 
@@ -70,7 +50,7 @@ def test_both_ranks_have_the_same_weights(two_ranks):
         np.testing.assert_array_equal(value, right[name], err_msg=name)
 
 
-def test_the_saved_checkpoint_reproduces_the_counts(two_ranks, tmp_path):
+def test_the_saved_checkpoint_reproduces_the_counts(two_ranks, tmp_path, forked):
     """In training, by eval.py on one process, and by eval.py on two."""
     run_folder, outputs = two_ranks
     checkpoint = run_folder / "0-2_4.ckpt"
@@ -78,18 +58,18 @@ def test_the_saved_checkpoint_reproduces_the_counts(two_ranks, tmp_path):
     top1 = float(list(csv.DictReader((run_folder / "metrics.csv").open()))[-1]["top1"])
     assert accuracy.top1 == top1
     flags = ["--ckpt_files", checkpoint, "--save_ckpt_path", tmp_path / "two"]
-    outputs = msrun(tmp_path / "logs", "eval.py", *flags)
+    outputs = run_ranks(forked, tmp_path / "logs", "eval", *flags)
     line = f"top1_correct={accuracy.top1_correct}, tot={HELD_OUT_DIGITS},"
     assert [output.count(line) for output in outputs] == [1, 0]
 
 
-def test_two_ranks_resume_bit_for_bit_in_the_masters_folder(two_ranks, tmp_path):
+def test_two_ranks_resume_bit_for_bit_in_the_masters_folder(two_ranks, tmp_path, forked):
     whole, _ = two_ranks
     half = tmp_path / "out" / "half"
     half.mkdir(parents=True)
     for name in ("config.yaml", "0-1_4.ckpt"):
         shutil.copy(whole / name, half)
-    outputs = msrun(tmp_path / "logs", "train.py", "--resume", half)
+    outputs = run_ranks(forked, tmp_path / "logs", "train", "--resume", half)
     assert all("resumed from" in output for output in outputs)
     assert only(tmp_path / "out") == half
     resumed = weights(half / "0-2_4.ckpt")
@@ -98,11 +78,11 @@ def test_two_ranks_resume_bit_for_bit_in_the_masters_folder(two_ranks, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def four_ranks(tmp_path_factory) -> Path:
+def four_ranks(forked, tmp_path_factory) -> Path:
     """The run folder of an epoch of four steps, 4 x 90 images each, with batch normalisation over all of them."""
     root = tmp_path_factory.mktemp("four_ranks")
     flags = [*STEPS, 90, "--sync_batch_norm", "true", "--is_save_on_master", "false", "--save_ckpt_path", root / "out"]
-    msrun(root / "logs", "train.py", *flags, ranks=4)
+    run_ranks(forked, root / "logs", "train", *flags, ranks=4)
     return only(root / "out")
 
 
@@ -150,7 +130,7 @@ def test_without_it_each_rank_normalises_its_own_images(two_ranks, four_ranks):
     assert 1e-4 < np.abs(own - whole).max() / np.abs(whole).max() < 0.05
 
 
-def test_sync_bn_stats_averages_what_the_ranks_saw_before_each_checkpoint(two_ranks, tmp_path):
+def test_sync_bn_stats_averages_what_the_ranks_saw_before_each_checkpoint(two_ranks, tmp_path, forked):
     """Beside the run of two ranks that differs in nothing else, whose ranks each save their own."""
     run_folder, _ = two_ranks
     flags = [
@@ -163,7 +143,7 @@ def test_sync_bn_stats_averages_what_the_ranks_saw_before_each_checkpoint(two_ra
         "--save_ckpt_path",
         tmp_path / "out",
     ]
-    msrun(tmp_path / "logs", "train.py", *flags)
+    run_ranks(forked, tmp_path / "logs", "train", *flags)
     own, other = (weights(run_folder / name) for name in ("0-1_2.ckpt", "1-1_2.ckpt"))
     averaged, same = (weights(only(tmp_path / "out") / name) for name in ("0-1_2.ckpt", "1-1_2.ckpt"))
     for name, value in own.items():

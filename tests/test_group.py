@@ -6,16 +6,16 @@ import re
 import numpy as np
 import pytest
 from group_checks import whole_batch
-from test_distributed import msrun
+from ranks import run_ranks
 
 pytestmark = pytest.mark.slow
 RANKS = 3
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> list[dict]:
+def found(forked, tmp_path_factory) -> list[dict]:
     """What each rank printed."""
-    outputs = msrun(tmp_path_factory.mktemp("group"), "tests/group_checks.py", ranks=RANKS)
+    outputs = run_ranks(forked, tmp_path_factory.mktemp("group"), "tests/group_checks", ranks=RANKS)
     return [json.loads(re.findall(r"^found (.*)$", output, re.MULTILINE)[0]) for output in outputs]
 
 

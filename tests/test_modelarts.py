@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, only, write_pictures
-from test_distributed import msrun
+from ranks import msrun
 
 import export
 import train

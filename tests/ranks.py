@@ -1,0 +1,67 @@
+"""Jobs of several ranks whose processes are forked, as msrun starts them: each would import MindSpore for seconds.
+
+That msrun starts them so is shown by tests/launch/test_launch.py and tests/test_modelarts.py.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import ROOT
+from forked import Forks
+
+PATIENCE = 200  # seconds
+
+
+def run_ranks(forked: Forks, logs: Path, command: str, *argv: object, ranks: int = 2) -> list[str]:
+    """Run `command`.py on some ranks; return what each of them printed."""
+    port = free_port()
+    job = {"MS_WORKER_NUM": ranks, "RANK_SIZE": ranks, "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": port}
+    job |= {"MS_TOPO_TIMEOUT": PATIENCE}
+    places = {"scheduler": {"MS_ROLE": "MS_SCHED", "RANK_ID": 0}} | {
+        f"worker_{rank}": {"MS_ROLE": "MS_WORKER", "RANK_ID": rank, "DEVICE_ID": rank, "MS_NODE_ID": rank}
+        for rank in range(ranks)
+    }
+    logs.mkdir(parents=True, exist_ok=True)
+    processes = {}
+    for name, place in places.items():
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in (job | place).items():
+                patch.setenv(variable, str(value))
+            log = logs / f"{name}.log"
+            processes[name] = forked.start(command, argv, ROOT, log, log)
+    end = time.monotonic() + PATIENCE
+    while any(process.poll() is None for process in processes.values()):
+        if time.monotonic() > end or any(process.poll() for process in processes.values()):
+            for process in processes.values():
+                process.send_signal(signal.SIGKILL)
+        time.sleep(0.02)
+    outputs = {name: (logs / f"{name}.log").read_text() for name in processes}
+    assert {process.returncode for process in processes.values()} == {0}, outputs
+    return [outputs[f"worker_{rank}"] for rank in range(ranks)]
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def msrun(logs: Path, *command: object, ranks: int = 2, **environment: str) -> list[str]:
+    """Run `command` on some ranks, with `environment` added; return what each printed."""
+    scripts = Path(sys.executable).parent
+    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"  # msrun starts the first `python` there
+    launcher = [scripts / "msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", "--join=True"]
+    launcher += [f"--master_port={free_port()}", f"--log_dir={logs}"]
+    argv = [*launcher, *map(str, command)]
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | environment
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, timeout=200)
+    outputs = [(logs / f"worker_{rank}.log").read_text() for rank in range(ranks)]
+    assert done.returncode == 0, outputs
+    return outputs
