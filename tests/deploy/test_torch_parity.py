@@ -108,7 +108,7 @@ def one_by_one():
 
 @pytest.mark.parametrize("net", NETWORKS)
 def test_torchvisions_network_has_the_same_logits_and_gradients(net, theirs, torch, tmp_path, request):
-    """The first as the plain network and a graph, the others, which differ from it in sizes only, with the C++ kernels."""
+    """The first as the plain network in a graph, the others, which differ in sizes only, with the C++ kernels."""
     if net != NETWORKS[0]:
         request.getfixturevalue("one_by_one")
     torch.manual_seed(0)
