@@ -15,7 +15,7 @@ import pytest
 from commands import ROOT
 from forked import Forks
 
-PATIENCE = 200  # seconds
+PATIENCE = 500  # seconds
 
 
 def run_ranks(forked: Forks, logs: Path, command: str, *argv: object, ranks: int = 2) -> list[str]:
