@@ -127,7 +127,7 @@ def test_the_diagram_draws_the_imports():
         drawn[package] |= set(others.split(" & "))
     found = {package: others - {"utils"} for package, others in project().items()}
     used_by_packages = set().union(*(others for package, others in found.items() if package != COMMANDS))
-    assert found[COMMANDS] == set(HEIGHT) - {COMMANDS, "utils", "doctor"}
+    assert found[COMMANDS] == set(HEIGHT) - {COMMANDS, "utils"}
     assert drawn == {package: found[package] for package in HEIGHT} | {COMMANDS: found[COMMANDS] - used_by_packages}
 
 

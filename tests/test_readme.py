@@ -12,6 +12,7 @@ import pytest
 from commands import ROOT
 from documents import Command, blocks, commands, documents
 
+from scripts.device_test import __main__ as device_test
 from src.doctor import __main__ as doctor
 from src.model_utils.config import parse
 from src.network.densenet import DenseNet, architecture
@@ -61,8 +62,13 @@ def check_script(command: Command) -> None:
         check_onnx_script(command, usage_of(script), arguments)
     elif script.name == "run_infer_310.sh":
         assert len(arguments) == len(usage_of(script)), f"{command}: the usage is {usage_of(script)}"
-    elif script.name == "convert_om.sh":
-        assert usage_words(command.line)[2:] == usage_of(script) or 3 <= len(arguments) <= 5, command
+    elif script.name in ("convert_om.sh", "convert_lite.sh"):
+        usage = usage_of(script)
+        required = [word for word in usage if not word.startswith("[")]
+        assert usage_words(command.line)[2:] == usage or len(required) <= len(arguments) <= len(usage), command
+    elif script.name == "test_device.sh":
+        if not is_usage:
+            device_test.parse(arguments)
     elif script.name == "fetch_lite.sh":
         assert not arguments, f"{command}: it takes no arguments"
     elif script.name == "quickstart.sh":

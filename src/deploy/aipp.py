@@ -21,11 +21,10 @@ import numpy as np
 
 from src.datasets.preprocessing import Preprocessing
 from src.deploy.aipp_fields import COLOURS, FORMATS, IS_YUV, MAX_SIDE, Aipp, fields_of, simulate, text_of
-from src.deploy.manifest import MAX_BYTES, Manifest
+from src.deploy.manifest import read_description
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import require_new, write_new_text
-from src.utils.outside import read_outside
 
 STATIC, DYNAMIC = "static", "dynamic"
 _LARGEST_DIFFERENCE = 1.0  # of 255, see `difference`
@@ -62,15 +61,6 @@ def main(argv: Sequence[str]) -> None:
     )
     if getattr(preprocessing, "pixels", "stored") == "shown":
         print("AIPP turns no picture: hand it pictures that are upright (EXIF) and opaque", file=sys.stderr)
-
-
-def read_description(path: Path) -> Manifest:
-    """The description in the file `path`; the model itself need not be here. Raises ReportedError."""
-    try:
-        text = read_outside(path, MAX_BYTES)
-    except OSError as error:
-        raise ReportedError(f"{path} cannot be read: {error.strerror or error}; give a model's .json") from error
-    return Manifest.from_text(text, str(path))
 
 
 def aipp_of(preprocessing: Preprocessing, source: str, colours: str = "jpeg", *, prepared: bool = False) -> Aipp:

@@ -14,6 +14,7 @@ from src.network.architecture import Architecture
 from src.utils.calibration import is_temperature
 from src.utils.errors import ReportedError
 from src.utils.files import is_file, write_text_atomically
+from src.utils.outside import read_outside
 
 FORMAT_VERSION = 1
 FILE_FORMATS = ("AIR", "MINDIR", "ONNX")
@@ -162,6 +163,15 @@ def read_manifest(model: Path) -> Manifest:
             "it is damaged or was replaced, export it again"
         )
     return manifest
+
+
+def read_description(path: Path) -> Manifest:
+    """The description in the file `path`; the model itself need not be here. Raises ReportedError."""
+    try:
+        text = read_outside(path, MAX_BYTES)
+    except OSError as error:
+        raise ReportedError(f"{path} cannot be read: {error.strerror or error}; give a model's .json") from error
+    return Manifest.from_text(text, str(path))
 
 
 def _read(path: Path) -> bytes:

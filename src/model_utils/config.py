@@ -19,7 +19,7 @@ from src.utils.errors import ReportedError, UsageError
 ROOT = Path(__file__).resolve().parents[2]
 _FROM_DATASET = ("num_classes", "image_size")
 _OF_THE_PLACE = ("device_target", "device_id", "deterministic", "is_distributed", "rank", "group_size")
-_PLATFORM = ("init_method", "world_size", "local_rank")
+_PLATFORM = ("init_method", "world_size", "local_rank", "num_gpus")
 _GEOMETRY = ("resize", "interpolation", "crop_ratio")
 _ARCHITECTURE = ("growth_rate", "block_config", "stem_features", "bn_size", "compression")
 

@@ -7,8 +7,10 @@ import logging
 
 import mindspore as ms
 
+from src.model_utils.accelerators import OLDEST_GPU, ask, gpus, unfit
 from src.model_utils.local_adapter import launcher_place
 from src.utils.errors import ReportedError
+from src.utils.logging import get_logger
 
 _PREFERENCE = ("Ascend", "GPU", "CPU")
 
@@ -28,6 +30,8 @@ def set_up_device(target: str, device_id: int | None, *, deterministic: bool) ->
             f"use --device_target {here[0]} or install the {target} driver and MindSpore for it; python -m src.doctor "
             "says what is missing"
         )
+    if target == "GPU":
+        _check_gpus()
     ms.set_context(mode=ms.GRAPH_MODE)
     if device_id is None:
         device_id = 0 if target == "CPU" else launcher_place().device_id
@@ -37,6 +41,19 @@ def set_up_device(target: str, device_id: int | None, *, deterministic: bool) ->
         raise ReportedError(f"{target} device {device_id} cannot be used: {str(error).splitlines()[0]}") from error
     _set_deterministic(deterministic)
     return target
+
+
+def _check_gpus() -> None:
+    """Say before the first operator fails that MindSpore has no code for the GPUs here: raise ReportedError where they
+    are too old, warn where they are newer than its CUDA, whose driver may translate what is there.
+    """
+    found = [(gpu, unfit(gpu)) for gpu in gpus(ask)]
+    if not found or not all(why for _, why in found):
+        return
+    gpu, why = found[0]
+    if gpu.capability < OLDEST_GPU:
+        raise ReportedError(f"{why}; use another GPU, or --device_target CPU")
+    get_logger().warning("%s; if it fails, use another GPU or --device_target CPU", why)
 
 
 @functools.cache

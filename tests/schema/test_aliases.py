@@ -99,6 +99,16 @@ def test_what_modelarts_adds_is_taken_and_reported(command):
     assert config.rank == 0
 
 
+@pytest.mark.parametrize("spelling", ["True", "TRUE", "true", "1", "yes", "On"])
+def test_booleans_slashes_and_gpus_as_the_console_passes_them(spelling):
+    added = [f"--enable_modelarts={spelling}", "--train_url=obs://b/out/", "--data_url=obs://b/in/", "--num_gpus=8"]
+    config = parse("train", [*NEEDED["train"], *added, f"--is_save_on_master={spelling}"])
+    assert config.enable_modelarts is True and config.is_save_on_master in (True, 1)
+    assert (config.train_url, config.ignored) == ("obs://b/out/", ("num_gpus",))
+    with pytest.raises(UsageError, match="unknown flag"):  # a misspelt hyperparameter is never dropped
+        parse("train", [*NEEDED["train"], *added, "--lerning_rate=0.1"])
+
+
 def test_a_rank_alone_is_the_users_own():
     with pytest.raises(UsageError, match="found rank 1 with group_size 1"):
         parse("train", [*NEEDED["train"], *MODELARTS, "--rank", "1"])
