@@ -28,10 +28,13 @@ from src.model_utils.local_adapter import launcher_place
 from src.model_utils.moxing_adapter import modelarts
 from src.network.architecture import architecture
 from src.network.build import build_network
+from src.network.grad_cam import GradCam
+from src.report.outcomes import Outcomes
+from src.report.page import Evaluated, write_page
 from src.schema.doubts import doubts
 from src.training.calibrated import SeenLogits, write_calibrated
 from src.training.evaluation import PredictStep
-from src.training.evaluation_report import check_predictions, evaluate_and_report
+from src.training.evaluation_report import check_result, evaluate_and_report
 from src.training.held_out import held_out_again, split_of, with_own_data
 from src.training.model_card import ModelCard, model_card_as_asked
 from src.training.run_data import require_same_everywhere
@@ -48,8 +51,9 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
     """Evaluate as the command line `argv` says; return the accuracy of each checkpoint by its path."""
     config = parse("eval", argv, __doc__)
     with modelarts(**config.values_of("modelarts")) as results:
-        if config.predictions:
-            config = config.replace(predictions=results / config.predictions)
+        for key in ("predictions", "report"):
+            if path := getattr(config, key):
+                config = config.replace(**{key: results / path})
         return start(config, results / config.save_ckpt_path)
 
 
@@ -57,13 +61,14 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
     """Find the checkpoints and their data, join the group, and evaluate in a run folder below `root`."""
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
-    for key in ("predictions", "calibrate"):
+    for key in ("predictions", "report", "calibrate"):
         if getattr(config, key) and group.world_size > 1:
             raise UsageError(f"--{key} is the work of a single process; run eval.py without a launcher")
     checkpoints = share_checkpoints_to_evaluate(Path(config.ckpt_files), group)
     first = checkpoints[0]
-    if config.predictions:
-        check_predictions(Path(config.predictions), config.ckpt_files, len(checkpoints))
+    for key in ("predictions", "report"):
+        if getattr(config, key):
+            check_result(key, Path(getattr(config, key)), config.ckpt_files, len(checkpoints))
     split, run_config = split_of(first), first.metadata.get(RUN_CONFIG)
     # What the run held out lies among its training data, unless other data are named.
     is_own = with_own_data(run_config, split) is not run_config and not config.eval_data_dir
@@ -100,9 +105,11 @@ def evaluate_all(
                 cpu_kernels=config.cpu_kernels,
                 cpu_precision=config.cpu_precision,
                 is_master=group.is_master,
+                keeps_features=bool(config.report),
             )
-            predict_step = PredictStep(network, card.temperature)
-            predict_step.graph_cache = open_graph_cache(config.graph_cache, device)
+            # A report shows heat maps, from the graph that answers: another one would have to be compiled.
+            step = GradCam if config.report else PredictStep
+            predict_step = step(network, card.temperature, open_graph_cache(config.graph_cache, device))
         if not load_on_all(predict_step.network, checkpoint, group):
             continue
         matched = source.for_network(card.class_names)
@@ -113,7 +120,8 @@ def evaluate_all(
         shown = matched.class_names
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
         seen = SeenLogits() if config.calibrate else None
-        results[str(checkpoint.path)] = evaluate_and_report(
+        outcomes = Outcomes(card.temperature) if config.report else None
+        results[str(checkpoint.path)] = accuracy = evaluate_and_report(
             predict_step.logits,
             matched,
             card.preprocessing,
@@ -124,19 +132,24 @@ def evaluate_all(
             group=group,
             predictions=config.predictions,
             beat=status.beat,
-            watch=seen.add if seen else None,
+            watchers=[one.add for one in (seen, outcomes) if one],
         )
+        card = replace(card, class_names=matched.class_names)
         if seen:
-            told = write_calibrated(
-                checkpoint, predict_step.network, replace(card, class_names=matched.class_names), seen, own_folder
-            )
-            get_logger().info("%s", told)
+            get_logger().info("%s", write_calibrated(checkpoint, predict_step.network, card, seen, own_folder))
+        if outcomes:
+            evaluated = Evaluated(
+                checkpoint, card, matched, accuracy, outcomes, predict_step, config.per_batch_size,
+                config.num_parallel_workers,
+            )  # fmt: skip
+            write_page(Path(config.report), evaluated)
+            get_logger().info("report: %s", config.report)
     if not results:
         raise ReportedError(f"the checkpoints in {config.ckpt_files} were removed before they were read; start again")
     return results
 
 
-def is_of(predict_step: PredictStep, card: ModelCard) -> bool:
+def is_of(predict_step: PredictStep | GradCam, card: ModelCard) -> bool:
     """Whether the step, compiled for another checkpoint, is that of this card as well."""
     return (predict_step.network.architecture, predict_step.temperature) == (card.architecture, card.temperature)
 

@@ -22,7 +22,7 @@ from src.model_utils.config import Config, parse
 from src.model_utils.group import ALONE
 from src.schema.doubts import doubts
 from src.training.evaluation import predict
-from src.training.evaluation_report import best_classes, check_predictions, evaluate_and_report
+from src.training.evaluation_report import best_classes, check_result, evaluate_and_report
 from src.training.run_folder import log_name, open_run_folder
 from src.utils.accuracy import Accuracy
 from src.utils.errors import ReportedError, UsageError, run
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> Accuracy | None:
     """Evaluate as the command line `argv` says and return the accuracy; with --images print answers instead."""
     config = parse("eval_onnx", argv, __doc__)
     if config.predictions:
-        check_predictions(Path(config.predictions), config.ckpt_files, 1)
+        check_result("predictions", Path(config.predictions), config.ckpt_files, 1)
     workers = worker_count(config.num_parallel_workers)
     model = OnnxModel(Path(config.ckpt_files), config.device_target, workers, config.device_id)
     own_net = model.manifest.architecture.net

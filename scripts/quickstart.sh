@@ -16,7 +16,7 @@ output="output/quickstart"
   --image_size 16 --per_batch_size 32 --max_epoch 5 --lr_scheduler cosine_annealing --warmup_epochs 1 --log_interval 10 "$@"
 
 run="$(newest_run "$output" best.ckpt)"
-"$python" eval.py --ckpt_files "$run/best.ckpt" --save_ckpt_path "$output/evaluation"
+"$python" eval.py --ckpt_files "$run/best.ckpt" --report "$run/report.html" --save_ckpt_path "$output/evaluation"
 evaluation="$(newest_run "$output/evaluation" confusion_matrix.png)/confusion_matrix.png"
 
 echo
@@ -24,3 +24,4 @@ echo "Look at:"
 echo "  $ROOT/$run/preview.png    one augmented training batch"
 echo "  $ROOT/$run/curves.png     loss, learning rate and accuracy"
 echo "  $ROOT/$evaluation    which digits are taken for which"
+echo "  $ROOT/$run/report.html    all of it on one page, for a browser"

@@ -14,6 +14,8 @@ requirements=requirements-torch.txt selection=()
 if [ "${1:-}" = fast ]; then
   requirements=requirements-dev.txt selection=(-m "not slow")
   shift
+else
+  need_package chromium command -v chromium # opens the pages that are written
 fi
 make_environment "$requirements"
 cd "$ROOT"

@@ -18,7 +18,7 @@ LAYERS = (
     {"schema"},
     {"model_utils"},
     {"training"},
-    {"deploy", "launch"},
+    {"deploy", "launch", "report"},
     {"doctor"},
     {"commands"},
 )

@@ -3,26 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.preview import shown_pixels
+from src.utils.heat import overlay
 from src.utils.plotting import words, write_picture
 
 _SIDE = 320  # pixels of each of the two pictures at least
-_STRENGTH = 0.6  # how much of the picture the hottest place covers
-
-
-def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """`pixels` (H, W, 3) between 0 and 1 with `heat` (h, w), scaled to its largest value, over them; the same shape."""
-    import matplotlib
-
-    height, width, _ = pixels.shape
-    share = heat / (heat.max() or 1.0)
-    smooth = np.asarray(Image.fromarray(share.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
-    smooth = smooth.clip(0, 1)[..., None]
-    colours = matplotlib.colormaps["inferno"](smooth[..., 0])[..., :3]
-    return pixels + _STRENGTH * smooth * (colours - pixels)
 
 
 def write_heat_picture(

@@ -1,6 +1,5 @@
 """What an exported model needs to be used without its checkpoint: a JSON text beside it, and inside an ONNX file."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from src.datasets.preprocessing import Preprocessing
 from src.network.architecture import Architecture
 from src.utils.calibration import is_temperature
 from src.utils.errors import ReportedError
-from src.utils.files import is_file, write_text_atomically
+from src.utils.files import is_file, sha256_of, write_text_atomically
 from src.utils.outside import read_outside
 
 FORMAT_VERSION = 1
@@ -131,7 +130,7 @@ def manifest_path(model: Path) -> Path:
 
 def write_manifest(manifest: Manifest, model: Path, made: Path | None = None) -> None:
     """Describe the file `model`, which is still called `made` if that is given. Raises ReportedError if it cannot."""
-    values = {"file": printable(model.name), "sha256": _sha256(made or model), **manifest.to_dict()}
+    values = {"file": printable(model.name), "sha256": sha256_of(made or model), **manifest.to_dict()}
     write_text_atomically(manifest_path(model), json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -152,7 +151,7 @@ def read_manifest(model: Path) -> Manifest:
             raise ReportedError(f"there is no file {file}; export the model with export.py, which writes both")
     try:
         text = _read(path)
-        digest = _sha256(model)
+        digest = sha256_of(model)
     except OSError as error:
         raise ReportedError(f"{error.filename} cannot be read: {error.strerror}; check its permissions") from error
     values = _parse(text, str(path))
@@ -192,11 +191,3 @@ def _parse(text: str | bytes, where: str) -> dict:
             f"{where} is no description of format {FORMAT_VERSION} as export.py writes; export the model again"
         )
     return values
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

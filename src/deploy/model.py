@@ -136,9 +136,9 @@ def load_model(
         keeps_features=heat_maps,
     )
     load_weights(network, checkpoint)
-    step = PredictStep(network, card.temperature)
-    step.graph_cache = cache = open_graph_cache(graph_cache, device)
-    heat = GradCam(network, cache, card.temperature) if heat_maps else None
+    step = GradCam if heat_maps else PredictStep
+    step = step(network, card.temperature, open_graph_cache(graph_cache, device))
+    heat = step if heat_maps else None
     return Model(path, card.preprocessing, card.class_names, step.logits, heat, fixed_batch=True)
 
 

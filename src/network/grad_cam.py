@@ -59,10 +59,24 @@ class _Gradient(CachedCell):
 class GradCam:
     """The heat maps of a network, as a function of images and classes; of its own logits, whatever the temperature."""
 
-    def __init__(self, network: DenseNet, graph_cache: GraphCache | None = None, temperature: float = 1.0) -> None:
+    def __init__(self, network: DenseNet, temperature: float = 1.0, graph_cache: GraphCache | None = None) -> None:
         self._forward = FeaturesAndLogits(network, temperature)
         self._gradient = _Gradient(network.head)
         self._forward.graph_cache = self._gradient.graph_cache = graph_cache
+
+    @property
+    def network(self) -> DenseNet:
+        """The network itself."""
+        return self._forward.network
+
+    @property
+    def temperature(self) -> float:
+        """What its logits are divided by."""
+        return self._forward.temperature
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """The logits alone, from the same compiled graph: images (B, C, S, S) -> (B, num_classes), both float32."""
+        return self._forward(Tensor(images))[1].asnumpy()
 
     def __call__(self, images: np.ndarray, classes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the logits (B, num_classes), and the heat (B, h, w) float32, from 0, of one class an image.
@@ -70,8 +84,9 @@ class GradCam:
         images: (B, C, S, S) float32. classes: (B,) integers; None: the class of each image's highest logit.
         """
         features, logits = self._forward(Tensor(images))
-        answers = logits.asnumpy()
+        # Copied before the other graph runs: what MindSpore gives out is its own memory.
+        values, answers = features.asnumpy().copy(), logits.asnumpy().copy()
         classes = answers.argmax(1) if classes is None else np.asarray(classes)
         chosen = np.eye(answers.shape[1], dtype=np.float32)[classes]
-        gradient = self._gradient(features, Tensor(chosen)).asnumpy()
-        return answers, heat_of(features.asnumpy(), gradient.mean((2, 3)))
+        gradient = self._gradient(Tensor(values), Tensor(chosen)).asnumpy()
+        return answers, heat_of(values, gradient.mean((2, 3)))

@@ -14,7 +14,7 @@ from src.schema.values import show
 
 BUNDLED = ("", "bundled")
 ANSWER_FILES = (".csv", ".json")
-RESULTS = {"train": ("save_ckpt_path",), "eval": ("save_ckpt_path", "predictions"), "export": ("file_name",)}
+RESULTS = {"train": ("save_ckpt_path",), "eval": ("save_ckpt_path", "predictions", "report"), "export": ("file_name",)}
 
 
 class Asked(Protocol):

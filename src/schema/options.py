@@ -193,6 +193,8 @@ OPTIONS: tuple[Option, ...] = (
            "eval_onnx.py the model", commands=_EVAL + _ONNX, asks=True, is_path=True),
     Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to",
            commands=_EVAL + _ONNX, asks=True, is_path=True),
+    Option("report", str, "", "evaluation", "HTML file to write: accuracy, confusions, calibration, the worst mistakes "
+           "with heat maps, a model card", commands=_EVAL, asks=True, is_path=True),
     Option("calibrate", bool, False, "evaluation",
            "fit a temperature on the held-out images, so that probabilities mean what they say, and write the "
            "checkpoint that has it to the results", commands=_EVAL, asks=True),

@@ -24,8 +24,9 @@ class PredictStep(CachedCell):
     temperature: what the logits are divided by, see `src.utils.calibration`.
     """
 
-    def __init__(self, network: nn.Cell, temperature: float = 1.0) -> None:
+    def __init__(self, network: nn.Cell, temperature: float = 1.0, graph_cache: GraphCache | None = None) -> None:
         super().__init__(auto_prefix=False)
+        self.graph_cache = graph_cache
         self.network = network
         self.temperature = temperature
         self.set_train(False)
@@ -113,8 +114,7 @@ def held_out_evaluation(
     shard: batch_size, workers, rank and world_size as for `evaluation_batches`. beat () is called, and stop_requested
     () asked, for each batch; what was counted until it says true does not matter.
     """
-    predict_step = PredictStep(network)
-    predict_step.graph_cache = graph_cache
+    predict_step = PredictStep(network, graph_cache=graph_cache)
 
     def evaluate_now(stop_requested: Callable[[], bool]) -> Accuracy:
         def on_batch(*_: np.ndarray) -> bool:

@@ -22,13 +22,14 @@ MAX_MATRIX_CLASSES = 2000  # above, a whole matrix has more cells than anybody r
 MAX_DRAWN_CLASSES = 1000  # the picture has no more pixels
 
 
-def check_predictions(path: Path, models: str, count: int) -> None:
-    """Raise UsageError, before the work, when predictions could not be written to `path` after it.
+def check_result(key: str, path: Path, models: str, count: int) -> None:
+    """Raise UsageError, before the work, when what `key` asks for could not be written to `path` after it.
 
-    models, count: what is evaluated, and of how many it consists; predictions are of one.
+    key: predictions or report. models, count: what is evaluated, and of how many it consists; either is of one.
     """
     if count > 1:
-        raise UsageError(f"predictions are of one checkpoint, and {models} holds {count}; name one file")
+        what = "predictions are" if key == "predictions" else f"a {key} is"
+        raise UsageError(f"{what} of one checkpoint, and {models} holds {count}; name one file")
     require_new(path)
 
 
@@ -44,12 +45,12 @@ def evaluate_and_report(
     group: Group = ALONE,
     predictions: str = "",
     beat: Callable[[], None] = lambda: None,
-    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
+    watchers: Sequence[Callable[[np.ndarray, np.ndarray, np.ndarray], None]] = (),
 ) -> Accuracy:
     """Evaluate `model` on `source`: a progress bar, the seed's lines in the log, the report in `folder`.
 
-    predictions: the CSV file for each image's answer, or empty. beat: called for each batch, as is watch, with its
-    logits, labels and indices. Raises ReportedError.
+    predictions: the CSV file for each image's answer, or empty. beat: called for each batch, as are the watchers,
+    with its logits, labels and indices. Raises ReportedError.
     """
     collected = Predictions(class_names) if predictions else None
 
@@ -57,7 +58,7 @@ def evaluate_and_report(
         beat()
         if collected:
             collected.add([source.image_name(i) for i in indices], labels, logits)
-        if watch:
+        for watch in watchers:
             watch(logits, labels, indices)
 
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}

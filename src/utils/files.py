@@ -1,6 +1,7 @@
 """Writing files so that a reader, or a crash, never finds half of one; reading regular files and nothing else."""
 
 import errno
+import hashlib
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +24,15 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """`Path.is_dir`, but False where that raises."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content in hexadecimal. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def no_file(path: Path) -> str:

@@ -10,7 +10,7 @@ OTHERS = {
     "save_ckpt_path debug resume cpu_precision",
     "eval": "dataset eval_data_dir per_batch_size num_parallel_workers on_bad_image device_target device_id rank "
     "group_size save_ckpt_path debug is_distributed config_path ckpt_files predictions cpu_kernels cpu_precision "
-    "calibrate",
+    "calibrate report",
     "export": "dataset num_parallel_workers device_target device_id debug",
     "eval_onnx": "net dataset eval_data_dir per_batch_size on_bad_image num_parallel_workers device_target device_id "
     "save_ckpt_path config_path debug ckpt_files predictions images",
@@ -22,7 +22,7 @@ PREDICT = (
     "device_id cpu_kernels cpu_precision graph_cache config_path debug"
 )
 
-# tests/test_calibrate.py: calibrate.
+# tests/test_calibrate.py: calibrate. tests/report: report.
 # tests/test_distributed.py: they need a second rank; tests/utils/test_graph_cache.py: it needs a second process
 IN_OTHER_FILES = {"train": "is_save_on_master sync_bn_stats sync_batch_norm graph_cache", "eval": "graph_cache"}
 
