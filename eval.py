@@ -36,7 +36,7 @@ from src.training.calibrated import SeenLogits, write_calibrated
 from src.training.evaluation import PredictStep
 from src.training.evaluation_report import check_result, evaluate_and_report
 from src.training.held_out import held_out_again, split_of, with_own_data
-from src.training.model_card import ModelCard, model_card_as_asked
+from src.training.model_card import ModelCard, model_card_as_asked, warn_of_unsaid_pools
 from src.training.run_data import require_same_everywhere
 from src.training.run_folder import load_on_all, log_name, open_run_folder, share_checkpoints_to_evaluate
 from src.utils.accuracy import Accuracy
@@ -158,6 +158,7 @@ def card_to_evaluate(config: Config, checkpoint: Checkpoint, source: Source) -> 
     """What the checkpoint says, or for a foreign one the flags and the data set."""
     if checkpoint.metadata:
         return model_card_as_asked(checkpoint, config.given_architecture(), **config.given_geometry())
+    warn_of_unsaid_pools(checkpoint.path, config.net, config.given_architecture())
     names = unnamed_classes(config.num_classes or len(source.class_names))
     arch = architecture(config.net, len(names), **architecture_overrides(config))
     return ModelCard(arch, default_preprocessing(source.dataset, **config.geometry()), names)

@@ -33,7 +33,7 @@ from src.network.densenet import DenseNet, architecture
 from src.schema.doubts import doubts
 from src.training.evaluation import PredictStep
 from src.training.held_out import held_out_again, split_of, with_own_data
-from src.training.model_card import ModelCard, model_card_as_asked
+from src.training.model_card import ModelCard, model_card_as_asked, warn_of_unsaid_pools
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.logging import get_logger
@@ -105,6 +105,7 @@ def card_to_export(config: Config, checkpoint: Checkpoint) -> ModelCard:
     """What the checkpoint says, or for a foreign one the flags."""
     if checkpoint.metadata:
         return model_card_as_asked(checkpoint, config.given_architecture(), **config.given_geometry())
+    warn_of_unsaid_pools(checkpoint.path, config.net, config.given_architecture())
     head = checkpoint.arrays.shapes.get("head.fc.weight", ())
     classes = config.given("num_classes") or (head[0] if len(head) == 2 else config.num_classes)
     arch = architecture(config.net, classes, **architecture_overrides(config))

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
 from src.datasets.classification import Batch, training_batches, worker_count
-from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing import Preprocessing, default_preprocessing
 from src.datasets.usable import open_usable
 from src.losses.crossentropy import CrossEntropy
 from src.lr_scheduler.lr_scheduler import build_schedule
@@ -35,11 +35,12 @@ from src.schema.doubts import doubts
 from src.training.begin import begin
 from src.training.evaluation import held_out_evaluation
 from src.training.held_out import split_data
-from src.training.model_card import ModelCard, model_card_of
+from src.training.model_card import ModelCard, pools_as_asked, warn_of_unsaid_pools
 from src.training.plan import Plan
+from src.training.pretrained import Pretrained, normalised_as_before, share_pretrained
 from src.training.progress import Progress
 from src.training.recorder import Recorder
-from src.training.run_data import absolute, open_run_data, require_same_everywhere, share_pretrained
+from src.training.run_data import absolute, open_run_data, require_same_everywhere
 from src.training.run_folder import log_name, open_run_folder, share_checkpoint
 from src.training.saver import Saver
 from src.training.step import TrainStep, resolve_loss_scaling
@@ -64,8 +65,12 @@ def start(config: Config, root: Path) -> Progress:
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
     status = JobStatus(launcher_place().status_dir, group.rank)
     checkpoint = share_checkpoint(config.resume, root, group)
+    pretrained = share_pretrained("" if checkpoint else config.train_pretrained, group)
     if checkpoint:
+        pools_as_asked(checkpoint.path, checkpoint.require("architecture"), config.given_architecture())
         config = config.on_top_of(checkpoint.require(RUN_CONFIG), str(checkpoint.path))
+    elif pretrained:
+        config = config.replace(**pretrained.pools(config.given_architecture()))
     config = config.replace(
         # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
         num_parallel_workers=worker_count(config.num_parallel_workers),
@@ -82,29 +87,32 @@ def start(config: Config, root: Path) -> Progress:
         if group.is_master:
             save_config(config, folder)
             status.run_folder(folder)
-        return train(config, device, group, folder, checkpoint, status)
+        return train(config, device, group, folder, checkpoint, pretrained, status)
 
 
 def train(
-    config: Config, device: str, group: Group, folder: Path, checkpoint: Checkpoint | None, status: JobStatus
-) -> Progress:
+    config: Config, device: str, group: Group, folder: Path, checkpoint: Checkpoint | None,
+    pretrained: Pretrained | None, status: JobStatus,
+) -> Progress:  # fmt: skip
     """The recipe: data, network, step, schedule, where to begin, loop."""
     workers, batch_size = config.num_parallel_workers, config.per_batch_size
-    pretrained, names = share_pretrained("" if checkpoint else config.train_pretrained, group)
     data = open_run_data(
         partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder),
         config.train_data_dir, config.eval_data_dir, num_classes=config.num_classes,
         is_asked_for=lambda key: config.given(key) is not None, checkpoint=checkpoint,
-        pretrained_names=None if config.reset_head else names, is_master=group.is_master, workers=workers,
+        pretrained_names=pretrained.class_names if pretrained and not config.reset_head else (),
+        is_master=group.is_master, workers=workers,
         hold_out=partial(split_data, share=config.val_split, seed=config.seed, workers=workers, group=group)
         if config.val_split else None,
     )  # fmt: skip
     require_same_everywhere(group, data.fingerprints, data.training.origin)
+    if pretrained and not pretrained.architecture:
+        warn_of_unsaid_pools(pretrained.path, config.net, config.given_architecture())
     card = ModelCard(
         architecture(config.net, len(data.class_names), **architecture_overrides(config)),
-        model_card_of(checkpoint).preprocessing.as_asked(**config.given_geometry())
+        Preprocessing.from_dict(checkpoint.require("preprocessing")).as_asked(**config.given_geometry())
         if checkpoint
-        else default_preprocessing(config.dataset, **config.geometry()),
+        else normalised_as_before(default_preprocessing(config.dataset, **config.geometry()), pretrained),
         data.class_names,
     )
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}

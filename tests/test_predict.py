@@ -202,7 +202,7 @@ def test_what_cannot_be_answered(models, pictures, tmp_path, capsys):
         with pytest.raises(ReportedError, match=f"{name} does not exist"):
             answers(tmp_path / name, pictures)
     (tmp_path / "page.ckpt").write_text("<!DOCTYPE html><html></html>")
-    with pytest.raises(ReportedError, match="it is a web page"):
+    with pytest.raises(ReportedError, match="it is an HTML page"):
         answers(tmp_path / "page.ckpt", pictures)
 
 

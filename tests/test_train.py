@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 
+import mindspore as ms
 import numpy as np
 import pytest
 import yaml
@@ -12,7 +13,8 @@ from PIL import Image
 
 import train
 from src.training.events import Event
-from src.utils.checkpoint import load_checkpoint
+from src.utils.checkpoint import load_checkpoint, save_checkpoint
+from src.utils.errors import UsageError
 
 LOG_LINE = (
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}:INFO:epoch\[%d\], iter\[%d\], loss:\d+\.\d{3}, mean_fps:\d+\.\d\d imgs/sec"
@@ -134,11 +136,23 @@ def test_resume_of_a_finished_run_trains_no_more_and_with_more_epochs_goes_on(tr
 
 @pytest.mark.slow
 def test_fine_tuning_with_another_class_count(trained_run, tmp_path):
-    """The body is taken over, the classifier is new. With a rate of almost 0 the body also stays."""
+    """The body is taken over with its pools and normalisation, the classifier is new.
+
+    With a rate of almost 0 the body also stays.
+    """
+    before = load_checkpoint(trained_run / "best.ckpt")
+    maximum = {**before.metadata["architecture"], "transition_pool": "max"}
+    parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in before.arrays.items()]
+    save_checkpoint(tmp_path / "max.ckpt", parameters, {**before.metadata, "architecture": maximum})
     pictures = write_pictures(tmp_path / "pictures", ("zero", "one", "two"), each=4)
     data = ["--dataset", "folder", "--train_data_dir", pictures, "--per_batch_size", 4]
-    start = ["--train_pretrained", trained_run / "best.ckpt", "--reset_head", "--lr", 1e-9]
+    start = ["--train_pretrained", tmp_path / "max.ckpt", "--reset_head", "--lr", 1e-9]
     run_folder = train_tiny(tmp_path / "out", *data, *start)
+    said = load_checkpoint(run_folder / "0-1_3.ckpt").metadata
+    assert said["architecture"]["transition_pool"] == said["recipe"]["transition_pool"] == "max"
+    assert said["preprocessing"]["mean"] == before.metadata["preprocessing"]["mean"]
+    with pytest.raises(UsageError, match=r"transition_pool is avg, but .*0-1_3\.ckpt was made with max"):
+        train.main(["--resume", str(run_folder), "--transition_pool", "avg", "--max_epoch", "2"])
     assert (run_folder / "class_names.txt").read_text().split() == ["one", "two", "zero"]
     tuned, before = weights(run_folder / "0-1_3.ckpt"), weights(trained_run / "best.ckpt")
     assert tuned["head.fc.weight"].shape == (3, before["head.fc.weight"].shape[1])

@@ -8,7 +8,7 @@
 
 namespace densenet {
 
-// "a GIF picture; convert it to PNG or JPEG", as src/datasets/file_kind.py says it; empty for what is not known.
+// "a GIF picture; convert it to PNG or JPEG", as src/utils/file_kind.py says it; empty for what is not known.
 std::string KindOfFile(const std::vector<uint8_t>& file);
 
 }  // namespace densenet

@@ -24,10 +24,26 @@ constexpr int kCifarClasses = 10;
 // As src/datasets/listing.py: what cannot be decoded is listed so that it is reported and not silently left out.
 const std::vector<std::string> kExtensions = {".jpg",  ".jpeg", ".jpe",  ".jfif", ".png",  ".bmp",  ".dib", ".tif",
                                               ".tiff", ".gif",  ".webp", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
-const std::vector<std::string> kSystemFolders = {
-    "__macosx", "__pycache__", "@eadir", "lost+found", "$recycle.bin", "system volume information", "#recycle"};
-const std::vector<std::string> kSignatures = {
-    "\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "BM", std::string("II*\0", 4), std::string("MM\0*", 4), "GIF8", "RIFF"};
+const std::vector<std::string> kSystemFolders = {"__macosx",
+                                                 "network trash folder",
+                                                 "temporary items",
+                                                 "__pycache__",
+                                                 "@eadir",
+                                                 "#recycle",
+                                                 "#snapshot",
+                                                 "lost+found",
+                                                 "$recycle.bin",
+                                                 "recycler",
+                                                 "system volume information",
+                                                 "found.000",
+                                                 "@recycle",
+                                                 "@recently-snapshot",
+                                                 "~snapshot"};
+const std::vector<std::string> kSignatures = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n"};
+// Of KindOfFile, what cameras and browsers leave.
+const std::vector<std::string> kPhotos = {"a GIF picture",     "a WebP picture",      "a HEIC picture",
+                                          "an AVIF picture",   "a HEIF picture",      "a BMP picture",
+                                          "a JPEG XL picture", "a JPEG 2000 picture", "a TIFF picture"};
 
 std::string Lower(std::string name) {
   for (char& c : name) c = (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
@@ -35,14 +51,18 @@ std::string Lower(std::string name) {
 }
 
 bool BeginsAsPicture(const fs::path& path) {
-  std::string head(8, '\0');
+  std::vector<uint8_t> head(16);
   std::ifstream file(path, std::ios::binary);
-  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  file.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
   // Nobody knows what it is: listed, so that whoever reads it says so.
   if (!file.is_open() || file.bad()) return true;
   head.resize(static_cast<size_t>(file.gcount()));
-  return std::any_of(kSignatures.begin(), kSignatures.end(),
-                     [&](const std::string& signature) { return head.compare(0, signature.size(), signature) == 0; });
+  const std::string kind = KindOfFile(head), text(head.begin(), head.end());
+  const auto begins = [](const std::string& whole) {
+    return [&whole](const std::string& start) { return whole.compare(0, start.size(), start) == 0; };
+  };
+  return std::any_of(kSignatures.begin(), kSignatures.end(), begins(text)) ||
+         std::any_of(kPhotos.begin(), kPhotos.end(), begins(kind));
 }
 
 // A file without an ending is a picture if it begins as one.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from src.ops.build import INSTRUCTION_SETS, find_compiler, instruction_sets
+from src.ops.build import INSTRUCTION_SETS, SOURCES, find_compiler, instruction_sets
 from src.utils.errors import ReportedError
 
 _SOURCE = Path(__file__).with_name("peak.cc")
@@ -79,8 +79,8 @@ def _limits(threads: int, seconds: float):
     with tempfile.TemporaryDirectory() as folder:
         for name in instruction_sets():
             program = Path(folder) / name
-            flags = INSTRUCTION_SETS[name].flags
-            _run([*compiler, "-std=c++17", "-O3", "-pthread", *flags, str(_SOURCE), "-o", str(program)])
+            flags = ["-std=c++17", "-O3", "-pthread", *INSTRUCTION_SETS[name].flags, "-I", str(SOURCES)]
+            _run([*compiler, *flags, str(_SOURCE), "-o", str(program)])
             printed = _run([str(program), str(threads), str(seconds)])
             yield name, {word: float(number) for word, number in map(str.split, printed.splitlines())}
 

@@ -13,8 +13,7 @@
 #include <immintrin.h>
 #endif
 #ifdef __AMX_BF16__
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "products/amx_instructions.h"
 #endif
 
 namespace {
@@ -98,8 +97,7 @@ double Peak(int threads, double seconds, double flops, const Multiply& multiply)
 #ifdef __AMX_BF16__
 // The same of products of whole tiles of bfloat16, in four chains; 0 where the system does not grant the registers.
 double TilePeak(int threads, double seconds) {
-  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  if (syscall(SYS_arch_prctl, kRequest, kTileData) != 0) return 0;
+  if (!densenet::request_tile_registers()) return 0;
   return Best(threads, [&](int) {
     struct alignas(64) {
       unsigned char palette = 1, start = 0, reserved[14] = {};

@@ -10,10 +10,10 @@ import numpy as np
 
 from src.datasets.class_names import require_distinct
 from src.datasets.identity import hash_of, sample
-from src.datasets.image_files import printable
 from src.datasets.source import Source
 from src.utils.byte_arrays import read_array
 from src.utils.errors import ReportedError
+from src.utils.shown import printable
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PATTERNS = {"train": "data_batch_*.bin", "eval": "test_batch.bin"}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.image_files import printable
 from src.datasets.packed_names import PackedNames
 from src.utils.errors import ReportedError
 from src.utils.files import NO_SUCH_FILE
+from src.utils.shown import printable
 
 SAMPLE = 32  # files, evenly over all, whose contents are looked at: a few milliseconds
 

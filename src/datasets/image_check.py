@@ -16,8 +16,8 @@ import numpy as np
 from mindspore.dataset import vision
 from PIL import Image
 
-from src.datasets.file_kind import kind_of_file
 from src.datasets.shown import MAX_EXIF_BYTES
+from src.utils.file_kind import kind_of_file
 
 # A picture of more pixels is refused, here and in the C++ program (kMaxPixels of ascend310_infer/src/headers.cc).
 # Decoding takes 3 bytes a pixel, for PNG, BMP and TIFF twice that.

@@ -1,6 +1,5 @@
 """Encoded pictures on disk: each is read as a whole, checked when its bytes are seen for the first time, and named."""
 
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from src.utils.byte_arrays import read_array
 from src.utils.errors import ReportedError
 from src.utils.files import NO_SUCH_FILE
 from src.utils.outside import UnfitFileError
+from src.utils.shown import printable
 
 _NOTICED = {
     Form.BARE_CMYK: "are CMYK without Adobe's marker, which would say how their colours are stored: they are read "
@@ -83,9 +83,3 @@ class ImageFiles:
                 self._told.add(form)
                 sentences.append(f"{count} of the {seen} pictures read so far {sentence}")
         return sentences
-
-
-def printable(path: str | os.PathLike) -> str:
-    """Return a path as valid text: bytes of a name that are not UTF-8 become `\\xff`, line breaks and the like `?`."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -7,11 +7,12 @@ import numpy as np
 
 from src.datasets.class_names import require_distinct
 from src.datasets.identity import identity_of_files
-from src.datasets.image_files import ImageFiles, printable
+from src.datasets.image_files import ImageFiles
 from src.datasets.listing import EXTENSIONS, NESTED, UNDECODABLE, LeftOut, class_folders, picture_names
 from src.datasets.packed_names import PackedNames
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
+from src.utils.shown import printable
 
 
 def open_folder(dataset: str, path: Path) -> Source:

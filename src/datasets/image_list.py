@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.identity import identity_of_files
-from src.datasets.image_files import ImageFiles, printable
+from src.datasets.image_files import ImageFiles
 from src.datasets.listing import UNDECODABLE, LeftOut
 from src.datasets.packed_names import PackedNames
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
+from src.utils.shown import printable
 from src.utils.text_lines import read_lines
 
 MAX_CLASSES = 100_000  # a stray huge number is a mistake, and would make as many class names

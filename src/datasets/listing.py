@@ -10,17 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.datasets.class_names import in_order
-from src.datasets.image_files import printable
+from src.utils.file_kind import begins_as_photo
+from src.utils.shown import printable
 
 DECODABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff")
 # Pictures to a person, which nothing here can decode: they are listed, so that they are reported and not left out.
 UNDECODABLE = (".gif", ".webp", ".heic", ".heif", ".avif", ".jxl", ".jp2")
 EXTENSIONS = DECODABLE + UNDECODABLE
-_SYSTEM_FOLDERS = frozenset(
-    ("__macosx", "__pycache__", "@eadir", "lost+found", "$recycle.bin", "system volume information", "#recycle")
-)
+# Of macOS, Python, Synology, Linux, Windows, QNAP, NetApp.
+_SYSTEM_FOLDERS = frozenset((
+    "__macosx", "network trash folder", "temporary items", "__pycache__", "@eadir", "#recycle", "#snapshot",
+    "lost+found", "$recycle.bin", "recycler", "system volume information", "found.000", "@recycle",
+    "@recently-snapshot", "~snapshot",
+))  # fmt: skip
 _SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"RIFF")
 _MAX_DEPTH = 8  # of folders in a class folder, which are only counted; a circle of links ends here
 
 
@@ -100,7 +103,7 @@ def _is_picture(entry: os.DirEntry) -> bool:
 def _begins_as_picture(path: str) -> bool:
     try:
         with open(path, "rb") as file:  # noqa: PTH123, this is called for each file without an ending
-            return file.read(8).startswith(_SIGNATURES)
+            return begins_as_photo(file.read(16))
     except OSError:  # nobody knows what it is: listed, so that whoever reads it says so
         return True
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.image_files import ImageFiles, printable
+from src.datasets.image_files import ImageFiles
 from src.datasets.listing import LeftOut, picture_names
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.files import is_file
+from src.utils.shown import printable
 
 
 def open_pictures(path: Path) -> Source:

@@ -106,6 +106,10 @@ class Preprocessing:
             changed = replace(changed, resize=_before_crop(changed.image_size, crop_ratio or 1.0))
         return changed
 
+    def normalised_as(self, other: "Preprocessing") -> "Preprocessing":
+        """Return the same with the mean and std of `other`, on which a network's weights were trained."""
+        return replace(self, mean=other.mean, std=other.std)
+
     @classmethod
     def from_dict(cls, values: object) -> "Preprocessing":
         """Read what `to_dict` wrote, or the first version of it, whose pixels are as stored.

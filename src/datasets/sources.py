@@ -1,18 +1,23 @@
 """Opening a data set by name: everything that can be checked without decoding pictures is checked here, once."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from src.datasets.cifar10 import open_cifar10
+from src.datasets.cifar10 import find_folder, open_cifar10
 from src.datasets.digits import open_digits
-from src.datasets.image_files import printable
 from src.datasets.image_folder import open_folder
 from src.datasets.image_list import open_list
 from src.datasets.layouts import DATASETS, LAYOUTS
+from src.datasets.listing import class_folders, picture_names
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
+from src.utils.files import is_file, is_folder
+from src.utils.shown import printable
 
 SPLITS = ("train", "eval")
+_TEXTS = (".txt", ".lst", ".list")
+_LOOKED_AT = 20  # class folders; a few may be empty
 
 
 def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequence[str] | None = None) -> Source:
@@ -32,8 +37,28 @@ def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequ
             source = _open_on_disk(dataset, Path(path), split)
         except OSError as error:
             where = printable(error.filename or path)
-            raise ReportedError(f"{where} cannot be read: {error.strerror}; expected {LAYOUTS[dataset]}") from error
+            text = f"{where} cannot be read: {error.strerror}; expected {LAYOUTS[dataset]}"
+            raise ReportedError(text + _other_kind(dataset, Path(path))) from error
+        except ReportedError as error:
+            if hint := _other_kind(dataset, Path(path)):
+                raise type(error)(f"{error}{hint}") from error
+            raise
     return source if class_names is None else source.for_network(tuple(class_names))
+
+
+def _other_kind(dataset: str, path: Path) -> str:
+    """The end of a sentence about `path`, which is no data set of the kind `dataset`, when it looks like another."""
+    found = ""
+    with suppress(OSError):
+        if is_file(path):
+            found = "list" if path.suffix.lower() in _TEXTS else ""
+        elif is_folder(path) and any(find_folder(path).glob("*_batch*.bin")):
+            found = "cifar10"
+        elif any(picture_names(path / name) for name in class_folders(path)[:_LOOKED_AT]):
+            found = "folder"
+    if not found or LAYOUTS.get(found) == LAYOUTS.get(dataset):
+        return ""
+    return f"; it looks like {LAYOUTS[found]}: give --dataset {found}"
 
 
 def _open_on_disk(dataset: str, path: Path, split: str) -> Source:

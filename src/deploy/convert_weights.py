@@ -34,7 +34,6 @@ import mindspore as ms
 import numpy as np
 
 from src.datasets.class_names import normalised, unnamed_classes
-from src.datasets.image_files import printable
 from src.datasets.preprocessing import default_preprocessing
 from src.deploy.torch_names import STEM, infer_architecture, present_style, torch_name
 from src.deploy.unwrapped import unwrapped
@@ -55,6 +54,7 @@ from src.utils.arguments import Parser
 from src.utils.checkpoint import RUN_CONFIG, fill_checkpoint, load_checkpoint, misfits, refuse_unusable
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import require_new, write_new
+from src.utils.shown import printable
 from src.utils.text_lines import read_lines
 
 CHECKPOINT = ".ckpt"

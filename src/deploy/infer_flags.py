@@ -13,7 +13,6 @@ from pathlib import Path
 
 from src.datasets.cifar10 import find_folder, read_class_names
 from src.datasets.class_names import Wording, are_numbers, match
-from src.datasets.image_files import printable
 from src.datasets.listing import class_folders
 from src.datasets.pictures import open_pictures
 from src.deploy.labels import (
@@ -28,6 +27,7 @@ from src.deploy.manifest import Manifest, read_manifest
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, run
 from src.utils.files import is_folder, write_text_atomically
+from src.utils.shown import printable
 
 PICTURES = "pictures"  # that nobody has labelled
 ANY_BATCH_SIZE = 32  # of a model that takes any

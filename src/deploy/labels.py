@@ -12,13 +12,13 @@ from pathlib import Path
 
 from src.datasets.cifar10 import PATTERNS, find_folder, open_records
 from src.datasets.class_names import Wording, match, require_distinct
-from src.datasets.image_files import printable
 from src.datasets.listing import class_folders, picture_names
 from src.datasets.packed_names import PackedNames
 from src.deploy.label_table import HASH_BITS, LabelTable
 from src.deploy.manifest import Manifest
 from src.utils.errors import ReportedError
 from src.utils.files import is_folder
+from src.utils.shown import printable
 from src.utils.text_lines import read_lines
 
 DATASETS = ("imagenet", "cifar10", "folder")  # those that the C++ program reads and that have labels

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.datasets.class_names import is_list_of_names
-from src.datasets.image_files import printable
 from src.datasets.layouts import DATASETS
 from src.datasets.preprocessing import Preprocessing
 from src.network.architecture import Architecture
@@ -14,6 +13,7 @@ from src.utils.calibration import is_temperature
 from src.utils.errors import ReportedError
 from src.utils.files import is_file, sha256_of, write_text_atomically
 from src.utils.outside import read_outside
+from src.utils.shown import printable
 
 FORMAT_VERSION = 1
 FILE_FORMATS = ("AIR", "MINDIR", "ONNX")

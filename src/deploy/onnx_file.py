@@ -9,11 +9,12 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from src.datasets.image_files import printable
 from src.deploy.manifest import INPUT_NAME, MAX_BYTES, OUTPUT_NAME, Manifest
 from src.deploy.onnx_rules import ForeignModelError, check_model, layers, max_values
 from src.utils.errors import ReportedError
+from src.utils.file_kind import what_it_is
 from src.utils.files import is_file, no_file
+from src.utils.shown import printable
 
 METADATA_KEY = "densenet_manifest"  # the manifest's JSON, among the model's own metadata
 CHECKSUM_KEY = "densenet_sha256"  # of that text and of all of the file that is not metadata
@@ -65,9 +66,9 @@ def read_onnx(path: Path) -> tuple[bytes, Manifest]:
             f"{printable(str(error))[:300]}; export it again"
         ) from error
     except (ValueError, DecodeError) as error:
-        raise ReportedError(
-            f"{path} cannot be loaded by ONNX Runtime: it is no ONNX model, or is damaged; export it again"
-        ) from error
+        known = what_it_is(path)
+        found = f" but {known}" if data and known and "ONNX" not in known else ", or is damaged; export it again"
+        raise ReportedError(f"{path} cannot be loaded by ONNX Runtime: it is no ONNX model{found}") from error
 
 
 def _checked(data: bytes, path: Path) -> tuple[bytes, Manifest]:

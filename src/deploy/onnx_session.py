@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from src.datasets.image_files import printable
 from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME
 from src.deploy.onnx_features import with_features
 from src.deploy.onnx_file import METADATA_KEY as METADATA_KEY
 from src.deploy.onnx_file import read_onnx
 from src.utils.errors import ReportedError, UsageError
 from src.utils.heat import heat_of
+from src.utils.shown import printable
 
 _FATAL = 4  # what it logs below this, it also raises
 _PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}

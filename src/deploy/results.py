@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.image_files import printable
 from src.deploy.labels import check_labels
 from src.utils.accuracy import Accuracy
 from src.utils.errors import ReportedError
 from src.utils.outside import open_outside, read_outside
+from src.utils.shown import printable
 from src.utils.strict_json import parse_json
 
 SUFFIX = "_0.bin"

@@ -12,10 +12,11 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-from src.datasets.image_files import printable
 from src.utils.errors import ReportedError, UsageError
+from src.utils.file_kind import what_it_is
 from src.utils.files import NO_SUCH_FILE, no_file
-from src.utils.outside import UnfitFileError, open_outside, read_outside, what_it_is
+from src.utils.outside import UnfitFileError, open_outside, read_outside
+from src.utils.shown import printable
 from src.utils.strict_json import parse_json
 
 PICKLED = (".pth", ".pt")

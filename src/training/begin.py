@@ -7,6 +7,7 @@ from src.datasets.classification import Batch
 from src.datasets.preview import save_preview
 from src.model_utils.group import Group
 from src.training.model_card import ModelCard
+from src.training.pretrained import Pretrained
 from src.training.progress import Progress
 from src.training.step import TrainStep
 from src.utils.checkpoint import Checkpoint, load_training_state, load_weights
@@ -18,7 +19,7 @@ from src.utils.plotting import write_picture
 def begin(
     train_step: TrainStep,
     resumed: Checkpoint | None,
-    pretrained: Checkpoint | None,
+    pretrained: Pretrained | None,
     card: ModelCard,
     train_batches: Callable[..., Iterator[Batch]],
     folder: Path,
@@ -28,7 +29,7 @@ def begin(
 ) -> Progress:
     """Bring `train_step` to where training goes on from, and return that position; the same on every rank.
 
-    resumed: the checkpoint to go on from. pretrained: on the master, whose weights a new run begins with, its
+    resumed: the checkpoint to go on from. pretrained: whose weights a new run begins with, its
     classifier left out with reset_head. Both None: the initial weights.
 
     1. Decided, before this is called: the checkpoint, the run folder and its lock, the configuration on top of the
@@ -46,7 +47,7 @@ def begin(
         load_training_state(train_step.saved_parameters(), resumed)
     elif group.is_master:
         if pretrained:
-            load_weights(train_step.network, pretrained, reset_head=reset_head)
+            load_weights(train_step.network, pretrained.checkpoint, reset_head=reset_head)
         record_start(card, next(iter(train_batches(epoch=0))), folder)
     if resumed:
         get_logger().info("resumed from %s", resumed.path)

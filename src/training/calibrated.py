@@ -10,6 +10,7 @@ from src.training.model_card import ModelCard
 from src.utils.accuracy import cross_entropy
 from src.utils.calibration import calibration_error, confidences, fit_temperature
 from src.utils.checkpoint import Checkpoint, save_checkpoint
+from src.utils.files import make_folder
 
 CALIBRATED_NAME = "calibrated.ckpt"
 _NOT_KEPT = ("format", "versions", "progress")  # written anew; it is no place to go on training from
@@ -44,7 +45,7 @@ def write_calibrated(checkpoint: Checkpoint, network: nn.Cell, card: ModelCard, 
     card = replace(card, temperature=card.temperature * factor)
     kept = {key: value for key, value in checkpoint.metadata.items() if key not in _NOT_KEPT}
     path = folder / CALIBRATED_NAME
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     save_checkpoint(path, network.get_parameters(), kept | card.to_metadata())
     return (
         f"calibrated on {len(labels)} images: temperature {card.temperature:.4f}, expected calibration error "

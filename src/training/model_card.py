@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from src.datasets.class_names import is_list_of_names
 from src.datasets.preprocessing import Preprocessing
@@ -10,6 +11,9 @@ from src.network.architecture import Architecture
 from src.utils.calibration import is_temperature
 from src.utils.checkpoint import Checkpoint
 from src.utils.errors import ReportedError, UsageError
+from src.utils.logging import get_logger
+
+POOLS = ("transition_pool", "stem_pool")  # what shapes a network and no array of it
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,32 @@ def model_card_of(checkpoint: Checkpoint) -> ModelCard:
     return ModelCard(architecture, preprocessing, names, float(temperature))
 
 
+def pools_as_asked(path: str | Path, architecture: object, asked: Mapping[str, object]) -> None:
+    """Raise UsageError when `asked`, fields that a user gave, name other pools than `architecture`, the entry of the
+    checkpoint `path`. Everything else that does not fit is an array of another shape.
+
+    Raises ReportedError when the entry is not what train.py writes.
+    """
+    _require_as_asked(path, Architecture.from_dict(architecture), {key: asked[key] for key in POOLS if key in asked})
+
+
+def warn_of_unsaid_pools(path: str | Path, net: str, asked: Mapping[str, object]) -> None:
+    """Say in the log, for a file that carries weights of `net` alone, that nobody has said how the network pools."""
+    if net != "densenet100" and not set(POOLS) <= set(asked):  # the model zoo's pools as the paper's
+        get_logger().warning(
+            "%s does not say how its network pools, which is taken to be as in the paper; weights of densenet121 from "
+            "the MindSpore model zoo need --transition_pool max --stem_pool same",
+            path,
+        )
+
+
+def _require_as_asked(path: str | Path, architecture: Architecture, asked: Mapping[str, object]) -> None:
+    for key, value in asked.items():
+        own = getattr(architecture, key)
+        if value != own:
+            raise UsageError(f"{key} is {value}, but {path} was made with {own}; leave --{key} out")
+
+
 def model_card_as_asked(
     checkpoint: Checkpoint, architecture: Mapping[str, object], image_size: int = 0, **geometry: object
 ) -> ModelCard:
@@ -79,8 +109,5 @@ def model_card_as_asked(
     Raises UsageError when `architecture`, fields that a user asked for, contradicts the checkpoint.
     """
     card = model_card_of(checkpoint)
-    for key, asked in architecture.items():
-        own = getattr(card.architecture, key)
-        if asked != own:
-            raise UsageError(f"{key} is {asked}, but {checkpoint.path} was made with {own}; leave --{key} out")
+    _require_as_asked(checkpoint.path, card.architecture, architecture)
     return replace(card, preprocessing=card.preprocessing.as_asked(image_size=image_size, **geometry))

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets.class_names import fill_class_names, normalised, unnamed_classes, used_class_names
+from src.datasets.class_names import fill_class_names, normalised, used_class_names
 from src.datasets.contents import in_both
 from src.datasets.source import Source
 from src.datasets.usable import describe
 from src.model_utils.group import Group
 from src.training.held_out import KEY, Split, split_of
 from src.training.model_card import class_names_of
-from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint
 from src.utils.errors import ReportedError, UsageError
 from src.utils.logging import get_logger
 
@@ -52,7 +52,7 @@ def open_run_data(
     num_classes: int,
     is_asked_for: Callable[[str], bool],
     checkpoint: Checkpoint | None,
-    pretrained_names: tuple[str, ...] | None,
+    pretrained_names: tuple[str, ...],
     is_master: bool,
     hold_out: Callable[[Source, Split | None], tuple[Source, Source, Split]] | None = None,
     workers: int = 1,
@@ -60,7 +60,7 @@ def open_run_data(
     """Open both data sets with `open_data` (`open_usable` of a kind of data); eval_data_dir may be empty.
 
     is_asked_for(key) tells whether the user gave the key. checkpoint: the run that is resumed. pretrained_names: of the
-    outputs of the classifier that training begins with, None for a new one. hold_out: `split_data`, to part the
+    outputs of the classifier that training begins with, none for a new one. hold_out: `split_data`, to part the
     training data. workers: threads that look for held-out pictures among the training ones. Raises ReportedError for
     data that are not the resumed run's, and for classes that are not the classifier's.
     """
@@ -140,26 +140,6 @@ def require_same_everywhere(group: Group, fingerprints: Mapping[str, Mapping], o
 def absolute(path: str) -> str:
     """`path` as it leads to the same place from any folder; the empty path and `bundled` are no paths."""
     return path if path in ("", "bundled") else os.path.abspath(path)  # noqa: PTH100, links are kept
-
-
-def share_pretrained(path: str, group: Group) -> tuple[Checkpoint | None, tuple[str, ...] | None]:
-    """The checkpoint `path` on the master (None on the others, and for an empty path), and on all ranks the names of
-    its classifier's outputs, `unnamed_classes` where it names none. Raises ReportedError on all.
-    """
-    found = None
-
-    def load() -> str:
-        nonlocal found
-        found = load_checkpoint(path)
-        if found.metadata:
-            return json.dumps(class_names_of(found))
-        head = found.arrays.shapes.get("head.fc.weight", ())
-        return json.dumps(unnamed_classes(head[0] if len(head) == 2 else 0))
-
-    if not path:
-        return None, None
-    names = tuple(json.loads(group.from_master(load)))
-    return found, names or None
 
 
 def _as_before(training: Source, checkpoint: Checkpoint) -> Source:

@@ -144,7 +144,9 @@ def checkpoints_to_evaluate(path: Path) -> list[Checkpoint]:
             get_logger().warning("passing over %s: it was removed meanwhile", candidate)
         keep_last_open(found)
     if not found:
-        raise ReportedError(f"{path} holds no .ckpt file; give a checkpoint or a folder of checkpoints")
+        runs = sorted({inner.parent for inner in path.glob("*/*.ckpt")})
+        one = f", such as {runs[-1]}" if runs else ""
+        raise ReportedError(f"{path} holds no .ckpt file; give a checkpoint or a folder of checkpoints{one}")
     positions = {_position(checkpoint) for checkpoint in found if checkpoint.path.name != BEST_NAME}
     return [c for c in found if c.path.name != BEST_NAME or _position(c) not in positions]
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from src.utils.checkpoint_format import Entry, FormatError, read_array
 from src.utils.errors import ReportedError
+from src.utils.file_kind import what_it_is
 from src.utils.files import NO_SUCH_FILE, no_file
-from src.utils.outside import UnfitFileError, open_outside, what_it_is
+from src.utils.outside import UnfitFileError, open_outside
 
 
 class DamagedError(ReportedError):

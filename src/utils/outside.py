@@ -1,8 +1,7 @@
-"""Files from outside: opened only when they are regular files, read only up to a bound, and named for what they are."""
+"""Files from outside: opened only when they are regular files, and read only up to a bound."""
 
 import errno
 import os
-import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -75,69 +74,6 @@ def kind_of(mode: int) -> str:
         (stat.S_ISBLK, "a device"),
     )
     return next((name for test, name in kinds if test(mode)), "")
-
-
-def what_it_is(path: str | os.PathLike) -> str:
-    """What a file that is not what its reader expects is, and what takes it; empty when nothing known or not readable.
-
-    To stand behind "it is".
-    """
-    try:
-        with open_outside(path) as file:
-            head = file.read(1024)
-    except OSError:
-        return ""
-    return next((found.format(path=path) for begins, found in _KINDS if begins(head)), "")
-
-
-def _starts(*prefixes: bytes):
-    return lambda head: head.startswith(prefixes)
-
-
-def _is_safetensors(head: bytes) -> bool:
-    return head[8:10] == b'{"' and 2 <= int.from_bytes(head[:8], "little") < 2**32
-
-
-def _is_page(head: bytes) -> bool:
-    return re.match(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|\?xml|error)\b", head, re.IGNORECASE) is not None
-
-
-def _is_onnx(head: bytes) -> bool:
-    """Its first fields: ir_version (1, a number), and producer (2) or graph (7)."""
-    return re.match(rb"\x08[\x01-\x20](?:\x12[\x01-\x40][ -~]|[\x1a\x22\x2a\x32\x3a\x42])", head) is not None
-
-
-def _is_mindir(head: bytes) -> bool:
-    """Its first fields: ir_version (1) and producer_name (2), both texts."""
-    return re.match(rb"\x0a[\x01-\x10][0-9][0-9.]*\x12\x09MindSpore", head) is not None
-
-
-_CONVERT = "python -m src.deploy.convert_weights {path} NAME.ckpt makes a checkpoint of it"
-_AGAIN = "fetch the file itself"
-_KINDS = (
-    (lambda head: not head, "an empty file; " + _AGAIN),
-    (_starts(b"version https://git-lfs"), "a Git LFS pointer and not the file it stands for; run git lfs pull"),
-    (_is_page, "a web page, as a failed download leaves; " + _AGAIN),
-    (_is_safetensors, "a .safetensors file; " + _CONVERT),
-    (_starts(b"PK\x03\x04", b"PK\x05\x06"), "a zip archive, as PyTorch's .pth and Lightning's .ckpt are; " + _CONVERT),
-    (re.compile(rb"\x80[\x02-\x05]").match, "a Python pickle, as PyTorch's older .pth are; " + _CONVERT),
-    (_is_mindir, "a MindIR model; scripts/run_infer_310.sh takes it"),
-    (_is_onnx, "an ONNX model; eval_onnx.py takes it"),
-    (_starts(b"\x89HDF\r\n\x1a\n"), "an HDF5 file, as Keras' weights are; export those to .safetensors or .pth first"),
-    (_starts(b"\x93NUMPY"), "a NumPy array; save weights as .safetensors"),
-    (_starts(b"\x1f\x8b"), "a gzip archive; unpack it first"),
-    (_starts(b"BZh"), "a bzip2 archive; unpack it first"),
-    (_starts(b"\xfd7zXZ\x00"), "an xz archive; unpack it first"),
-    (_starts(b"\x28\xb5\x2f\xfd"), "a zstd archive; unpack it first"),
-    (_starts(b"7z\xbc\xaf"), "a 7z archive; unpack it first"),
-    (_starts(b"Rar!"), "a RAR archive; unpack it first"),
-    (lambda head: head[257:262] == b"ustar", "a tar archive; unpack it first"),
-    (_starts(b"\x89PNG\r\n"), "a PNG picture; --images and the data set's flags take pictures"),
-    (_starts(b"\xff\xd8\xff"), "a JPEG picture; --images and the data set's flags take pictures"),
-    (_starts(b"%PDF"), "a PDF document; name the file that was meant"),
-    (_starts(b"\x7fELF"), "a program; name the file that was meant"),
-    (lambda head: not head.strip(b"\0"), "zeros only, as an interrupted copy leaves; copy it again"),
-)
 
 
 def _require_regular(path: str | os.PathLike, mode: int) -> None:

@@ -1,4 +1,7 @@
-"""Text from files on its way to a terminal or a log: it is read there, never obeyed."""
+"""Text from files on its way to a terminal, a log or a table: it is read there, never obeyed."""
+
+import os
+from collections.abc import Callable
 
 
 def shown(text: str) -> str:
@@ -6,7 +9,15 @@ def shown(text: str) -> str:
 
     Line breaks and tabs stay.
     """
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    return _without_controls(text, lambda letter: letter.encode("unicode_escape").decode(), allowed="\n\t")
+
+
+def printable(path: str | os.PathLike) -> str:
+    """Return a path as valid text of one line, as classes and pictures are called: bytes that are not UTF-8 become
+    `\\xff`, line breaks and whatever else `shown` writes out `?`. utils.cc of the C++ program has the same.
+    """
+    return _without_controls(os.fsencode(path).decode("utf-8", "backslashreplace"), lambda _: "?")
+
+
+def _without_controls(text: str, instead: Callable[[str], str], allowed: str = "") -> str:
+    return "".join(letter if letter.isprintable() or letter in allowed else instead(letter) for letter in text)

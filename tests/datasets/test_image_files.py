@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from src.datasets.classification import evaluation_batches, usable_indices
-from src.datasets.image_files import ImageFiles, printable
+from src.datasets.image_files import ImageFiles
 from src.datasets.pictures import open_pictures
 from src.datasets.preprocessing import default_preprocessing
 from src.utils.errors import ReportedError
@@ -43,11 +43,6 @@ def test_a_file_is_read_named_and_checked_once(tmp_path, photograph):
         files(2)
     with pytest.raises(ReportedError, match=r"missing\.jpg cannot be read: No such file or directory"):
         files(3)
-
-
-def test_printable_paths_keep_spaces_and_unicode():
-    assert printable("a b/塔.jpg") == "a b/塔.jpg"
-    assert printable("a\r\n\x1b[31m.jpg") == "a???[31m.jpg"
 
 
 # In a process of its own: unchecked, the second content kills it.

@@ -20,7 +20,10 @@ def picture(path, form="PNG"):
 
 @pytest.mark.parametrize(
     "name",
-    [".ipynb_checkpoints", "__MACOSX", "__pycache__", "@eaDir", "lost+found", ".git", "System Volume Information"],
+    [
+        *(".ipynb_checkpoints", ".git", ".Trash-1000", "__MACOSX", "__pycache__", "@eaDir", "lost+found", "@Recycle"),
+        *("System Volume Information", "#snapshot", "found.000", "Network Trash Folder"),
+    ],
 )
 def test_folders_of_systems_and_tools_are_no_classes(name, tmp_path):
     for folder in ("cat", "dog", name):

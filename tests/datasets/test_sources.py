@@ -56,3 +56,31 @@ def test_a_subset_is_renumbered_and_can_be_cut_again(photo_folder):
     assert [part.image_name(i) for i in range(2)] == [source.image_name(7), source.image_name(10)]
     data, label, index = part[1]
     assert (data.tobytes(), label, index) == (source.read(10).tobytes(), source.labels[10], 1)
+
+
+def test_data_of_another_kind_are_called_what_they_look_like(photo_folder, tmp_path):
+    """The flag that was forgotten is named; a folder that is damaged, or nothing at all, is not taken for another."""
+    (tmp_path / "list.txt").write_text(f"{photo_folder}/flower/flower 0.jpg 0\n")
+    (tmp_path / "cifar").mkdir()
+    (tmp_path / "cifar/data_batch_1.bin").write_bytes(bytes(3073))
+    for dataset, path, end in (
+        ("cifar10", photo_folder, "; it looks like a folder of class folders: give --dataset folder"),
+        ("list", photo_folder, "; it looks like a folder of class folders: give --dataset folder"),
+        ("imagenet", tmp_path / "list.txt", "; it looks like a text file of `path label` lines: give --dataset list"),
+        (
+            "folder",
+            tmp_path / "cifar",
+            "; it looks like the folder of CIFAR-10's binary version: give --dataset cifar10",
+        ),
+    ):
+        with pytest.raises(ReportedError) as error:
+            open_source(dataset, path, split="train")
+        assert str(error.value).endswith(end)
+    (tmp_path / "empty").mkdir()
+    for dataset in ("cifar10", "list", "folder"):
+        for path in (tmp_path / "empty", tmp_path / "nothing"):
+            with pytest.raises(ReportedError) as error:
+                open_source(dataset, path, split="train")
+            assert "looks like" not in str(error.value)
+    with pytest.raises(ReportedError, match=r"nothing cannot be read: No such file or directory; expected a folder of"):
+        open_source("folder", tmp_path / "nothing", split="train")

@@ -16,10 +16,11 @@ from PIL import Image
 
 from src.datasets.cifar10 import open_cifar10
 from src.datasets.classification import evaluation_batches
-from src.datasets.image_files import ImageFiles, printable
+from src.datasets.image_files import ImageFiles
 from src.datasets.preprocessing import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
+from src.utils.shown import printable
 
 pytestmark = pytest.mark.slow  # a compiler is at work
 

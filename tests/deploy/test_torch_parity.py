@@ -244,7 +244,7 @@ BAD = {
     "sparse": f"'{CONV0}' is not stored as a dense array; save it as one",
     "several": "holds several sets of weights: state_dict, state_dict_ema; choose one with --entry",
     "other": "these are not the weights of a DenseNet classifier: features.conv0.weight is missing, and so are featur",
-    "page": "cannot be read as PyTorch weights: it is a web page, as a failed download leaves; fetch the file itself",
+    "page": "cannot be read as PyTorch weights: it is an HTML page, which a server sent instead of the f",
     "nan": f"holds numbers that no trained network has: {CONV0} has values that are not finite",
     "features": "holds features without a classifier; give --reset_head to convert these alone",
 }

@@ -1,7 +1,13 @@
 """A few of the cases that the scripts beside this file try by the hundred."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from fuzz import failing_disk, weight_files
+
+RACES = Path(__file__).with_name("races.py")
 
 
 def test_mutated_safetensors(tmp_path):
@@ -17,6 +23,14 @@ def test_mutated_pth(tmp_path):
     found = {seed: weight_files.problem(tmp_path / "a.pth", weight_files.mutated_pth(seed)) for seed in range(25)}
     assert not {seed: problem for seed, (_, problem) in found.items() if problem}
     assert {kind for kind, _ in found.values()} >= {"done", "refused"}
+
+
+@pytest.mark.slow
+def test_a_race_of_whole_commands():
+    """One of the kinds that `races.py` runs by twenties."""
+    done = subprocess.run([sys.executable, RACES, "1", "conversion"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 races of 3 for conversion: 0 broken"
 
 
 @pytest.mark.slow

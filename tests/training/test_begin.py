@@ -10,6 +10,7 @@ from src.model_utils.group import ALONE
 from src.network.architecture import architecture
 from src.training.begin import begin
 from src.training.model_card import ModelCard
+from src.training.pretrained import Pretrained
 from src.training.progress import Progress
 from src.utils.checkpoint import load_checkpoint, save_checkpoint
 from src.utils.errors import ReportedError
@@ -27,7 +28,8 @@ def begun(step, folder, *, resumed=None, pretrained=None) -> tuple[Progress, lis
     """The position, and the files that were recorded."""
     folder.mkdir()
     try:
-        progress = begin(step, resumed, pretrained, CARD, batches, folder, ALONE, reset_head=False)
+        weights = Pretrained(str(pretrained.path), pretrained, (), None, None) if pretrained else None
+        progress = begin(step, resumed, weights, CARD, batches, folder, ALONE, reset_head=False)
     finally:
         files = sorted(path.name for path in folder.iterdir())
     return progress, files

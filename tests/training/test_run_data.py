@@ -26,7 +26,7 @@ def begin(folder, held_out="", *, dataset="folder", checkpoint=None, names=None,
         num_classes=num_classes,
         is_asked_for=asked.__contains__,
         checkpoint=checkpoint,
-        pretrained_names=names,
+        pretrained_names=names or (),
         is_master=True,
     )
 

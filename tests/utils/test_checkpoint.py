@@ -181,8 +181,16 @@ def test_what_goes_while_a_folder_is_opened_is_passed_over(saved, monkeypatch, c
 
 
 def test_an_empty_folder_to_evaluate_is_an_error(tmp_path):
-    with pytest.raises(ReportedError, match=r"holds no \.ckpt file"):
+    with pytest.raises(ReportedError, match=r"holds no \.ckpt file; give a checkpoint or a folder of checkpoints$"):
         checkpoints_to_evaluate(tmp_path)
+
+
+def test_a_folder_of_runs_is_no_run_and_one_is_named(saved, tmp_path):
+    for name in ("2026-01-01_time_00_00_00", "2026-01-02_time_00_00_00"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        copy_checkpoint(saved, tmp_path / "runs" / name / "best.ckpt")
+    with pytest.raises(ReportedError, match=r"holds no \.ckpt file; .*, such as .*runs/2026-01-02_time_00_00_00$"):
+        checkpoints_to_evaluate(tmp_path / "runs")
 
 
 def test_weights_are_set_and_the_training_state_is_ignored(tmp_path):
@@ -267,8 +275,9 @@ def test_training_state_is_set_whole_or_not_at_all(saved):
     assert all(p.asnumpy().tobytes() == q.asnumpy().tobytes() for p, q in zip(fresh, parameters(), strict=True))
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def open_files(folder: Path) -> int:
+    """How many of the folder's files this process holds open."""
+    return sum(str(file.resolve()).startswith(f"{folder.resolve()}/") for file in Path("/proc/self/fd").iterdir())
 
 
 def test_a_folder_of_more_checkpoints_than_files_may_be_open_is_evaluated(saved, monkeypatch):
@@ -277,9 +286,9 @@ def test_a_folder_of_more_checkpoints_than_files_may_be_open_is_evaluated(saved,
     folder = saved.parent
     for epoch in range(2, 7):
         copy_checkpoint(saved, folder / f"0-{epoch}_2.ckpt")
-    before = open_files()
+    before = open_files(folder)
     found = checkpoints_to_evaluate(folder)
-    assert open_files() - before == 3
+    assert open_files(folder) - before == 3
     assert [c.path.name[:3] for c in found] == ["0-6", "0-5", "0-4", "0-3", "0-2", "0-1"]
     (folder / "0-1_2.ckpt").unlink()  # open
     (folder / "0-6_2.ckpt").unlink()  # closed
@@ -287,7 +296,7 @@ def test_a_folder_of_more_checkpoints_than_files_may_be_open_is_evaluated(saved,
     for checkpoint in found[2:]:
         assert checkpoint.arrays["w"].tolist() == [[1.5, -0.0]]
         checkpoint.arrays.close()
-    assert open_files() == before
+    assert open_files(folder) == before
     for gone, why in ((found[0], "does not exist"), (found[1], "was replaced by another meanwhile")):
         with pytest.raises(MissingError, match=why):
             gone.arrays["w"]

@@ -7,7 +7,7 @@ import pytest
 
 from src.utils.errors import ReportedError, run
 from src.utils.logging import get_logger, log_file
-from src.utils.shown import shown
+from src.utils.shown import printable, shown
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,12 @@ from src.utils.shown import shown
 )
 def test_what_a_terminal_would_obey_is_written_out(text, expected):
     assert shown(text) == expected
+
+
+def test_printable_paths_keep_spaces_and_unicode():
+    assert printable("a b/塔.jpg") == "a b/塔.jpg"
+    assert printable("a\r\n\x1b[31m.jpg") == "a???[31m.jpg"
+    assert printable(b"a\xff.jpg".decode(errors="surrogateescape")) == "a\\xff.jpg"
 
 
 def test_errors_and_logs_are_shown(tmp_path, capsys):

@@ -1,0 +1,53 @@
+"""What a run takes over from weights that it begins with: pools and normalisation have no shape to be wrong."""
+
+import pytest
+import toy
+
+from src.datasets.preprocessing import default_preprocessing
+from src.model_utils.group import ALONE
+from src.network.architecture import architecture
+from src.training.model_card import ModelCard, warn_of_unsaid_pools
+from src.training.pretrained import normalised_as_before, share_pretrained
+from src.utils.checkpoint import save_checkpoint
+from src.utils.errors import UsageError
+
+CARD = ModelCard(
+    architecture("densenet100", 2, transition_pool="max", stem_pool="same"), default_preprocessing("digits"), ("a", "b")
+)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Toy weights that say they are of CARD."""
+    save_checkpoint(tmp_path / "own.ckpt", toy.make_step().saved_parameters(), CARD.to_metadata())
+    return tmp_path / "own.ckpt"
+
+
+def test_the_pools_of_the_weights_are_taken_over_or_the_contradiction_is_refused(saved):
+    found = share_pretrained(str(saved), ALONE)
+    assert found.class_names == ("a", "b")
+    pools = {"transition_pool": "max", "stem_pool": "same"}
+    assert found.pools({}) == found.pools({"stem_pool": "same", "growth_rate": 8}) == pools
+    with pytest.raises(UsageError, match=r"transition_pool is avg, but .*own\.ckpt was made with max; leave --transit"):
+        found.pools({"transition_pool": "avg"})
+
+
+def test_pictures_are_normalised_as_those_that_the_weights_were_trained_on(saved):
+    found, own = share_pretrained(str(saved), ALONE), default_preprocessing("folder", 64)
+    taken = normalised_as_before(own, found)
+    assert (taken.mean, taken.std) == (CARD.preprocessing.mean, CARD.preprocessing.std) != (own.mean, own.std)
+    assert (taken.image_size, taken.resize) == (own.image_size, own.resize)
+    assert normalised_as_before(own, None) == own
+
+
+def test_weights_that_do_not_say_how_they_pool_are_told_of(tmp_path, capsys):
+    save_checkpoint(tmp_path / "zoo.ckpt", toy.make_step().saved_parameters(), None)
+    found = share_pretrained(str(tmp_path / "zoo.ckpt"), ALONE)
+    assert (found.architecture, found.preprocessing, found.pools({"transition_pool": "max"})) == (None, None, {})
+    own = default_preprocessing("folder")
+    assert normalised_as_before(own, found) == own
+    warn_of_unsaid_pools(found.path, "densenet121", {"transition_pool": "max", "stem_pool": "same"})
+    warn_of_unsaid_pools(found.path, "densenet100", {})
+    assert capsys.readouterr().out == ""
+    warn_of_unsaid_pools(found.path, "densenet121", {"transition_pool": "max"})
+    assert "zoo.ckpt does not say how its network pools" in capsys.readouterr().out
