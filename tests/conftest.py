@@ -18,8 +18,9 @@ from src.ops.build import kernels
 
 # With two files at a time: a long one that begins last would leave one of the two workers idle.
 LONGEST_FILES = (
-    "test_resume.py", "test_launch.py", "test_torch_parity.py", "test_distributed.py", "test_bad_inputs.py",
-    "test_sanitizers.py", "test_numerics.py", "test_train_keys.py", "test_infer_310.py", "test_benchmark.py",
+    "test_launch.py", "test_infer_310.py", "test_torch_parity.py", "test_resume.py", "test_scripts.py",
+    "test_distributed.py", "test_bad_inputs.py", "test_ops_commands.py", "test_trainer.py", "test_benchmark.py",
+    "test_numerics.py", "test_sanitizers.py", "test_build.py", "test_train_keys.py", "test_fuzz.py",
 )  # fmt: skip
 
 
