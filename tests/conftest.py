@@ -1,5 +1,7 @@
 """The device, the C++ kernels, and one real training run that the tests of the commands look at."""
 
+import src  # noqa: F401, I001, its variables have to be there before MindSpore loads, which `commands` imports
+
 import gc
 import signal
 import tempfile

@@ -185,7 +185,7 @@ def _write_models(b: Path) -> None:
     for name, changes in {
         "format": {"format": 2},
         "architecture": {"architecture": "densenet121"},
-        "mean": {"preprocessing": prep | {"mean": [0.5]}},
+        "mean": {"preprocessing": prep | {"mean": [0.5, 0.5]}},
         "order": {"channel_order": "BGR"},
         "size": {"preprocessing": prep | {"image_size": 16}},
         "names_many": {"class_names": twelve},
