@@ -19,6 +19,7 @@ if __name__ == "__main__":
 from src.datasets.class_names import unnamed_classes
 from src.datasets.classification import worker_count
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.reading import as_task, reading_as_before
 from src.datasets.source import Source
 from src.datasets.usable import describe, open_usable
 from src.model_utils.config import Config, architecture_overrides, parse
@@ -33,13 +34,12 @@ from src.report.outcomes import Outcomes
 from src.report.page import Evaluated, write_page
 from src.schema.doubts import doubts
 from src.training.calibrated import SeenLogits, write_calibrated
-from src.training.evaluation import PredictStep
+from src.training.evaluation import Counter, PredictStep
 from src.training.evaluation_report import check_result, evaluate_and_report
 from src.training.held_out import held_out_again, split_of, with_own_data
 from src.training.model_card import ModelCard, model_card_as_asked, warn_of_unsaid_pools
 from src.training.run_data import require_same_everywhere
 from src.training.run_folder import load_on_all, log_name, open_run_folder, share_checkpoints_to_evaluate
-from src.utils.accuracy import Accuracy
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.graph_cache import open_graph_cache
@@ -47,7 +47,7 @@ from src.utils.job_status import JobStatus
 from src.utils.logging import get_logger, log_file
 
 
-def main(argv: Sequence[str]) -> dict[str, Accuracy]:
+def main(argv: Sequence[str]) -> dict[str, Counter]:
     """Evaluate as the command line `argv` says; return the accuracy of each checkpoint by its path."""
     config = parse("eval", argv, __doc__)
     with modelarts(**config.values_of("modelarts")) as results:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> dict[str, Accuracy]:
         return start(config, results / config.save_ckpt_path)
 
 
-def start(config: Config, root: Path) -> dict[str, Accuracy]:
+def start(config: Config, root: Path) -> dict[str, Counter]:
     """Find the checkpoints and their data, join the group, and evaluate in a run folder below `root`."""
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=True)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
@@ -81,6 +81,7 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
         source = open_usable(
             dataset, data_dir, split="train" if is_own else "eval", on_bad_image=config.on_bad_image,
             workers=config.num_parallel_workers, folder=folder,
+            reading=reading_as_before(run_config, config.given("image_root"), config.given("uncertain")),
         )  # fmt: skip
         if split:
             source = held_out_again(source, split, config.num_parallel_workers, group, is_own=is_own)
@@ -91,7 +92,7 @@ def start(config: Config, root: Path) -> dict[str, Accuracy]:
 
 def evaluate_all(
     config: Config, checkpoints: Sequence[Checkpoint], source: Source, device: str, group: Group, folder: Path
-) -> dict[str, Accuracy]:
+) -> dict[str, Counter]:
     """Each checkpoint on `source`: what it is, its network, the seed's lines, the report in a folder of its own."""
     status = JobStatus(launcher_place().status_dir, group.rank)
     results, predict_step, shown = {}, None, None
@@ -112,13 +113,16 @@ def evaluate_all(
             predict_step = step(network, card.temperature, open_graph_cache(config.graph_cache, device))
         if not load_on_all(predict_step.network, checkpoint, group):
             continue
-        matched = source.for_network(card.class_names)
+        matched = as_task(source, card.task).for_network(card.class_names)
         if group.is_master:
             if shown != matched.class_names:
                 describe(matched, "eval")
             get_logger().info("checkpoint %s", checkpoint.path)
         shown = matched.class_names
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
+        for key in ("calibrate", "report"):
+            if getattr(config, key) and card.task == "multilabel":
+                raise UsageError(f"{key} is for one class a picture, and this network has several; leave it out")
         seen = SeenLogits() if config.calibrate else None
         outcomes = Outcomes(card.temperature) if config.report else None
         results[str(checkpoint.path)] = accuracy = evaluate_and_report(
@@ -133,6 +137,7 @@ def evaluate_all(
             predictions=config.predictions,
             beat=status.beat,
             watchers=[one.add for one in (seen, outcomes) if one],
+            task=card.task,
         )
         card = replace(card, class_names=matched.class_names)
         if seen:
@@ -161,7 +166,7 @@ def card_to_evaluate(config: Config, checkpoint: Checkpoint, source: Source) -> 
     warn_of_unsaid_pools(checkpoint.path, config.net, config.given_architecture())
     names = unnamed_classes(config.num_classes or len(source.class_names))
     arch = architecture(config.net, len(names), **architecture_overrides(config))
-    return ModelCard(arch, default_preprocessing(source.dataset, **config.geometry()), names)
+    return ModelCard(arch, default_preprocessing(source.dataset, **config.geometry()), names, task=source.task)
 
 
 if __name__ == "__main__":

@@ -16,20 +16,20 @@ if __name__ == "__main__":
 
 from src.datasets.classification import evaluation_batches, usable_indices, worker_count
 from src.datasets.pictures import open_pictures
+from src.datasets.reading import as_task, reading_as_before
 from src.datasets.usable import describe, open_usable
 from src.deploy.onnx_session import OnnxModel
 from src.model_utils.config import Config, parse
 from src.model_utils.group import ALONE
 from src.schema.doubts import doubts
-from src.training.evaluation import predict
+from src.training.evaluation import Counter, predict
 from src.training.evaluation_report import best_classes, check_result, evaluate_and_report
 from src.training.run_folder import log_name, open_run_folder
-from src.utils.accuracy import Accuracy
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.logging import get_logger, log_file
 
 
-def main(argv: Sequence[str]) -> Accuracy | None:
+def main(argv: Sequence[str]) -> Counter | None:
     """Evaluate as the command line `argv` says and return the accuracy; with --images print answers instead."""
     config = parse("eval_onnx", argv, __doc__)
     if config.predictions:
@@ -51,8 +51,10 @@ def main(argv: Sequence[str]) -> Accuracy | None:
     ):
         get_logger().info("results in %s, model %s on %s", folder, config.ckpt_files, model.provider)
         source = open_usable(
-            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder
-        ).for_network(model.manifest.class_names)
+            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
+            reading=reading_as_before({}, config.given("image_root"), config.given("uncertain")),
+        )  # fmt: skip
+        source = as_task(source, model.manifest.task).for_network(model.manifest.class_names)
         describe(source, "eval")
         return evaluate_and_report(
             model,
@@ -63,6 +65,7 @@ def main(argv: Sequence[str]) -> Accuracy | None:
             batch_size=config.per_batch_size,
             workers=workers,
             predictions=config.predictions,
+            task=model.manifest.task,
         )
 
 
@@ -82,7 +85,7 @@ def print_answers(model: OnnxModel, config: Config, workers: int) -> None:
         source, model.manifest.preprocessing, batch_size=config.per_batch_size, workers=workers
     )
     for logits, _, indices in predict(model, batches, batch_size=0):
-        for i, (best, probabilities) in zip(indices, best_classes(logits, 5), strict=True):
+        for i, (best, probabilities) in zip(indices, best_classes(logits, 5, model.manifest.task), strict=True):
             answers = zip(best, probabilities, strict=True)
             shown = ", ".join(f"{model.manifest.class_names[c]} {100 * p:.2f} %" for c, p in answers)
             print(f"{source.image_name(i)}: {shown}")

@@ -20,6 +20,7 @@ if __name__ == "__main__":
 from src.datasets.class_names import unnamed_classes
 from src.datasets.classification import Batch, evaluation_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.reading import as_task, reading_as_before
 from src.datasets.sources import open_source
 from src.datasets.usable import describe, refuse_undecodable
 from src.deploy.export import SUFFIXES, export_model
@@ -33,7 +34,7 @@ from src.network.densenet import DenseNet, architecture
 from src.schema.doubts import doubts
 from src.training.evaluation import PredictStep
 from src.training.held_out import held_out_again, split_of, with_own_data
-from src.training.model_card import ModelCard, model_card_as_asked, warn_of_unsaid_pools
+from src.training.model_card import ACTIVATIONS, ModelCard, model_card_as_asked, warn_of_unsaid_pools
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.logging import get_logger
@@ -72,6 +73,7 @@ def start(config: Config, results: Path) -> Path:
         class_names=card.class_names,
         mindir_version=config.mindir_version if config.file_format == "MINDIR" else None,
         temperature=card.temperature,
+        activation=ACTIVATIONS[card.task],
     )
     network = DenseNet(card.architecture)
     load_weights(network, checkpoint)
@@ -121,7 +123,9 @@ def batches(
     is_own = known is not run_config and not getattr(config, key)
     dataset, path = config.data_set(key, known)
     split = key.removesuffix("_data_dir")
-    source = open_source(dataset, path, split="train" if is_own else split, class_names=card.class_names)
+    reading = reading_as_before(run_config, config.given("image_root"), config.given("uncertain"))
+    source = open_source(dataset, path, split="train" if is_own else split, reading=reading)
+    source = as_task(source, card.task).for_network(card.class_names)
     refuse_undecodable(source)
     if held_out and is_own:
         source = held_out_again(source, held_out, workers, is_own=True, rest=split == "train")

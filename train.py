@@ -16,10 +16,12 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
+from src.datasets.class_weights import class_weights
 from src.datasets.classification import Batch, training_batches, worker_count
 from src.datasets.preprocessing import Preprocessing, default_preprocessing
+from src.datasets.reading import Reading
 from src.datasets.usable import open_usable
-from src.losses.crossentropy import CrossEntropy
+from src.losses.build import build_loss
 from src.lr_scheduler.lr_scheduler import build_schedule
 from src.model_utils.config import Config, architecture_overrides, parse, save_config
 from src.model_utils.device_adapter import set_up_device
@@ -33,6 +35,7 @@ from src.ops.select import arithmetic_of, changed_arithmetic
 from src.optimizers.sgd import SGD
 from src.schema.doubts import doubts
 from src.training.begin import begin
+from src.training.best import is_new_metric, resolve_best_metric
 from src.training.evaluation import held_out_evaluation
 from src.training.held_out import split_data
 from src.training.model_card import ModelCard, pools_as_asked, warn_of_unsaid_pools
@@ -76,6 +79,7 @@ def start(config: Config, root: Path) -> Progress:
         num_parallel_workers=worker_count(config.num_parallel_workers),
         train_data_dir=absolute(config.train_data_dir),  # a run is resumed from any folder
         eval_data_dir=absolute(config.eval_data_dir),
+        image_root=absolute(config.image_root),
     )
     with (
         open_run_folder(root, group, checkpoint, config.resume) as folder,
@@ -97,7 +101,10 @@ def train(
     """The recipe: data, network, step, schedule, where to begin, loop."""
     workers, batch_size = config.num_parallel_workers, config.per_batch_size
     data = open_run_data(
-        partial(open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder),
+        partial(
+            open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder,
+            reading=Reading(config.image_root, config.uncertain, config.task),
+        ),
         config.train_data_dir, config.eval_data_dir, num_classes=config.num_classes,
         is_asked_for=lambda key: config.given(key) is not None, checkpoint=checkpoint,
         pretrained_names=pretrained.class_names if pretrained and not config.reset_head else (),
@@ -112,14 +119,18 @@ def train(
         architecture(config.net, len(data.class_names), **architecture_overrides(config)),
         Preprocessing.from_dict(checkpoint.require("preprocessing")).as_asked(**config.given_geometry())
         if checkpoint
-        else normalised_as_before(default_preprocessing(config.dataset, **config.geometry()), pretrained),
+        else normalised_as_before(default_preprocessing(data.training.dataset, **config.geometry()), pretrained),
         data.class_names,
+        task=data.training.task,
     )
+    best_metric = resolve_best_metric(config.best_metric, card.task)
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
 
     def train_batches(epoch: int, first_image: int = 0, first_batch: int = 0) -> Iterator[Batch]:
         place = {"epoch": epoch, "first_image": first_image, "first_batch": first_batch}
-        augmented = {"augmentation": config.augmentation, "seed": config.seed}
+        augmented = {
+            "augmentation": config.augmentation, "seed": config.seed, "balanced": config.balanced_sampling,
+        }  # fmt: skip
         return training_batches(data.training, card.preprocessing, **augmented, **place, **shard)
 
     norm_ranks = group.world_size if config.sync_batch_norm else 1
@@ -134,8 +145,9 @@ def train(
         network.trainable_params(), momentum=config.momentum, weight_decay=config.weight_decay,
         nesterov=config.nesterov, decay_norm_and_bias=config.decay_norm_and_bias, kernels=network.kernels,
     )  # fmt: skip
+    weights = class_weights(data.training, config.class_weights, config.class_weight_power, card.class_names)
     train_step = TrainStep(
-        network, CrossEntropy(config.label_smooth_factor if config.label_smooth else 0.0), optimizer,
+        network, build_loss(card.task, config.label_smooth_factor if config.label_smooth else 0.0, weights), optimizer,
         scaling=resolve_loss_scaling(config.loss_scale_type, config.loss_scale, amp_level),
         max_norm=config.grad_clip_norm, accumulation_steps=config.grad_accumulation_steps,
         world_size=group.world_size,
@@ -161,7 +173,7 @@ def train(
     progress = begin(
         train_step, checkpoint, pretrained, card, train_batches, folder, group, reset_head=config.reset_head
     )
-    if data.is_new_held_out:
+    if data.is_new_held_out or is_new_metric(checkpoint, best_metric, card.task):
         progress.forget_best()
     get_logger().info(
         "%s (%s parameters) on %d images of %s, %d steps an epoch; input %s",
@@ -179,7 +191,7 @@ def train(
     recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)
     trainer = Trainer(
         train_step, train_batches, schedule, plan, progress, saver, recorder,
-        evaluate=evaluate_now, group=group, beat=status.beat,
+        evaluate=evaluate_now, group=group, beat=status.beat, best_metric=best_metric,
     )  # fmt: skip
     return trainer.run()
 

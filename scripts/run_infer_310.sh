@@ -8,7 +8,8 @@
 #
 # MINDIR_PATH: a model of export.py, its .json beside it. DATASET: imagenet or folder (class folders; LABEL_FILE comes
 # from src.deploy.write_labels), cifar10 (LABEL_FILE is - or the records), or pictures (LABEL_FILE is -; one picture or a
-# folder of pictures that nobody has labelled: what each shows is printed, and there is no acc.log). For Ascend, the default, set LITE_HOME to
+# folder of pictures that nobody has labelled: what each shows is printed, and there is no acc.log), or csv (a folder of
+# pictures; LABEL_FILE is a CSV data set, also of several labels a picture). For Ascend, the default, set LITE_HOME to
 # the unpacked MindSpore Lite and load the CANN toolkit's set_env.sh; for CPU Lite 2.0.0 is fetched, which reads models
 # that were exported with --mindir_version 1.
 # Results go to result_Files, time_Result and acc.log in this folder; those of an earlier run are moved to infer0,
@@ -106,6 +107,8 @@ trap 'rm -rf "$temporary"' EXIT
 if [ "$dataset" = pictures ]; then
   exit
 fi
+model_flag=()
+[ "$dataset" != csv ] || model_flag=(--model "$model")
 accuracy="$("$PYTHON" "$ROOT/postprocess.py" --dataset "$dataset" --result_path result_Files --label_file "$labels" \
-  --summary time_Result/summary.json)"
+  --summary time_Result/summary.json "${model_flag[@]}")"
 printf '%s\n' "$accuracy" | tee acc.log

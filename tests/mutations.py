@@ -82,7 +82,7 @@ MUTATIONS = (
              "ops.maximum(scale * 0.5,", "ops.maximum(scale * 0.25,",
              (f"{STEP}::test_an_overflow_skips_the_update_and_is_counted",)),
     Mutation("best.ckpt is the last one", "src/training/*.py",
-             'row["top1"] > progress.best_top1', 'row["top1"] > -1',
+             'score > progress.best_score', 'score > -1',
              (f"{TRAINER}::test_best_is_kept_and_evaluation_comes_every_so_many_epochs_and_last",)),
     # Evaluation
     Mutation("padding is answered", "src/training/*.py",

@@ -133,9 +133,9 @@ def assert_same_end(folder: Path, undisturbed: Path) -> None:
     assert not differing
     assert table(folder) == table(undisturbed)
     assert logged_losses(folder) == logged_losses(undisturbed)
-    assert last.metadata["progress"]["best_top1"] == expected.metadata["progress"]["best_top1"]
+    assert last.metadata["progress"]["best_score"] == expected.metadata["progress"]["best_score"]
     best, expected_best = load_checkpoint(folder / "best.ckpt"), load_checkpoint(undisturbed / "best.ckpt")
-    assert best.metadata["progress"]["best_top1"] == expected_best.metadata["progress"]["best_top1"]
+    assert best.metadata["progress"]["best_score"] == expected_best.metadata["progress"]["best_score"]
     assert all(np.array_equal(best.arrays[name], value) for name, value in expected_best.arrays.items())
 
 

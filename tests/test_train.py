@@ -87,7 +87,7 @@ def test_best_checkpoint_is_of_the_best_epoch(trained_run):
     rows = list(csv.DictReader((trained_run / "metrics.csv").open()))
     top1 = [float(row["top1"]) for row in rows]
     assert_same_weights(trained_run / "best.ckpt", trained_run / f"0-{1 + int(np.argmax(top1))}_5.ckpt")
-    assert load_checkpoint(trained_run / "best.ckpt").metadata["progress"]["best_top1"] == max(top1)
+    assert load_checkpoint(trained_run / "best.ckpt").metadata["progress"]["best_score"] == max(top1)
 
 
 def test_checkpoint_describes_itself(trained_run):

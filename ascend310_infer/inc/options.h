@@ -52,6 +52,7 @@ struct Options {
   std::string dataset_path;
   std::string device_target;  // Ascend, CPU
   int device_id;
+  bool sigmoid = false;        // of a yes or no to each class; else softmax
   std::string class_names;     // a file with a name a line; empty: none
   int batch_size;              // 0: the one the model was exported with
   std::string precision_mode;  // of Ascend; empty: the device's default

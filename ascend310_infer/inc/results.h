@@ -26,7 +26,9 @@ struct Summary {
 };
 
 // The `count` most probable classes of a picture, `cat 93.10 %, dog 4.20 %`, by their names or, without any, numbers.
-std::string Answers(const std::vector<float>& logits, const std::vector<std::string>& class_names, size_t count);
+// sigmoid: a yes or no to each class, not one answer.
+std::string Answers(const std::vector<float>& logits, const std::vector<std::string>& class_names, size_t count,
+                    bool sigmoid = false);
 
 // The lines of a file of class names, of which there must be `classes`. Error that says what is wrong with it.
 std::vector<std::string> ReadClassNames(const std::string& path, size_t classes);

@@ -110,6 +110,9 @@ std::vector<std::string> InOrder(const std::vector<std::string>& sorted) {
   return names;
 }
 
+// csv: their labels are in a CSV file, which only postprocess.py reads.
+bool IsFolderOfPictures(const std::string& dataset) { return dataset == "pictures" || dataset == "csv"; }
+
 // A picture, or a dangling link, which is reported when it is read.
 bool IsListed(const fs::directory_entry& entry) {
   std::error_code ignored;
@@ -221,16 +224,16 @@ std::vector<Sample> ListCifar10(const std::string& path) {
 
 std::vector<Sample> ListSamples(const std::string& dataset, const std::string& path) {
   try {
-    const auto samples = dataset == "cifar10"    ? ListCifar10(path)
-                         : dataset == "pictures" ? ListPictures(path)
-                                                 : ListClassFolders(path);
+    const auto samples = dataset == "cifar10"          ? ListCifar10(path)
+                         : IsFolderOfPictures(dataset) ? ListPictures(path)
+                                                       : ListClassFolders(path);
     CheckStems(samples);
     return samples;
   } catch (const fs::filesystem_error& error) {
     throw Error(error.path1().string() + " cannot be read: " + error.code().message() + "; expected " +
-                (dataset == "cifar10"    ? "CIFAR-10's binary version"
-                 : dataset == "pictures" ? "a picture or a folder of pictures"
-                                         : "a folder of class folders"));
+                (dataset == "cifar10"          ? "CIFAR-10's binary version"
+                 : IsFolderOfPictures(dataset) ? "a picture or a folder of pictures"
+                                               : "a folder of class folders"));
   }
 }
 

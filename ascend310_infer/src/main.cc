@@ -60,7 +60,7 @@ void Run(const Options& options) {
       const std::vector<float> own(row, row + static_cast<std::ptrdiff_t>(summary.classes));
       results.Add(samples[first + i], own);
       if (prints_answers) {
-        const auto answers = densenet::Answers(own, class_names, kAnswers);
+        const auto answers = densenet::Answers(own, class_names, kAnswers, options.sigmoid);
         std::cout << densenet::Printable(samples[first + i].name) << ": " << answers << "\n";
       }
     }

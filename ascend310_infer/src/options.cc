@@ -29,15 +29,17 @@ const std::vector<std::string> kPreprocessingFlags = {"image_size",  "resize",  
 constexpr size_t kRequiredFlags = 4;
 
 const char kHelp[] =
-    R"(main --model_path FILE --dataset imagenet|folder|cifar10|pictures --dataset_path PATH
+    R"(main --model_path FILE --dataset imagenet|folder|cifar10|csv|pictures --dataset_path PATH
      --image_size 224 --resize 256 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 [more flags]
 
 Runs a MindIR model over a data set on MindSpore Lite and writes every picture's logits.
 
   --model_path      the model, a .mindir file
   --dataset         imagenet or folder: a folder of class folders; cifar10: the binary version's records; pictures: one
-                    picture or a folder of pictures that nobody has labelled, whose answers are printed
+                    picture or a folder of pictures that nobody has labelled, whose answers are printed; csv: a folder
+                    of pictures whose labels are in a CSV file
   --dataset_path    that folder or picture; for cifar10 the folder of test_batch.bin, or a file of records
+  --activation      what makes probabilities of logits: softmax (default), or sigmoid for a yes or no to each class
   --class_names     a text file with the name of a class on each line, for the answers that are printed
   --image_size, --resize, --mean, --std
                     the preprocessing, as in the JSON beside the exported model
@@ -145,9 +147,9 @@ Preprocessing ReadPreprocessing(const Flags& flags) {
 }
 
 Options ReadOptions(const std::vector<std::string>& words) {
-  std::vector<std::string> names = {"model_path", "dataset",    "dataset_path",   "device_target",
-                                    "device_id",  "batch_size", "precision_mode", "output_dtype",
-                                    "output_dir", "time_dir",   "threads",        "class_names"};
+  std::vector<std::string> names = {"model_path", "dataset",        "dataset_path", "device_target", "device_id",
+                                    "batch_size", "precision_mode", "output_dtype", "output_dir",    "time_dir",
+                                    "threads",    "class_names",    "activation"};
   names.insert(names.end(), kPreprocessingFlags.begin(), kPreprocessingFlags.end());
   const Flags flags(words, names);
   if (!flags.rest().empty()) throw UsageError("'" + flags.rest().front() + "' is no flag; see --help");
@@ -155,9 +157,10 @@ Options ReadOptions(const std::vector<std::string>& words) {
   Options options;
   options.model_path = flags.Required("model_path");
   flags.Required("dataset");
-  options.dataset = flags.Choice("dataset", {"imagenet", "folder", "cifar10", "pictures"}, "");
+  options.dataset = flags.Choice("dataset", {"imagenet", "folder", "cifar10", "csv", "pictures"}, "");
   options.dataset_path = flags.Required("dataset_path");
   options.class_names = flags.Text("class_names", "");
+  options.sigmoid = flags.Choice("activation", {"softmax", "sigmoid"}, "softmax") == "sigmoid";
   options.device_target = flags.Choice("device_target", {"Ascend", "CPU"}, "Ascend");
   options.device_id = flags.Integer("device_id", 0, 1023, 0);
   options.batch_size = flags.Integer("batch_size", 1, 4096, 0);

@@ -61,7 +61,8 @@ float HalfToFloat(uint16_t half) {
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
-std::string Answers(const std::vector<float>& logits, const std::vector<std::string>& class_names, size_t count) {
+std::string Answers(const std::vector<float>& logits, const std::vector<std::string>& class_names, size_t count,
+                    bool sigmoid) {
   std::vector<size_t> order(logits.size());
   std::iota(order.begin(), order.end(), size_t{0});
   count = std::min(count, order.size());
@@ -71,7 +72,8 @@ std::string Answers(const std::vector<float>& logits, const std::vector<std::str
   std::string text;
   for (size_t i = 0; i < count; i++) {
     const size_t at = order[i];
-    const double probability = std::exp(static_cast<double>(logits[at]) - logits[order[0]]) / sum;
+    const double logit = logits[at];
+    const double probability = sigmoid ? 1 / (1 + std::exp(-logit)) : std::exp(logit - logits[order[0]]) / sum;
     text += (i ? ", " : "") + (class_names.empty() ? "class " + std::to_string(at) : class_names[at]) +
             Format(" %.2f %%", 100 * probability);
   }

@@ -106,6 +106,7 @@ TEST_CASE("answers are the most probable classes by their names") {
   const std::vector<float> logits = {0, std::log(6.0F), std::log(2.0F), 0};
   CHECK(Answers(logits, {"ant", "bee", "cat", "dog"}, 3) == "bee 60.00 %, cat 20.00 %, ant 10.00 %");
   CHECK(Answers(logits, {}, 1) == "class 1 60.00 %");
+  CHECK(Answers({0, 2, -800}, {}, 3, true) == "class 1 88.08 %, class 0 50.00 %, class 2 0.00 %");
   CHECK(Answers({1000, -1000}, {}, 5) == "class 0 100.00 %, class 1 0.00 %");
 }
 

@@ -15,7 +15,14 @@ import numpy as np
 from src.datasets.geometry import Prepare, evaluation_preparation, training_preparation
 from src.datasets.image_files import UnreadableError
 from src.datasets.preprocessing import SMALL, Preprocessing, eval_transforms, train_transforms
-from src.datasets.sampler import augmentation_seed, epoch_order, evaluation_indices, training_indices
+from src.datasets.sampler import (
+    augmentation_seed,
+    balanced_order,
+    balancing_classes,
+    epoch_order,
+    evaluation_indices,
+    training_indices,
+)
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
 from src.utils.logging import get_logger
@@ -60,16 +67,20 @@ def training_batches(
     world_size: int = 1,
     first_image: int = 0,
     first_batch: int = 0,
+    balanced: bool = False,
 ) -> Iterator[Batch]:
     """Yield this rank's batches, all of batch_size, of what follows the `first_image` images of the epoch's order.
 
     The first `first_batch` batches are left out: the bits of batch t depend on all arguments but that one; also on
-    `workers`, as each has its own random stream.
+    `workers`, as each has its own random stream. balanced: all classes are equally frequent.
     augmentation 'auto': see `usual_augmentation`.
     """
     if augmentation == "auto":
         augmentation = usual_augmentation(source, preprocessing)
-    order = epoch_order(len(source), seed, epoch)[first_image:]
+    if balanced:
+        order = balanced_order(balancing_classes(source.labels), seed, epoch)[first_image:]
+    else:
+        order = epoch_order(len(source), seed, epoch)[first_image:]
     indices = training_indices(order, batch_size, rank, world_size)
     transforms = train_transforms(preprocessing, source.encoded, augmentation)
     own_seed = augmentation_seed(seed, epoch, rank, first_image)

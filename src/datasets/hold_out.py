@@ -85,12 +85,17 @@ def _units(contents: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 
 
 def _strata(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a picture and a class that it shows; of several labels, one class more for pictures that show none."""
+    """Pairs of a picture and a class that it shows; of several labels, one class more for pictures that show none, and
+    one of all pictures: the classes' shares alone would take too many, as each is reached by way of other ones.
+    """
     if labels.ndim == 1:
         return np.arange(len(labels)), labels.astype(np.int64)
     pictures, classes = np.nonzero(labels == 1)
     none = np.flatnonzero(~(labels == 1).any(1))
-    return np.concatenate([pictures, none]), np.concatenate([classes, np.full(len(none), labels.shape[1])])
+    last = labels.shape[1]
+    every = np.arange(len(labels))
+    numbers = [classes, np.full(len(none), last), np.full(len(every), last + 1)]
+    return np.concatenate([pictures, none, every]), np.concatenate(numbers)
 
 
 def _order(units: np.ndarray, contents: np.ndarray, count: int, seed: int) -> np.ndarray:

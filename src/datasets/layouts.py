@@ -5,5 +5,7 @@ LAYOUTS = {
     "imagenet": "a folder of class folders",
     "folder": "a folder of class folders",
     "list": "a text file of `path label` lines",
+    "csv": "a CSV file of pictures and labels",
+    "mindrecord": "a folder that scripts/write_mindrecord.py has written",
 }
 DATASETS = (*LAYOUTS, "digits")

@@ -49,7 +49,8 @@ def _save(
         pixels = shown_pixels(image, preprocessing)
         extent = (column + 0.05, column + 0.95, row + 0.96, row + 0.17)
         axes.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
-        name = class_names[label]
+        names = [class_names[k] for k in ([label] if np.ndim(label) == 0 else np.flatnonzero(label == 1))]
+        name = ", ".join(names) or "none"
         name = name if len(name) <= 18 else name[:17] + "…"
         axes.text(column + 0.5, row + 0.15, name, ha="center", va="bottom", fontsize=8)
     FigureCanvasAgg(figure).print_png(path)

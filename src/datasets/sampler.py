@@ -13,6 +13,36 @@ def epoch_order(num_images: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(num_images)
 
 
+def balanced_order(classes: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Return an epoch's images, int64 (n,), in which all classes that occur are equally frequent (or one more).
+
+    classes: (n,) integers, each image's class. Of a class with m images and q places each image comes q // m times, and
+    a random part of them once more; the same on all ranks.
+    """
+    random = np.random.default_rng([seed, epoch])
+    present = np.unique(classes)
+    places = np.full(len(present), len(classes) // len(present))
+    places[random.permutation(len(present))[: len(classes) % len(present)]] += 1
+    chosen = []
+    for value, count in zip(present, places, strict=True):
+        members = np.flatnonzero(classes == value)
+        whole, rest = divmod(int(count), len(members))
+        chosen += [np.tile(members, whole), random.permutation(members)[:rest]]
+    return random.permutation(np.concatenate(chosen))
+
+
+def balancing_classes(labels: np.ndarray) -> np.ndarray:
+    """Return what `balanced_order` balances, int64 (n,): the labels, or of several an image the rarest that it shows.
+
+    Images that show none are a class of their own.
+    """
+    if labels.ndim == 1:
+        return labels.astype(np.int64)
+    shows = labels == 1
+    rarity = np.where(shows, shows.sum(0), np.iinfo(np.int64).max)
+    return np.where(shows.any(1), rarity.argmin(1), labels.shape[1])
+
+
 def augmentation_seed(seed: int, epoch: int, rank: int, first_image: int = 0) -> int:
     """Return the seed of MindSpore's random operators for this epoch, from `first_image` on: another for each rank.
 

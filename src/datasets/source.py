@@ -13,7 +13,8 @@ from src.datasets.class_names import Wording, match
 class Source:
     """A data set's pictures and labels, by index.
 
-    labels: (n,) int32, each below len(class_names). read(i) returns uint8: a file's bytes (length,) if `encoded`, else
+    labels: (n,) int32, each below len(class_names); of a multi-label set (n, classes) int8, 1 where a picture shows the
+    class, 0 where not, -1 where nobody knows. read(i) returns uint8: a file's bytes (length,) if `encoded`, else
     pixels (H, W, 3); it raises ReportedError, naming the file, for a picture that cannot be used. image_name(i) is for
     people. origin: how to call the data set in a sentence. numbered: its labels are numbers that nobody has named.
     identity(): bytes that tell these pictures, in this order, from others. remarks: what is odd about the files on
@@ -45,7 +46,17 @@ class Source:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.int32, np.int32]:
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether a picture may be of several classes, or of none."""
+        return self.labels.ndim == 2
+
+    @property
+    def task(self) -> str:
+        """`multilabel` or `single`."""
+        return "multilabel" if self.is_multilabel else "single"
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, np.int32]:
         return self.read(i), self.labels[i], np.int32(i)
 
     def subset(self, indices: np.ndarray) -> "Source":
@@ -72,6 +83,10 @@ class Source:
         noun = "class folders" if self.dataset in ("folder", "imagenet") else "classes"
         wording = Wording(self.origin, f"the data set {self.dataset}", noun, advice)
         found = match(own, class_names, wording, numbered=self.numbered)
+        if self.is_multilabel:  # what the data do not speak of is unknown
+            labels = np.full((len(self), len(found.class_names)), -1, np.int8)
+            labels[:, found.outputs] = self.labels
+            return replace(self, labels=labels, class_names=found.class_names, absent=found.absent, guess=found.guess)
         outputs = np.zeros(len(self.class_names), np.int32)
         outputs[present] = found.outputs
         return replace(
@@ -85,5 +100,5 @@ class Source:
     def fingerprint(self) -> dict[str, int | str]:
         """How many pictures there are, and a hash of what they are, their order and their labels."""
         digest = hashlib.sha256(self.dataset.encode() + b"\0" + self.identity())
-        digest.update(np.ascontiguousarray(self.labels, "<i4"))
+        digest.update(np.ascontiguousarray(self.labels, "i1" if self.is_multilabel else "<i4"))
         return {"images": len(self), "sha256": digest.hexdigest()}

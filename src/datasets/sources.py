@@ -5,11 +5,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from src.datasets.cifar10 import find_folder, open_cifar10
+from src.datasets.csv_file import open_csv
 from src.datasets.digits import open_digits
 from src.datasets.image_folder import open_folder
 from src.datasets.image_list import open_list
 from src.datasets.layouts import DATASETS, LAYOUTS
 from src.datasets.listing import class_folders, picture_names
+from src.datasets.mindrecord import open_mindrecord
+from src.datasets.reading import Reading, as_task
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
 from src.utils.files import is_file, is_folder
@@ -18,9 +21,17 @@ from src.utils.shown import printable
 SPLITS = ("train", "eval")
 _TEXTS = (".txt", ".lst", ".list")
 _LOOKED_AT = 20  # class folders; a few may be empty
+AS_IT_IS = Reading()
 
 
-def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequence[str] | None = None) -> Source:
+def open_source(
+    dataset: str,
+    path: str | Path,
+    *,
+    split: str,
+    class_names: Sequence[str] | None = None,
+    reading: Reading = AS_IT_IS,
+) -> Source:
     """Open one of DATASETS; `split`, 'train' or 'eval', tells the parts of cifar10 and digits apart.
 
     class_names: those of the network that will see the images, one for each output (see `Source.for_network`). Raises
@@ -34,7 +45,7 @@ def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequ
         raise UsageError(f"the data set {dataset} needs a path; give it with --{split}_data_dir")
     else:
         try:
-            source = _open_on_disk(dataset, Path(path), split)
+            source = _open_on_disk(dataset, Path(path), split, reading)
         except OSError as error:
             where = printable(error.filename or path)
             text = f"{where} cannot be read: {error.strerror}; expected {LAYOUTS[dataset]}"
@@ -43,6 +54,7 @@ def open_source(dataset: str, path: str | Path, *, split: str, class_names: Sequ
             if hint := _other_kind(dataset, Path(path)):
                 raise type(error)(f"{error}{hint}") from error
             raise
+    source = as_task(source, reading.task)
     return source if class_names is None else source.for_network(tuple(class_names))
 
 
@@ -61,9 +73,13 @@ def _other_kind(dataset: str, path: Path) -> str:
     return f"; it looks like {LAYOUTS[found]}: give --dataset {found}"
 
 
-def _open_on_disk(dataset: str, path: Path, split: str) -> Source:
+def _open_on_disk(dataset: str, path: Path, split: str, reading: Reading) -> Source:
     if dataset == "cifar10":
         return open_cifar10(path, split)
+    if dataset == "mindrecord":
+        return open_mindrecord(path)
+    if dataset == "csv":
+        return open_csv(path, reading)
     if dataset == "list":
         return open_list(path)
     return open_folder(dataset, path)

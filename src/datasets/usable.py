@@ -7,8 +7,9 @@ import numpy as np
 from src.datasets.class_names import some, used_class_names
 from src.datasets.classification import usable_indices
 from src.datasets.listing import UNDECODABLE
+from src.datasets.reading import Reading
 from src.datasets.source import Source
-from src.datasets.sources import open_source
+from src.datasets.sources import AS_IT_IS, open_source
 from src.utils.errors import ReportedError
 from src.utils.files import write_text_atomically
 from src.utils.logging import get_logger
@@ -22,13 +23,14 @@ def open_usable(
     on_bad_image: str,
     workers: int,
     folder: Path,
+    reading: Reading = AS_IT_IS,
 ) -> Source:
     """`open_source`; with on_bad_image 'skip' the images that cannot be decoded are left out, counted in the log and
     listed in `folder`/skipped_SPLIT_images.txt; otherwise those of a kind that never can be decoded are an error.
 
     Raises ReportedError when nothing is left.
     """
-    source = open_source(dataset, path, split=split)
+    source = open_source(dataset, path, split=split, reading=reading)
     if on_bad_image == "skip":
         return _without_bad_images(source, path, split, workers, folder)
     refuse_undecodable(source)
@@ -49,8 +51,11 @@ def refuse_undecodable(source: Source) -> None:
 def describe(source: Source, split: str) -> None:
     """Log in one line how many pictures of how many classes there are, and, as a warning, whatever looks odd."""
     names = used_class_names(source.class_names)
-    counts = np.bincount(source.labels, minlength=len(names))
+    several = source.is_multilabel
+    counts = (source.labels == 1).sum(0) if several else np.bincount(source.labels, minlength=len(names))
     filled = np.flatnonzero(counts)
+    if not len(filled):
+        raise ReportedError(f"none of the {len(source)} pictures of {source.origin} is of any class; expected some")
     least, most = filled[counts[filled].argmin()], filled[counts[filled].argmax()]
     text = (
         f"{'training' if split == 'train' else 'held-out'} data {source.origin}: {len(source)} pictures of "
@@ -59,6 +64,9 @@ def describe(source: Source, split: str) -> None:
     if counts[least] < counts[most]:
         text += f"({source.class_names[least]!r}) to {counts[most]} ({source.class_names[most]!r}) "
     text += "in each class"
+    if several:
+        none, unknown = int((~(source.labels == 1).any(1)).sum()), float((source.labels < 0).mean())
+        text += f"; several labels a picture, {none} pictures with none, {100 * unknown:.1f} % of the labels unknown"
     empty = [names[i] for i in np.flatnonzero(counts[: len(names)] == 0)]
     odd = [f"{len(empty)} classes without a picture: {some(empty)}"] if empty else []
     odd += [*source.remarks, *([source.guess] if source.guess else [])]

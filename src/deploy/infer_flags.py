@@ -20,6 +20,7 @@ from src.deploy.labels import (
     check_labels,
     labels_of_folders,
     outputs_of_folders,
+    read_csv_labels,
     read_labels,
     result_name,
 )
@@ -58,6 +59,11 @@ def main(argv: Sequence[str]) -> None:
 
 def check_labelled(dataset: str, data: Path, label_file: Path, manifest: Manifest) -> None:
     """Raise ReportedError when data, labels and model do not fit each other."""
+    if dataset == "csv":
+        pictures = open_pictures(data)
+        names = {result_name(pictures.image_name(i)) for i in range(len(pictures))}
+        check_labels(read_csv_labels(label_file, manifest), names, manifest.architecture.num_classes, "picture")
+        return
     labels = read_labels(dataset, label_file)
     if dataset == "cifar10":
         check_cifar10(data, manifest)
@@ -72,6 +78,7 @@ def flags(manifest: Manifest) -> list[str]:
     found = [f"--image_size={preprocessing.image_size}", f"--resize={preprocessing.resize}"]
     found += [f"--{name}={getattr(preprocessing, name)}" for name in ("resize_mode", "interpolation", "pixels")]
     found += [f"--{name}={','.join(map(repr, getattr(preprocessing, name)))}" for name in ("mean", "std")]
+    found.append(f"--activation={manifest.activation}")
     return found if manifest.batch_size else [*found, f"--batch_size={ANY_BATCH_SIZE}"]
 
 
@@ -85,7 +92,13 @@ def check_model(model: Path, manifest: Manifest, dataset: str, newest_mindir: in
             f"{newest_mindir}; export it with --mindir_version {newest_mindir}, or set LITE_HOME to a newer one"
         )
     # imagenet and folder both mean class folders; one trained on a list of pictures takes them too.
-    kinds = dict.fromkeys(("imagenet", "folder", "list"), "folder")
+    kinds = dict.fromkeys(("imagenet", "folder", "list", "csv", "mindrecord"), "folder")
+    if manifest.activation == "sigmoid" and dataset not in (PICTURES, "csv"):
+        raise ReportedError(
+            f"DATASET is {dataset}, but {model} answers a yes or no to each class; give csv or pictures"
+        )
+    if dataset == "csv":
+        return
     trained_on = kinds.get(manifest.dataset, manifest.dataset)
     if dataset != PICTURES and kinds.get(dataset, dataset) != trained_on:
         raise ReportedError(f"DATASET is {dataset}, but {model} was trained on {manifest.dataset}; give {trained_on}")

@@ -10,10 +10,14 @@ from array import array
 from collections.abc import Mapping, Set
 from pathlib import Path
 
+import numpy as np
+
 from src.datasets.cifar10 import PATTERNS, find_folder, open_records
 from src.datasets.class_names import Wording, match, require_distinct
+from src.datasets.csv_file import open_csv
 from src.datasets.listing import class_folders, picture_names
 from src.datasets.packed_names import PackedNames
+from src.datasets.reading import Reading, as_task
 from src.deploy.label_table import HASH_BITS, LabelTable
 from src.deploy.manifest import Manifest
 from src.utils.errors import ReportedError
@@ -21,7 +25,7 @@ from src.utils.files import is_folder
 from src.utils.shown import printable
 from src.utils.text_lines import read_lines
 
-DATASETS = ("imagenet", "cifar10", "folder")  # those that the C++ program reads and that have labels
+DATASETS = ("imagenet", "cifar10", "folder", "csv")  # those that the C++ program reads and that have labels
 _LABEL = re.compile(rb"[0-9]{1,9}")
 
 
@@ -43,6 +47,24 @@ def read_labels(dataset: str, path: Path) -> Mapping[str, int]:
         return _parse(path)
     except OSError as error:
         raise ReportedError(f"the labels {path} cannot be read: {error.strerror}; give {_expected(dataset)}") from error
+
+
+def read_csv_labels(path: Path, manifest: Manifest) -> dict[str, np.ndarray]:
+    """The labels in a CSV data set by the names of the pictures' results, for each output of the model: int8 (K,), 1, 0
+    or -1 for unknown, and of a model with one answer its number, ().
+
+    The CSV file alone is read; where its pictures are does not matter. Raises ReportedError for a class that the model
+    does not know, and for two pictures whose results would have the same name.
+    """
+    source = open_csv(path, Reading(task=manifest.task), needs_files=False)
+    source = as_task(source, manifest.task).for_network(manifest.class_names)
+    labels = {result_name(Path(source.image_name(i)).name): source.labels[i] for i in range(len(source))}
+    if len(labels) < len(source):
+        raise ReportedError(
+            f"{path} names {len(source)} pictures, whose results would have only {len(labels)} different names; give "
+            "each picture a name of its own"
+        )
+    return labels
 
 
 def cifar10_file(path: Path) -> Path:
@@ -94,7 +116,7 @@ def outputs_of_folders(folder: Path, manifest: Manifest) -> tuple[dict[str, int]
     return dict(zip(classes, found.outputs.tolist(), strict=True)), found.guess
 
 
-def check_labels(labels: Mapping[str, int], names: Set[str], num_classes: int, what: str) -> None:
+def check_labels(labels: Mapping[str, int | np.ndarray], names: Set[str], num_classes: int, what: str) -> None:
     """Raise ReportedError unless exactly `names`, what there is a `what` for, have labels, below num_classes."""
     unlabelled = [name for name in names if name not in labels]
     spare = [name for name in labels if name not in names]
@@ -105,7 +127,7 @@ def check_labels(labels: Mapping[str, int], names: Set[str], num_classes: int, w
                 "give the label file of exactly these pictures"
             )
     for name, label in labels.items():
-        if label >= num_classes:
+        if np.ndim(label) == 0 and label >= num_classes:
             raise ReportedError(
                 f"{printable(name)} has the label {label}, expected 0 to {num_classes - 1}, the model's classes; "
                 "give the label file of this model's data set"

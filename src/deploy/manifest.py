@@ -37,7 +37,8 @@ class Manifest:
 
     batch_size 0 takes any number of images. `precision` is of the computation: input and output are float32.
     `mindir_version` is None for other formats. `temperature`: what the model's logits are divided by inside it, see
-    `src.utils.calibration`. `verified` holds what the export measured.
+    `src.utils.calibration`. `activation` makes probabilities of the logits: softmax, or sigmoid where a picture may be
+    of several classes. `verified` holds what the export measured.
     """
 
     file_format: str
@@ -49,6 +50,7 @@ class Manifest:
     class_names: tuple[str, ...]
     mindir_version: int | None = None
     temperature: float = 1.0
+    activation: str = "softmax"
     verified: Mapping[str, object] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
@@ -63,6 +65,7 @@ class Manifest:
             **_INTERFACE,
             "channel_order": _ORDERS[self.preprocessing.input_channels],
             "input": self.preprocessing.in_words(),
+            "activation": self.activation,
             "dataset": self.dataset,
             "preprocessing": self.preprocessing.to_dict(),
             "class_names": list(self.class_names),
@@ -70,6 +73,11 @@ class Manifest:
             "architecture": self.architecture.to_dict(),
             "verified": dict(self.verified),
         }
+
+    @property
+    def task(self) -> str:
+        """`single` or `multilabel`, as of the checkpoint."""
+        return "multilabel" if self.activation == "sigmoid" else "single"
 
     @classmethod
     def from_text(cls, text: str | bytes, where: str) -> "Manifest":
@@ -105,6 +113,7 @@ class Manifest:
             tuple(values["class_names"]),
             values.get("mindir_version"),
             float(values.get("temperature") or 1.0),
+            values.get("activation") or "softmax",
             values["verified"],
         )
 
@@ -119,6 +128,7 @@ _CHECKS = (
     ("input", lambda v: isinstance(v, str), "a sentence"),
     ("dataset", lambda v: v in DATASETS, f"one of {', '.join(DATASETS)}"),
     ("class_names", is_list_of_names, "a list of names"),
+    ("activation", lambda v: v in (None, "softmax", "sigmoid"), "softmax or sigmoid"),
     ("verified", lambda v: isinstance(v, dict), "a mapping"),
 )
 

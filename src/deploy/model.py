@@ -62,6 +62,7 @@ class Model:
     logits: Logits
     heat: Heat | None
     fixed_batch: bool
+    task: str = "single"
 
     def predict(self, picture: str | Path | np.ndarray, top: int = 5) -> list[tuple[str, float]]:
         """The names of the `top` most probable classes of one picture, best first, with their probabilities.
@@ -92,7 +93,7 @@ class Model:
         for images, _, indices in batches:
             given = padded(images, batch_size) if self.fixed_batch else images
             logits, heat = self.heat(given) if with_heat else (self.logits(given), [None] * len(images))
-            best = best_classes(logits[: len(images)], top)
+            best = best_classes(logits[: len(images)], top, self.task)
             for i, image, (classes, probabilities), one in zip(indices, images, best, heat, strict=False):
                 yield Answer(int(i), classes, probabilities, image, one)
 
@@ -119,7 +120,9 @@ def load_model(
         onnx_model = OnnxModel(path, device_target, threads, device_id or 0, keeps_features=heat_maps)
         manifest = onnx_model.manifest
         heat = onnx_model.heat if heat_maps else None
-        return Model(path, manifest.preprocessing, manifest.class_names, onnx_model, heat, fixed_batch=False)
+        return Model(
+            path, manifest.preprocessing, manifest.class_names, onnx_model, heat, fixed_batch=False, task=manifest.task
+        )
     checkpoint = load_checkpoint(path)
     if not checkpoint.metadata:
         raise ReportedError(
@@ -139,7 +142,7 @@ def load_model(
     step = GradCam if heat_maps else PredictStep
     step = step(network, card.temperature, open_graph_cache(graph_cache, device))
     heat = step if heat_maps else None
-    return Model(path, card.preprocessing, card.class_names, step.logits, heat, fixed_batch=True)
+    return Model(path, card.preprocessing, card.class_names, step.logits, heat, fixed_batch=True, task=card.task)
 
 
 def _pixels(picture: np.ndarray) -> Source:

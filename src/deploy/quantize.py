@@ -16,8 +16,7 @@ from src.deploy.manifest import INPUT_NAME, Manifest
 from src.deploy.onnx_file import save_onnx
 from src.deploy.onnx_session import OnnxModel
 from src.deploy.publish import publish
-from src.training.evaluation import PredictStep
-from src.utils.accuracy import Accuracy
+from src.training.evaluation import PredictStep, counter_of
 
 _OPSET = 13  # the first whose DequantizeLinear has a scale for each channel; MindSpore writes 11
 
@@ -43,7 +42,7 @@ def export_quantized(
         made = folder / "model.onnx"
         write_int8(exact, manifest, made, calibration)
         models = {"float32": OnnxModel(exact, "CPU", threads), "int8": OnnxModel(made, "CPU", threads)}
-        measured = _measure(models, held_out, manifest.architecture.num_classes)
+        measured = _measure(models, held_out, manifest)
         manifest = replace(manifest, verified=measured)
         publish(made, manifest, path)
     return manifest
@@ -81,18 +80,20 @@ def write_int8(exact: Path, manifest: Manifest, target: Path, calibration: Itera
     save_onnx(model, manifest, target)
 
 
-def _measure(models: dict[str, OnnxModel], held_out: Iterable[tuple[np.ndarray, ...]], num_classes: int) -> dict:
+def _measure(models: dict[str, OnnxModel], held_out: Iterable[tuple[np.ndarray, ...]], manifest: Manifest) -> dict:
     seconds = dict.fromkeys(models, 0.0)
-    counts = {name: Accuracy(num_classes) for name in models}
+    counts = {name: counter_of(manifest.task, manifest.architecture.num_classes) for name in models}
     for images, labels, *_ in held_out:
         for name, model in models.items():
             start = time.perf_counter()
             logits = model(images)
             seconds[name] += time.perf_counter() - start
             counts[name].update(logits, labels)
+    figure = "auroc" if manifest.task == "multilabel" else "top1"
+    found = {name: counter.metrics()[figure] for name, counter in counts.items()}
     return {
         "images": counts["int8"].seen,
-        **{f"{name}_top1": accuracy.top1 for name, accuracy in counts.items()},
-        "top1_loss": counts["float32"].top1 - counts["int8"].top1,
+        **{f"{name}_{figure}": value for name, value in found.items()},
+        f"{figure}_loss": found["float32"] - found["int8"],
         "speed_up": round(seconds["float32"] / seconds["int8"], 2),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.deploy.labels import check_labels
-from src.utils.accuracy import Accuracy
+from src.training.evaluation import Counter, counter_of
 from src.utils.errors import ReportedError
 from src.utils.outside import open_outside, read_outside
 from src.utils.shown import printable
@@ -86,8 +86,8 @@ def list_results(folder: Path) -> set[str]:
     return names
 
 
-def count_results(folder: Path, labels: Mapping[str, int], form: Form) -> Accuracy:
-    """Compare every result in `folder` with its label.
+def count_results(folder: Path, labels: Mapping[str, int | np.ndarray], form: Form, task: str = "single") -> Counter:
+    """Compare every result in `folder` with its label; task: see `counter_of`.
 
     Raises ReportedError when an image has a result but no label or the reverse, a label is no class of the model, or a
     file is not of the `form`.
@@ -96,7 +96,7 @@ def count_results(folder: Path, labels: Mapping[str, int], form: Form) -> Accura
     check_labels(labels, names, form.num_classes, "result")
     ordered = sorted(names)
     _read_logits(folder / (ordered[0] + SUFFIX), form)  # before a wrong number of classes takes all memory
-    accuracy = Accuracy(form.num_classes)
+    accuracy = counter_of(task, form.num_classes)
     for start in range(0, len(ordered), _BATCH):
         batch = ordered[start : start + _BATCH]
         logits = np.stack([_read_logits(folder / (name + SUFFIX), form) for name in batch])

@@ -180,6 +180,16 @@ def two_held_out_parts(config: Asked) -> str | None:
     return None
 
 
+def power_of_nothing(config: Asked) -> str | None:
+    """Only the weights that are counted have a power."""
+    if config.class_weights != "auto" and config.source("class_weight_power") == "flag" and not config.resume:
+        return (
+            f"found class_weight_power {config.class_weight_power:g} with class_weights {show(config.class_weights)}, "
+            "expected auto; give --class_weights auto, or leave it out"
+        )
+    return None
+
+
 def no_checkpoint(config: Asked) -> str | None:
     """There is nothing to evaluate."""
     if not config.ckpt_files:
@@ -310,6 +320,7 @@ COMBINATIONS = {
         folder_of_bundled_training_data,
         folder_of_bundled_evaluation_data,
         two_held_out_parts,
+        power_of_nothing,
         no_place_for_results,
         results_outside_output,
     ),

@@ -1,19 +1,21 @@
 """The last line of a training run: how good it became, where that is, and what to do with it."""
 
+import math
 import shlex
 from pathlib import Path
 
+from src.training.best import score_of
 from src.training.progress import Progress
 from src.utils.checkpoint import BEST_NAME
 
 
-def closing_line(progress: Progress, folder: Path, newest: str) -> str:
-    """For a run in `folder` that ended at `progress`. newest: the checkpoint of its end."""
+def closing_line(progress: Progress, folder: Path, newest: str, metric: str = "top1") -> str:
+    """For a run in `folder` that ended at `progress`. newest: the checkpoint of its end. metric: see `score_of`."""
     best = folder / BEST_NAME
     comparable = (row for row in progress.history if row["epoch"] > progress.best_after)
-    epochs = [row["epoch"] for row in comparable if row["top1"] == progress.best_top1]
+    epochs = [row["epoch"] for row in comparable if score_of(metric, row) == progress.best_score]
     if epochs and best.is_file():
-        found, file = f"best top-1 {100 * progress.best_top1:.2f} % in epoch {epochs[0]}: {best}", str(best)
+        found, file = f"best {_shown(metric, progress.best_score)} in epoch {epochs[0]}: {best}", str(best)
     else:
         found, file = f"trained to epoch {progress.epoch}: {newest}", newest
     quoted = shlex.quote(file)
@@ -21,3 +23,9 @@ def closing_line(progress: Progress, folder: Path, newest: str) -> str:
         f"{found}; next: python eval.py --ckpt_files {quoted}, or python export.py --ckpt_file {quoted} "
         "--file_format ONNX"
     )
+
+
+def _shown(metric: str, score: float) -> str:
+    if metric == "top1":
+        return f"top-1 {100 * score:.2f} %"
+    return f"held-out loss {-math.log(score):.4f}" if metric == "loss" else f"{metric} {score:.4f}"

@@ -1,6 +1,5 @@
 """Exact evaluation: every image once, on any number of ranks and for any batch size."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import mindspore as ms
@@ -14,8 +13,11 @@ from src.model_utils.group import ALONE, Group
 from src.training.model_card import ModelCard
 from src.utils.accuracy import Accuracy
 from src.utils.graph_cache import CachedCell, GraphCache
+from src.utils.multilabel import MultilabelScores
 
 Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32
+
+Counter = Accuracy | MultilabelScores
 
 
 class PredictStep(CachedCell):
@@ -65,17 +67,18 @@ def evaluate(
     *,
     batch_size: int,
     num_classes: int,
+    task: str = "single",
     group: Group = ALONE,
     on_batch: Callable[[np.ndarray, np.ndarray, np.ndarray], bool | None] | None = None,
     total: int = 0,
-) -> Accuracy:
-    """Count this rank's `batches` and sum over the ranks.
+) -> Counter:
+    """Count this rank's `batches` and sum over the ranks. task: see `counter_of`.
 
     `on_batch(logits, labels, indices)` is called for each batch of real images, for predictions and progress; when it
     returns true this rank leaves out its other batches: the sum is then that of an evaluation cut short.
     total: images of all ranks; given, the master shows a progress bar where stderr is a terminal.
     """
-    accuracy = Accuracy(num_classes)
+    counter = counter_of(task, num_classes)
     shown = total > 0 and group.is_master
     with tqdm(
         total=-(-total // group.world_size) if shown else None,
@@ -85,19 +88,17 @@ def evaluate(
         disable=None if shown else True,
     ) as bar:
         for logits, labels, indices in predict(model, batches, batch_size):
-            accuracy.update(logits, labels)
+            counter.update(logits, labels)
             bar.update(len(labels))
             if on_batch and on_batch(logits, labels, indices):
                 break
-    accuracy.set_counts(group.gather_counts(accuracy.counts()))
-    accuracy.loss_sum = _sum(group, accuracy.loss_sum)
-    return accuracy
+    counter.merge(group.gather_counts)
+    return counter
 
 
-def _sum(group: Group, value: float) -> float:
-    """The sum over the ranks of a float64, which travels as two integers of 32 bits; the same bits on every rank."""
-    bits = np.array([[value]], "<f8").view("<u4").astype(np.int64)
-    return math.fsum(group.gather_counts(bits).astype("<u4").view("<f8").ravel())
+def counter_of(task: str, num_classes: int) -> Counter:
+    """What counts the answers of a network with one class a picture (`single`) or several (`multilabel`)."""
+    return MultilabelScores(num_classes) if task == "multilabel" else Accuracy(num_classes)
 
 
 def held_out_evaluation(
@@ -108,15 +109,15 @@ def held_out_evaluation(
     group: Group,
     beat: Callable[[], None],
     graph_cache: GraphCache | None = None,
-) -> Callable[[Callable[[], bool]], Accuracy]:
-    """The evaluation of `network`, as it is at the call, on `source`: a function (stop_requested) -> Accuracy.
+) -> Callable[[Callable[[], bool]], Counter]:
+    """The evaluation of `network`, as it is at the call, on `source`: a function (stop_requested) -> Counter.
 
     shard: batch_size, workers, rank and world_size as for `evaluation_batches`. beat () is called, and stop_requested
     () asked, for each batch; what was counted until it says true does not matter.
     """
     predict_step = PredictStep(network, graph_cache=graph_cache)
 
-    def evaluate_now(stop_requested: Callable[[], bool]) -> Accuracy:
+    def evaluate_now(stop_requested: Callable[[], bool]) -> Counter:
         def on_batch(*_: np.ndarray) -> bool:
             beat()
             return stop_requested()
@@ -126,6 +127,7 @@ def held_out_evaluation(
             evaluation_batches(source, card.preprocessing, **shard),
             batch_size=shard["batch_size"],
             num_classes=card.architecture.num_classes,
+            task=card.task,
             group=group,
             on_batch=on_batch,
             total=len(source),

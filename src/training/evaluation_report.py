@@ -9,12 +9,13 @@ from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
 from src.model_utils.group import ALONE, Group
-from src.training.evaluation import Logits, evaluate
+from src.training.evaluation import Counter, Logits, evaluate
 from src.utils.accuracy import Accuracy, check_finite
 from src.utils.csv_text import csv_text
 from src.utils.errors import UsageError
 from src.utils.files import make_folder, require_new, write_new_text, write_text_atomically
 from src.utils.logging import get_logger
+from src.utils.multilabel import MultilabelScores
 from src.utils.plotting import words, write_picture
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
@@ -46,13 +47,14 @@ def evaluate_and_report(
     predictions: str = "",
     beat: Callable[[], None] = lambda: None,
     watchers: Sequence[Callable[[np.ndarray, np.ndarray, np.ndarray], None]] = (),
-) -> Accuracy:
+    task: str = "single",
+) -> Counter:
     """Evaluate `model` on `source`: a progress bar, the seed's lines in the log, the report in `folder`.
 
     predictions: the CSV file for each image's answer, or empty. beat: called for each batch, as are the watchers,
-    with its logits, labels and indices. Raises ReportedError.
+    with its logits, labels and indices. task: see `counter_of`. Raises ReportedError.
     """
-    collected = Predictions(class_names) if predictions else None
+    collected = Predictions(class_names, task) if predictions else None
 
     def on_batch(logits: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
         beat()
@@ -67,6 +69,7 @@ def evaluate_and_report(
         evaluation_batches(source, preprocessing, **shard),
         batch_size=batch_size,
         num_classes=len(class_names),
+        task=task,
         group=group,
         on_batch=on_batch,
         total=len(source),
@@ -78,8 +81,20 @@ def evaluate_and_report(
         if collected:
             collected.write(Path(predictions))
         make_folder(folder)
-        write_report(accuracy, class_names, folder)
+        if isinstance(accuracy, MultilabelScores):
+            write_scores(accuracy, class_names, folder)
+        else:
+            write_report(accuracy, class_names, folder)
     return accuracy
+
+
+def write_scores(scores: MultilabelScores, class_names: Sequence[str], folder: Path) -> None:
+    """Write per_class_scores.csv into `folder`: of each class the figures, and the threshold fitted on these images.
+
+    Raises ReportedError when the disk refuses.
+    """
+    rows = scores.per_class(class_names)
+    write_text_atomically(folder / "per_class_scores.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
 
 
 def write_report(accuracy: Accuracy, class_names: Sequence[str], folder: Path) -> None:
@@ -142,32 +157,42 @@ def _drawn(accuracy: Accuracy) -> np.ndarray:
     return counts
 
 
-def best_classes(logits: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each row of logits (N, C): its `count` most probable classes, best first, and their probabilities.
+def best_classes(logits: np.ndarray, count: int, task: str = "single") -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each row of logits (N, C): its `count` most probable classes, best first, and their probabilities: of one
+    answer, or with the task `multilabel` of a yes to each.
 
     Raises ReportedError when a logit is not finite.
     """
     check_finite(logits)
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    if task == "multilabel":
+        probabilities = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))  # the sigmoid, without an overflow
+    else:
+        exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(1, keepdims=True)
     for row, best in zip(probabilities, np.argsort(-logits, axis=1, kind="stable")[:, :count], strict=True):
         yield best, row[best]
+
+
+def label_text(label: np.ndarray, class_names: Sequence[str]) -> str:
+    """The name of a label, or of those that are 1 in a row of several, `|` between them as in a CSV data set."""
+    return class_names[label] if np.ndim(label) == 0 else "|".join(class_names[i] for i in np.flatnonzero(label == 1))
 
 
 class Predictions:
     """Collects one row an image: name, label, and the five most probable classes with their probabilities."""
 
-    def __init__(self, class_names: Sequence[str]) -> None:
-        self.class_names = class_names
+    def __init__(self, class_names: Sequence[str], task: str = "single") -> None:
+        self.class_names, self.task = class_names, task
         self._best = min(5, len(class_names))
         ranks = range(1, self._best + 1)
         self._rows = [["image", "label", *(f"top{r}" for r in ranks), *(f"probability{r}" for r in ranks)]]
 
     def add(self, names: Sequence[str], labels: np.ndarray, logits: np.ndarray) -> None:
         """Take in a batch: names and labels of N images, logits (N, num_classes)."""
-        for name, label, (best, probabilities) in zip(names, labels, best_classes(logits, self._best), strict=True):
+        answers = best_classes(logits, self._best, self.task)
+        for name, label, (best, probabilities) in zip(names, labels, answers, strict=True):
             self._rows.append(
-                [name, self.class_names[label], *(self.class_names[c] for c in best)]
+                [name, label_text(label, self.class_names), *(self.class_names[c] for c in best)]
                 + [f"{p:.6f}" for p in probabilities]
             )
 

@@ -15,10 +15,13 @@ from src.utils.logging import get_logger
 
 POOLS = ("transition_pool", "stem_pool")  # what shapes a network and no array of it
 
+ACTIVATIONS = {"single": "softmax", "multilabel": "sigmoid"}  # what makes probabilities of a task's logits
+
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is: the network, how a picture becomes its input, and one name for each of its outputs.
+    """What a model is: the network, how a picture becomes its input, one name for each of its outputs, and
+    whether these are one answer (`single`: softmax) or a yes or no each (`multilabel`: sigmoid).
 
     temperature: what its logits are divided by, 1 unless eval.py has calibrated it. Raises ReportedError when the input
     is too small for the network.
@@ -28,6 +31,7 @@ class ModelCard:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     temperature: float = 1.0
+    task: str = "single"
 
     def __post_init__(self) -> None:
         self.architecture.feature_size(self.preprocessing.image_size)
@@ -39,6 +43,7 @@ class ModelCard:
             "preprocessing": self.preprocessing.to_dict(),
             "class_names": list(self.class_names),
             **({} if self.temperature == 1 else {"temperature": self.temperature}),
+            "task": self.task,
         }
 
 
@@ -72,7 +77,12 @@ def model_card_of(checkpoint: Checkpoint) -> ModelCard:
             f"{checkpoint.path} carries the temperature {temperature!r:.40}, expected a positive number; "
             "use another copy"
         )
-    return ModelCard(architecture, preprocessing, names, float(temperature))
+    task = checkpoint.metadata.get("task", "single")  # older checkpoints do not say
+    if not isinstance(task, str) or task not in ACTIVATIONS:
+        raise ReportedError(
+            f"{checkpoint.path} carries a task that is none of {', '.join(ACTIVATIONS)}; use another copy"
+        )
+    return ModelCard(architecture, preprocessing, names, float(temperature), task)
 
 
 def pools_as_asked(path: str | Path, architecture: object, asked: Mapping[str, object]) -> None:

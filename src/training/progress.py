@@ -17,13 +17,22 @@ COLUMNS = (
     "top1",  # of the evaluation, as fractions; empty where none was made
     "top5",
     "eval_loss",  # its mean cross entropy, without label smoothing
+    "balanced_accuracy",  # mean recall over the classes
+    "macro_f1",  # mean F1 over the classes
+    "auroc",  # of several labels a picture: mean area under the ROC curve over the classes
+    "average_precision",  # the same of the average precision
 )
-_LATER = {"eval_loss": ""}  # columns that rows of older checkpoints lack
+_LATER = dict.fromkeys(COLUMNS[COLUMNS.index("eval_loss") :], "")  # columns that rows of older checkpoints lack
 
 
 def _is_cell(value: object) -> bool:
     """Whether a row of the history can hold it: what a float32 can be, NaN for the loss of an epoch without updates."""
     return value == "" if isinstance(value, str) else type(value) in (int, float) and not abs(value) > 1e39
+
+
+def is_evaluated(row: dict) -> bool:
+    """Whether an epoch's row says how good the network was after it."""
+    return row["top1"] != "" or row["eval_loss"] != ""
 
 
 @dataclass
@@ -54,11 +63,11 @@ class Progress:
                    was resumed with another global batch, of which `images` was no multiple
     epoch_loss     mean loss of the epoch so far
     window_loss    mean loss since the last log line
-    best_top1      best top-1 accuracy (fraction) of an evaluation so far, -1 before the first
+    best_score     of the best evaluation so far (see `score_of`), -1 before the first
     history        one row an epoch that was trained to its end, the rows of metrics.csv
     steps          updates of the weights since the start of training; -1 in checkpoints that do not say
     evaluation_due  whether the epoch's end is still to be evaluated
-    best_after     the last epoch whose evaluation was of other pictures than best_top1's, 0 for none
+    best_after     the last epoch whose evaluation was of other pictures than best_score's, 0 for none
     """
 
     epoch: int = 0
@@ -66,7 +75,7 @@ class Progress:
     first_image: int = 0
     epoch_loss: Mean = field(default_factory=Mean)
     window_loss: Mean = field(default_factory=Mean)
-    best_top1: float = -1.0
+    best_score: float = -1.0
     history: list[dict] = field(default_factory=list)
     steps: int = -1
     evaluation_due: bool = False
@@ -80,13 +89,15 @@ class Progress:
     def from_dict(cls, values: object) -> "Progress":
         """The reverse of `to_dict`. Raises ReportedError when a checkpoint holds anything else."""
         try:
+            if "best_top1" in values:  # as it was called while there was no other figure
+                values = {"best_score": values["best_top1"], **{k: v for k, v in values.items() if k != "best_top1"}}
             progress = cls(**values)
             if isinstance(progress.history, list):
                 progress.history = [{**_LATER, **row} for row in progress.history]
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
             integers = [progress.epoch, progress.images, progress.first_image, progress.best_after]
             integers += [progress.epoch_loss.count, progress.window_loss.count]
-            floats = [progress.best_top1, progress.epoch_loss.total, progress.window_loss.total]
+            floats = [progress.best_score, progress.epoch_loss.total, progress.window_loss.total]
             valid = (
                 all(type(number) is int and 0 <= number < 2**53 for number in integers)
                 and progress.first_image <= progress.images
@@ -113,8 +124,8 @@ class Progress:
 
     def forget_best(self) -> None:
         """Count the best accuracy anew: the held-out pictures are others from now on."""
-        self.best_top1 = -1.0
-        self.best_after = max((row["epoch"] for row in self.history if row["top1"] != ""), default=0)
+        self.best_score = -1.0
+        self.best_after = max((row["epoch"] for row in self.history if is_evaluated(row)), default=0)
 
     def next_epoch(self) -> None:
         """Go to the beginning of the next epoch."""

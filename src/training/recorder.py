@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from src.training.events import Events
-from src.training.progress import COLUMNS
+from src.training.progress import COLUMNS, is_evaluated
 from src.utils.files import write_text_atomically
 from src.utils.plotting import write_picture
 
@@ -30,7 +30,8 @@ class Recorder:
         if not self.active:
             return
         row = history[-1]
-        scalars = {"top1": row["top1"], "top5": row["top5"], "loss": row.get("eval_loss", "")}
+        scalars = {key: row.get(key, "") for key in ("top1", "top5", "auroc", "average_precision")}
+        scalars["loss"] = row.get("eval_loss", "")
         self._add_scalars("eval", row["step"], {name: value for name, value in scalars.items() if value != ""})
         self._write_table(history)
         self._draw(history)
@@ -61,7 +62,7 @@ def draw_curves(history: list[dict], path: Path) -> None:
     from matplotlib.figure import Figure  # the object interface: no backend, no global state; 0.3 s to import
 
     epochs = [row["epoch"] for row in history]
-    evaluated = [row for row in history if row["top1"] != ""]
+    evaluated = [row for row in history if is_evaluated(row)]
     figure = Figure(figsize=(10, 4))  # and no layout that is computed: it takes as long as drawing, after each epoch
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.06, right=0.98, bottom=0.12, top=0.92, wspace=0.25)
@@ -76,12 +77,13 @@ def draw_curves(history: list[dict], path: Path) -> None:
     rate = left.twinx()
     rate.plot(epochs, [row["learning_rate"] for row in history], "--", color="C1")
     rate.set_ylabel("learning rate", color="C1")
-    right.set(xlabel="epoch", ylabel="accuracy (%)", title="evaluation")
-    for key, style in (("top1", "o-"), ("top5", "s--")):
-        rows = [row for row in evaluated if row[key] != ""]
+    shares = any(row["top1"] != "" for row in evaluated) or not evaluated
+    right.set(xlabel="epoch", ylabel="accuracy (%)" if shares else "figure (%)", title="evaluation")
+    for key, style in (("top1", "o-"), ("top5", "s--"), ("auroc", "o-"), ("average_precision", "s--")):
+        rows = [row for row in evaluated if row.get(key, "") != ""]
         if rows:
             best = max(100 * row[key] for row in rows)
-            label = f"{key.replace('top', 'top-')}, best {best:.2f} %"
+            label = f"{key.replace('top', 'top-').replace('_', ' ')}, best {best:.2f} %"
             right.plot(
                 [row["epoch"] for row in rows], [100 * row[key] for row in rows], style, markersize=3, label=label
             )

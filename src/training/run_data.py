@@ -14,6 +14,7 @@ import numpy as np
 
 from src.datasets.class_names import fill_class_names, normalised, used_class_names
 from src.datasets.contents import in_both
+from src.datasets.reading import as_task
 from src.datasets.source import Source
 from src.datasets.usable import describe
 from src.model_utils.group import Group
@@ -86,8 +87,12 @@ def open_run_data(
     else:  # of another number of classes: `load_weights` says so
         _refuse_forgotten_dataset(training, num_classes, is_asked_for)
         class_names = fill_class_names(training.class_names, num_classes)
+        if training.is_multilabel:  # an output without a class is unknown in every picture
+            training = training.for_network(class_names)
     filled = np.unique(training.labels)
-    if len(filled) < 2:
+    if training.is_multilabel:
+        _require_both(training)
+    elif len(filled) < 2:
         raise ReportedError(
             f"all {len(training)} training pictures of {training.origin} are of one class, "
             f"{class_names[filled[0]]!r}, so there is nothing to learn; expected a folder or label for each of several"
@@ -97,7 +102,7 @@ def open_run_data(
         training, held_out, split = hold_out(training, split_of(checkpoint))
     fingerprints = {"train": training.fingerprint()}
     if eval_data_dir:
-        held_out = open_data(eval_data_dir, split="eval").for_network(class_names)
+        held_out = as_task(open_data(eval_data_dir, split="eval"), training.task).for_network(class_names)
     if held_out:
         fingerprints["eval"] = held_out.fingerprint()
     saved = _saved(checkpoint)
@@ -161,6 +166,15 @@ def _has_another_order(training: Source, checkpoint: Checkpoint) -> bool:
     return "train" not in _saved(checkpoint) and before != now and sorted(before) == sorted(now)
 
 
+def _require_both(training: Source) -> None:
+    shows, shows_not = (training.labels == 1).any(0), (training.labels == 0).any(0)
+    if not (shows & shows_not).any():
+        raise ReportedError(
+            f"no class of {training.origin} has training pictures that show it and others that do not, so there is "
+            "nothing to learn; expected 1 and 0 for some class"
+        )
+
+
 def _refuse_forgotten_dataset(training: Source, num_classes: int, is_asked_for: Callable[[str], bool]) -> None:
     found = len(training.class_names)
     if found < num_classes and not is_asked_for("num_classes"):
@@ -180,7 +194,7 @@ def _saved(checkpoint: Checkpoint | None) -> Mapping[str, object]:
 def _was_evaluated_elsewhere(checkpoint: Checkpoint, eval_data_dir: str) -> bool:
     """For a checkpoint without a fingerprint of held-out data: whether its best accuracy is of data at another path."""
     progress, run_config = checkpoint.metadata.get("progress"), checkpoint.metadata.get(RUN_CONFIG)
-    best = progress.get("best_top1") if isinstance(progress, Mapping) else None
+    best = progress.get("best_score", progress.get("best_top1")) if isinstance(progress, Mapping) else None
     before = run_config.get("eval_data_dir") if isinstance(run_config, Mapping) else None
     return isinstance(best, float) and best >= 0 and not (isinstance(before, str) and absolute(before) == eval_data_dir)
 

@@ -13,14 +13,15 @@ from mindspore import Tensor
 from tqdm import tqdm
 
 from src.model_utils.group import ALONE, Group
+from src.training.best import score_of
 from src.training.clock import Clock, time_left
 from src.training.closing import closing_line
+from src.training.evaluation import Counter
 from src.training.plan import Plan
-from src.training.progress import Mean, Progress
+from src.training.progress import COLUMNS, Mean, Progress, is_evaluated
 from src.training.recorder import Recorder
 from src.training.saver import ADVICE, Saver
 from src.training.step import TrainStep
-from src.utils.accuracy import TOP5_MIN_CLASSES, Accuracy
 from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
 from src.utils.signals import StopRequest
@@ -43,9 +44,10 @@ class Trainer:
         epoch_batches: (epoch, first_image, first_batch) -> this rank's batches of what follows the epoch's first_image
             images, without the first_batch first ones.
         schedule: step since the start of training -> learning rate.
-        evaluate: (stop_requested) -> Accuracy on the held-out data, or None when there are none; stop_requested () is
+        evaluate: (stop_requested) -> Counter of the held-out data, or None when there are none; stop_requested () is
             asked between two batches, and what was counted until it says true does not matter.
         beat: () is called before each batch, as a sign of life.
+        best_metric: the figure whose best evaluation is kept as best.ckpt (see `score_of`).
     """
 
     def __init__(
@@ -58,13 +60,14 @@ class Trainer:
         saver: Saver,
         recorder: Recorder,
         *,
-        evaluate: Callable[[Callable[[], bool]], Accuracy] | None = None,
+        evaluate: Callable[[Callable[[], bool]], Counter] | None = None,
         group: Group = ALONE,
         beat: Callable[[], None] = lambda: None,
+        best_metric: str = "top1",
     ) -> None:
         self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
         self.progress, self.saver, self.recorder = progress, saver, recorder
-        self.evaluate, self.group, self.beat = evaluate, group, beat
+        self.evaluate, self.group, self.beat, self.best_metric = evaluate, group, beat, best_metric
         progress.steps = plan.steps_done(progress)
         self._compiled = False
         self._skips_in_a_row = 0
@@ -93,7 +96,7 @@ class Trainer:
             raise
         self.recorder.close(self.progress.history)
         if self.group.is_master:
-            get_logger().info(closing_line(self.progress, self.saver.folder, self.saver.newest()))
+            get_logger().info(closing_line(self.progress, self.saver.folder, self.saver.newest(), self.best_metric))
         return self.progress
 
     def _train_epoch(self) -> None:
@@ -253,9 +256,7 @@ class Trainer:
             "images_per_second": round(clock.images_per_second, 2) or "",
             "data_wait_percent": round(clock.wait_percent, 2) if clock.seconds else "",
             "skipped_steps": self._skipped_steps(),
-            "top1": "",
-            "top5": "",
-            "eval_loss": "",
+            **dict.fromkeys(COLUMNS[COLUMNS.index("top1") :], ""),
         }
         progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
         last = progress.epoch + 1 == plan.max_epoch
@@ -268,7 +269,9 @@ class Trainer:
             # Resumed so near the end that no step is left, or from a checkpoint that was saved without the row.
             self._begin_row(self.schedule((progress.epoch + 1) * plan.steps_per_epoch - 1), Clock())
         row = progress.history[-1]
-        if self.evaluate and (progress.evaluation_due or (row["top1"] == "" and progress.epoch + 1 == plan.max_epoch)):
+        if self.evaluate and (
+            progress.evaluation_due or (not is_evaluated(row) and progress.epoch + 1 == plan.max_epoch)
+        ):
             start = time.perf_counter()
             try:
                 accuracy = self.evaluate(lambda: self._stop.signal_number > 0)
@@ -276,15 +279,14 @@ class Trainer:
                 raise ReportedError(f"{error}; {self._where_to_go_on()}") from error
             self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
             self._seconds_of_evaluation = time.perf_counter() - start
-            row["top1"] = accuracy.top1
-            row["eval_loss"] = accuracy.loss
-            row["top5"] = accuracy.top5 if accuracy.num_classes >= TOP5_MIN_CLASSES else ""
+            row.update(accuracy.metrics())
             progress.evaluation_due = False
             if self.group.is_master:
                 for line in (accuracy.loss_line(), *accuracy.lines()):
                     get_logger().info(line)
-            if row["top1"] > progress.best_top1:
-                progress.best_top1 = row["top1"]
+            score = score_of(self.best_metric, row)
+            if score > progress.best_score:
+                progress.best_score = score
                 self.saver.save_best(progress)
         self.recorder.log_epoch(progress.history)
         progress.next_epoch()

@@ -1,6 +1,7 @@
 """The one accuracy accumulator: in-training evaluation, eval.py, ONNX and the C++ results all count with it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -114,6 +115,15 @@ class Accuracy:
         self._cells, self._new, self._new_rows = self._cells[:0], [], 0
         self._add(counts[~is_top5])
 
+    def merge(self, gather: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Take over what all ranks have counted; gather: non-negative int64 (n, k) -> the rows of all ranks.
+
+        The sum of the losses travels as two integers of 32 bits; it has the same bits on every rank.
+        """
+        self.set_counts(gather(self.counts()))
+        bits = np.array([[self.loss_sum]], "<f8").view("<u4").astype(np.int64)
+        self.loss_sum = math.fsum(gather(bits).astype("<u4").view("<f8").ravel())
+
     def _add(self, rows: np.ndarray) -> None:
         self._new.append(rows)
         self._new_rows += len(rows)
@@ -135,6 +145,29 @@ class Accuracy:
         totals = np.zeros(self.num_classes, np.int64)
         np.add.at(totals, cells[:, column], cells[:, 2])
         return totals
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall over the classes of which there were images; nan when nothing was seen."""
+        correct, images = self._per_class(self._right(), 0), self._per_class(self.cells, 0)
+        return float((correct[images > 0] / images[images > 0]).mean()) if self.seen else float("nan")
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 over the classes that were there or answered; nan when nothing was seen."""
+        correct = self._per_class(self._right(), 0)
+        either = self._per_class(self.cells, 0) + self._per_class(self.cells, 1)
+        return float((2 * correct[either > 0] / either[either > 0]).mean()) if self.seen else float("nan")
+
+    def metrics(self) -> dict[str, float | str]:
+        """The figures by the names of the columns of metrics.csv; an empty top5 with few classes."""
+        return {
+            "top1": self.top1,
+            "top5": self.top5 if self.num_classes >= TOP5_MIN_CLASSES else "",
+            "eval_loss": self.loss,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+        }
 
     def loss_line(self) -> str:
         """The mean cross entropy, for the log; the lines that begin as the seed's are `lines`."""

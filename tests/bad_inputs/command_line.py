@@ -18,6 +18,8 @@ def fill_in(text: str, b: Path) -> str:
         "{onnx}": "--ckpt_files {m}/good.onnx",
         "{cats}": "--ckpt_files {b}/cats.ckpt",
         "{held_out}": "--dataset folder --eval_data_dir",
+        "{csv}": "--dataset csv --per_batch_size 2 --train_data_dir {b}/good",
+        "{shards}": "--dataset mindrecord --per_batch_size 2 --train_data_dir",
         "{cifar}": "--dataset cifar10 --train_data_dir",
         "{list}": "--dataset list --per_batch_size 1 --train_data_dir {b}/good",
         "{lists}": "--dataset list --eval_data_dir {b}/good/two.txt",

@@ -63,6 +63,8 @@ def _write_data(b: Path) -> None:
     for name in ("cat", "dog"):
         (b / "no_jpegs" / name).mkdir(parents=True)
         (b / "no_jpegs" / name / "0.jpg").write_text("not a picture")
+    (b / "shards").mkdir()
+    (b / "shards" / "index.npz").write_bytes(b"PK\x03\x04" + bytes(100))
     write_cifar(b / "cifar" / "data_batch_1.bin", 8)
     write_cifar(b / "cifar_label" / "data_batch_1.bin", 8, label=10)
     (b / "cifar_cut").mkdir()
@@ -77,6 +79,24 @@ def _write_data(b: Path) -> None:
     }.items():
         (b / "good" / f"{name}.txt").write_text(f"cat/0.jpg 0\n{line}\n")
     (b / "good" / "empty.txt").write_text("\n")
+    for name, text in {
+        "headless": "cat/0.jpg,cat\ndog/0.jpg,dog\n",
+        "missing": "image,label\ncat/0.jpg,cat\ncat/17.jpg,cat\n",
+        "nan": "image,cat,dog\ncat/0.jpg,nan,0\n",
+        "empty_label": "image,label\ncat/0.jpg,\n",
+        "fields": "image,label\ncat/0.jpg,cat\ndog/0.jpg\n",
+        "quote": 'image,label\ncat/0.jpg,cat\ndog/0.jpg,"dog\n',
+        "only_header": "image,label\n",
+        "all_yes": "image,cat,dog\ncat/0.jpg,1,1\ndog/0.jpg,1,1\n",
+        "one_group": "image,label,group\n" + "".join(f"{of}/{i}.jpg,{of},7\n" for of in ("cat", "dog") for i in (0, 1)),
+        "one_class": "image,label\ncat/0.jpg,cat\ncat/1.jpg,cat\n",
+        "single": "image,label\ncat/0.jpg,cat\ndog/1.jpg,dog\n",
+        "bird": "image,label\ncat/0.jpg,cat\ndog/1.jpg,bird\n",
+    }.items():
+        (b / "good" / f"{name}.csv").write_text(text)
+    (b / "good" / "latin1.csv").write_bytes("image,label\ncat/0.jpg,Kätzchen\n".encode("latin-1"))
+    (b / "good" / "few.txt").write_text("0 1\n1 2\n")
+    (b / "good" / "negative_weight.txt").write_text("0 -1\n")
 
 
 def _write_checkpoints(b: Path) -> None:
@@ -121,6 +141,8 @@ def _write_checkpoints(b: Path) -> None:
         "recipe_value": {"recipe": recipe | {"momentum": 2}},
         "recipe_list": {"recipe": [1]},
         "progress_text": {"progress": "epoch 3"},
+        "task": {"task": "both"},
+        "task_list": {"task": ["single"]},
         "split_text": {"val_split": "0.2"},
         "split_share": {"val_split": {"share": 2, "seed": 1, "held_out": "AAAAAAAAAAA="}},
         "split_none": {"val_split": {"share": 0.2, "seed": 1, "held_out": "AAAAAAAAAAA="}, "recipe": no_data},

@@ -72,3 +72,6 @@ def test_several_labels_are_stratified_each():
     assert (np.abs(found - 0.25 * positives) <= np.maximum(0.03 * positives, 1.5)).all(), (found, positives)
     none = ~(labels == 1).any(1)
     assert abs(chosen[none].sum() - 0.25 * none.sum()) < 0.05 * none.sum()
+    groups = np.arange(1000) // 4
+    together = hold_out(labels, CONTENTS, groups, 0.2, 1)
+    assert abs(chosen.sum() - 250) < 15 and abs(together.sum() - 200) < 15

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.datasets.sampler import augmentation_seed, epoch_order, evaluation_indices, steps_per_epoch, training_indices
+from src.datasets.sampler import (
+    augmentation_seed,
+    balanced_order,
+    balancing_classes,
+    epoch_order,
+    evaluation_indices,
+    steps_per_epoch,
+    training_indices,
+)
 from src.utils.errors import ReportedError
 
 numbers = st.integers(0, 2**31)
@@ -25,6 +33,32 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 def test_the_order_is_the_same_in_every_version():
     assert epoch_order(10, 1, 0).tolist() == [8, 4, 7, 0, 1, 2, 5, 9, 6, 3]
+
+
+@given(classes=st.lists(st.integers(0, 9), min_size=1, max_size=200), seed=numbers, epoch=numbers)
+def test_a_balanced_epoch_is_as_long_and_shows_all_classes_equally(classes, seed, epoch):
+    classes = np.array(classes)
+    order = balanced_order(classes, seed, epoch)
+    np.testing.assert_array_equal(order, balanced_order(classes, seed, epoch))
+    assert len(order) == len(classes)
+    shown = np.bincount(classes[order])[np.unique(classes)]
+    assert shown.max() - shown.min() <= 1
+    images = np.bincount(order, minlength=len(classes))
+    for value in np.unique(classes):  # and within a class all images
+        assert np.ptp(images[classes == value]) <= 1
+
+
+def test_what_a_balanced_epoch_leaves_out_comes_in_another():
+    classes = np.array([0] * 90 + [1] * 10)
+    orders = [balanced_order(classes, 1, epoch) for epoch in range(10)]
+    assert len(set(np.concatenate(orders).tolist())) == 100
+    assert all((np.bincount(order, minlength=100)[90:] == 5).all() for order in orders)
+
+
+def test_of_several_labels_the_rarest_counts():
+    labels = np.array([[1, 1, 0], [1, 0, -1], [1, 0, 0], [0, 0, 0], [0, 1, 1]], np.int8)
+    assert balancing_classes(labels).tolist() == [1, 0, 0, 3, 2]
+    assert balancing_classes(np.array([2, 0], np.int32)).tolist() == [2, 0]
 
 
 @given(n=st.integers(0, 500), world_size=st.integers(1, 20))

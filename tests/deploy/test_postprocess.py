@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 import postprocess
+from src.datasets.preprocessing import default_preprocessing
+from src.deploy.manifest import Manifest, write_manifest
+from src.network.architecture import architecture
 from src.utils.errors import run
 
 CLASSES = 12
@@ -29,6 +32,66 @@ def folder(tmp_path, monkeypatch):
     write_results("float32")
     (tmp_path / "labels.txt").write_text("".join(f"image {i}.jpg:3\n" for i in range(len(PLACES))))
     return tmp_path
+
+
+CSV = "image,finding a,finding b\nx/image 0.png,1,0\nimage 1.png,0,\nimage 2.png,0,1\nimage 3.png,1,0\n"
+LOGITS = np.array([[2, 0.5], [-1, 9], [3, -1], [1, -2]], np.float32)  # of the outputs finding b, finding a
+
+
+@pytest.fixture
+def csv_folder(tmp_path, monkeypatch):
+    """The same of a model with a yes or no to each class, which numbers them otherwise than the CSV file."""
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("result_Files")  # noqa: PTH103
+    for i, row in enumerate(LOGITS[:, ::-1]):
+        row.tofile(f"result_Files/image {i}_0.bin")
+    (tmp_path / "summary.json").write_text(json.dumps({"dtype": "float32", "classes": 2, "images": 4}))
+    (tmp_path / "labels.csv").write_text(CSV)
+    (tmp_path / "xray.mindir").write_bytes(b"model")
+    manifest = Manifest(
+        "MINDIR", "float32", 1, "csv", architecture("densenet100", 2), default_preprocessing("folder"),
+        ("finding b", "finding a"), mindir_version=3, activation="sigmoid",
+    )  # fmt: skip
+    write_manifest(manifest, tmp_path / "xray.mindir")
+    return tmp_path
+
+
+OF_CSV = [
+    "--dataset",
+    "csv",
+    "--result_path",
+    "result_Files",
+    "--label_file",
+    "labels.csv",
+    "--summary",
+    "summary.json",
+]
+
+
+@pytest.mark.usefixtures("csv_folder")
+def test_several_labels_a_picture(capsys):
+    found = postprocess.main([*OF_CSV, "--model", "xray.mindir"])
+    assert found.labels.T.tolist() == [[0, -1, 1, 0], [1, 0, 0, 1]]
+    # Of a, 3 > 2 > 1 > -1 are no, yes, yes, no; of b 0.5, -1, -2 are no, yes, no.
+    assert (found.figures()["auroc"].tolist(), found.f1) == ([0.5, 0.5], pytest.approx((0 + 0.8) / 2))
+    assert "after allreduce eval: auroc=0.5000, ap=0.5417, f1=0.4000, tot=4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "change", "message"),
+    [
+        ([], None, "--model: needed with --dataset csv"),
+        (["--model", "xray.mindir"], ("finding b", "finding c"), "does not know, first 'finding c'"),
+        (["--model", "xray.mindir"], ("image 3.png", "image 1.tif"), "3 different names; give each picture a name of"),
+        (["--model", "xray.mindir"], ("image 3", "image 4"), "have a label but no result, first image 4"),
+        (["--model", "none.mindir"], None, "there is no file none.mindir"),
+    ],
+)
+def test_what_does_not_fit_a_csv(flags, change, message, csv_folder, capsys):
+    if change:
+        (csv_folder / "labels.csv").write_text(CSV.replace(*change))
+    assert run(postprocess.main, [*OF_CSV, *flags]) in (1, 2)
+    assert message in capsys.readouterr().err
 
 
 def write_results(dtype: str) -> None:

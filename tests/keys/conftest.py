@@ -24,6 +24,10 @@ def places(tmp_path_factory) -> dict[str, str]:
     """What stands in braces in the table."""
     root = tmp_path_factory.mktemp("places")
     write_pictures(root / "mixed", ("one", "two"), each=3)
+    write_pictures(root / "twin", ("two", "one"), each=3)
+    rows = "image,x,y\none/0.jpg,1,0\none/1.jpg,0,1\ntwo/0.jpg,1,0\ntwo/1.jpg,0,1\n"
+    (root / "mixed" / "labels.csv").write_text(rows)
+    (root / "mixed" / "unsure.csv").write_text(rows + "two/2.jpg,-1,1\n")
     write_cifar(root / "mixed" / "data_batch_1.bin", 8)
     write_cifar(root / "cifar" / "data_batch_1.bin", 8)
     write_cifar(root / "cifar6" / "data_batch_1.bin", 6)
@@ -39,6 +43,7 @@ def places(tmp_path_factory) -> dict[str, str]:
     pretrained = only(root / "run") / "0-2_1.ckpt"
     return {
         "mixed": str(root / "mixed"),
+        "twin": str(root / "twin"),
         "cifar": str(root / "cifar"),
         "cifar6": str(root / "cifar6"),
         "ten": str(root / "10_digits"),

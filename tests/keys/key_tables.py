@@ -12,6 +12,9 @@ COSINE = "--lr_scheduler cosine_annealing"
 ZOO_STEM = "--net densenet121"
 PRETRAINED = "--train_pretrained {pretrained} --lr 1e-9"
 
+CSV = "--dataset csv --per_batch_size 2 --train_data_dir {mixed}/labels.csv"
+UNSURE = "--dataset csv --per_batch_size 2 --train_data_dir {mixed}/unsure.csv"
+
 # (key, flags of both runs, what differs, the method of Result that shows it and its arguments, what it then returns)
 TRAIN = [
     ("net", "", "--net densenet121", ("shape", CONV0), (8, 3, 7, 7)),
@@ -34,6 +37,13 @@ TRAIN = [
      ("images",), "6 images of cifar10"),
     ("eval_data_dir", "", "--eval_data_dir bundled", ("evaluated_epochs",), ["1", "2"]),
     ("val_split", "--per_batch_size 500", "--val_split 0.2", ("images",), "1154 images of digits"),
+    ("image_root", CSV, "--image_root {twin}", ("data_hash",), CHANGED),
+    ("uncertain", UNSURE, "--uncertain ones", ("log_says", ", 0.0 % of the labels unknown"), True),
+    ("task", CSV, "--task single", ("log_says", "several labels a picture"), False),
+    ("balanced_sampling", "--augmentation none", "--balanced_sampling", ("all_bits",), CHANGED),
+    ("class_weights", "", "--class_weights auto", ("all_bits",), CHANGED),
+    ("class_weight_power", "--class_weights auto", "--class_weight_power 3", ("all_bits",), CHANGED),
+    ("best_metric", "--eval_data_dir bundled", "--best_metric loss", ("log_says", "best held-out loss"), True),
     ("per_batch_size", "", "--per_batch_size 500", ("steps",), 2),
     ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),
     ("lr", "", "--lr 0.2", ("rates",), [0.2, 0.2]),

@@ -61,6 +61,9 @@ class Result:
     def log_says(self, text: str) -> bool:
         return text in self.log
 
+    def data_hash(self) -> str:
+        return load_checkpoint(self.last).metadata["data"]["train"]["sha256"]
+
     def head(self) -> bytes:
         return self.weights["head.fc.weight"].tobytes()
 

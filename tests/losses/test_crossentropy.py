@@ -1,6 +1,7 @@
 import mindspore as ms
 import numpy as np
 import pytest
+import torch
 
 from src.losses.crossentropy import CrossEntropy
 
@@ -28,6 +29,18 @@ def test_equals_the_formula(eps):
     assert value.shape == () and value.dtype == ms.float32
     np.testing.assert_allclose(value.asnumpy(), expected, rtol=1e-6)
     np.testing.assert_allclose(gradient.asnumpy(), expected_gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.2])
+def test_class_weights_are_pytorchs(eps):
+    weights = [0.5, 1.0, 0.0, 2.0, 4.0]
+    value, gradient = ms.value_and_grad(CrossEntropy(eps, weights))(ms.Tensor(LOGITS), ms.Tensor(LABELS))
+    logits = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
+    loss = torch.nn.CrossEntropyLoss(torch.tensor(weights, dtype=torch.float64), label_smoothing=eps)
+    expected = loss(logits, torch.tensor(LABELS, dtype=torch.int64))
+    expected.backward()
+    np.testing.assert_allclose(value.asnumpy(), expected.detach(), rtol=1e-6)
+    np.testing.assert_allclose(gradient.asnumpy(), logits.grad, rtol=1e-4, atol=5e-6)
 
 
 def test_large_logits_stay_finite():

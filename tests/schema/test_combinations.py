@@ -22,6 +22,12 @@ def outside(key: str, value: str) -> str:
 
 
 TRAIN = {
+    "power_of_nothing": (
+        "--dataset digits --class_weight_power 0.5",
+        "found class_weight_power 0.5 with class_weights 'none', expected auto; give --class_weights auto, or "
+        "leave it out",
+        "--dataset digits --class_weight_power 0.5 --class_weights auto",
+    ),
     "two_held_out_parts": (
         "--dataset digits --val_split 0.2 --eval_data_dir bundled",
         "found both val_split 0.2 and eval_data_dir 'bundled', expected one source of held-out data; leave one of them "

@@ -15,7 +15,7 @@ def test_the_best_accuracy_its_file_and_commands_that_can_be_meant(tmp_path):
     folder = tmp_path / "my run"
     folder.mkdir()
     (folder / "best.ckpt").touch()
-    line = closing_line(Progress(epoch=3, best_top1=0.75, history=HISTORY), folder, "newest")
+    line = closing_line(Progress(epoch=3, best_score=0.75, history=HISTORY), folder, "newest")
     assert line.startswith(f"best top-1 75.00 % in epoch 3: {folder}/best.ckpt; next: python eval.py ")
     for command in line.split("; next: ")[1].split(", or "):
         script, *argv = shlex.split(command)[1:]
@@ -23,7 +23,7 @@ def test_the_best_accuracy_its_file_and_commands_that_can_be_meant(tmp_path):
         assert str(folder / "best.ckpt") in (config.ckpt_files, config.ckpt_file)
 
 
-@pytest.mark.parametrize("progress", [Progress(epoch=3), Progress(epoch=3, best_top1=0.75, history=HISTORY)])
+@pytest.mark.parametrize("progress", [Progress(epoch=3), Progress(epoch=3, best_score=0.75, history=HISTORY)])
 def test_without_a_best_the_newest_is_named(progress, tmp_path):
     line = closing_line(progress, tmp_path, "run/0-3_5.ckpt")
     assert line == (
@@ -34,8 +34,8 @@ def test_without_a_best_the_newest_is_named(progress, tmp_path):
 
 def test_an_epoch_before_the_held_out_pictures_became_others_is_not_the_best(tmp_path):
     (tmp_path / "best.ckpt").touch()
-    progress = Progress(epoch=3, best_top1=0.75, history=HISTORY[:1])
+    progress = Progress(epoch=3, best_score=0.75, history=HISTORY[:1])
     progress.forget_best()
-    assert (progress.best_top1, progress.best_after) == (-1.0, 1)
-    progress.best_top1, progress.history = 0.5, [*HISTORY[:1], {"epoch": 3, "top1": 0.5}]
+    assert (progress.best_score, progress.best_after) == (-1.0, 1)
+    progress.best_score, progress.history = 0.5, [*HISTORY[:1], {"epoch": 3, "top1": 0.5}]
     assert closing_line(progress, tmp_path, "newest").startswith("best top-1 50.00 % in epoch 3: ")

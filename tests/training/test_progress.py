@@ -39,12 +39,12 @@ def test_mean():
 @pytest.mark.parametrize(
     "change",
     [
-        {"epoch": -1}, {"epoch": 1.0}, {"epoch": True}, {"images": "8"}, {"best_top1": None}, {"history": {}},
+        {"epoch": -1}, {"epoch": 1.0}, {"epoch": True}, {"images": "8"}, {"best_score": None}, {"history": {}},
         {"history": [{}]}, {"history": [{**ROW, "more": 1}]}, {"history": [{**ROW, "top1": "x"}]},
         {"history": [{**ROW, "epoch": 1.5}]}, {"epoch_loss": 1.0}, {"window_loss": {"sum": 0.0}},
         {"history": [{**ROW, "step": 10**400}]}, {"history": [{**ROW, "loss": 10**400}]}, {"epoch": 10**400},
         {"history": [{**ROW, "learning_rate": math.inf}]}, {"history": [{**ROW, "loss": 1e300}]},
-        {"best_top1": math.nan}, {"epoch_loss": {"total": math.inf, "count": 1}},
+        {"best_score": math.nan}, {"epoch_loss": {"total": math.inf, "count": 1}},
         {"first_image": 1}, {"unknown": 1}, {"epoch_loss": {"total": "x", "count": 0}},
     ],
 )  # fmt: skip

@@ -16,8 +16,18 @@ pytestmark = pytest.mark.usefixtures("drawn")
 FIRST = {
     "epoch": 1, "step": 11, "loss": 2.5, "learning_rate": 0.1, "images_per_second": 100.0, "data_wait_percent": 1.5,
     "skipped_steps": 0, "top1": 0.5, "top5": "", "eval_loss": 0.75,
+    "balanced_accuracy": 0.25, "macro_f1": 0.125, "auroc": "", "average_precision": "",
 }  # fmt: skip
-SECOND = {**FIRST, "epoch": 2, "step": 22, "loss": 1.25, "top1": "", "eval_loss": ""}
+SECOND = {
+    **FIRST,
+    "epoch": 2,
+    "step": 22,
+    "loss": 1.25,
+    "top1": "",
+    "eval_loss": "",
+    "balanced_accuracy": "",
+    "macro_f1": "",
+}
 
 
 def events(place) -> list[Event]:
@@ -36,8 +46,8 @@ def test_metrics_are_the_history_also_after_a_resume(tmp_path):
     Recorder(tmp_path, [FIRST, SECOND], global_step=22, active=True)
     Recorder(tmp_path, [FIRST], global_step=11, active=True)
     assert (tmp_path / "metrics.csv").read_text() == (
-        "epoch,step,loss,learning_rate,images_per_second,data_wait_percent,skipped_steps,top1,top5,eval_loss\n"
-        "1,11,2.5,0.1,100.0,1.5,0,0.5,,0.75\n"
+        "epoch,step,loss,learning_rate,images_per_second,data_wait_percent,skipped_steps,top1,top5,eval_loss,"
+        "balanced_accuracy,macro_f1,auroc,average_precision\n1,11,2.5,0.1,100.0,1.5,0,0.5,,0.75,0.25,0.125,,\n"
     )
 
 

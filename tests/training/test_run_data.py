@@ -152,7 +152,7 @@ def test_other_held_out_data_have_to_be_asked_for(pictures, tmp_path, capsys):
 def test_a_best_of_older_checkpoints_is_of_their_path(best, before, is_new, pictures):
     """They have no fingerprint; the held-out data, which are asked for, are other pictures than the best was of."""
     path = {"same": str(pictures)}.get(before, before)
-    run = {"progress": {"best_top1": best}, "recipe": {"eval_data_dir": path}}
+    run = {"progress": {"best_score": best}, "recipe": {"eval_data_dir": path}}
     checkpoint = saved(begin(pictures), **run)
     assert begin(pictures, pictures, checkpoint=checkpoint, asked=("eval_data_dir",)).is_new_held_out == is_new
     assert not begin(pictures, pictures, checkpoint=checkpoint).is_new_held_out

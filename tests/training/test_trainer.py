@@ -149,8 +149,8 @@ def test_best_is_kept_and_evaluation_comes_every_so_many_epochs_and_last(tmp_pat
     assert [r["top1"] for r in rows(tmp_path)] == ["", "0.3", "", "0.7", "", "0.7", "0.5"]
     assert [r["top5"] for r in rows(tmp_path)] == [""] * 7, "ten classes or fewer have no top-5"
     best = load_checkpoint(tmp_path / "best.ckpt").metadata["progress"]
-    assert (best["epoch"], best["best_top1"]) == (3, 0.7), "the first of equal ones, counted from 0"
-    assert progress.best_top1 == 0.7
+    assert (best["epoch"], best["best_score"]) == (3, 0.7), "the first of equal ones, counted from 0"
+    assert progress.best_score == 0.7
     assert names(tmp_path) == ["0-6_5.ckpt", "0-7_5.ckpt", "best.ckpt"]
 
 

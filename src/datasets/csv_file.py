@@ -1,0 +1,253 @@
+"""A CSV file of pictures and their labels, one class each or several (`csv_layout.py` says which columns are known)."""
+
+import csv
+import hashlib
+import io
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from src.datasets.class_names import in_order, require_distinct
+from src.datasets.csv_layout import EXPECTED, MURA_LABEL, PATIENT, layout_of
+from src.datasets.identity import identity_of_files
+from src.datasets.image_files import ImageFiles
+from src.datasets.listing import UNDECODABLE, LeftOut, is_system_folder, picture_names
+from src.datasets.packed_names import PackedNames
+from src.datasets.reading import NO_CLASS, UNCERTAIN, Reading
+from src.datasets.source import Source
+from src.utils.errors import ReportedError
+from src.utils.outside import open_outside
+from src.utils.shown import printable
+
+MAX_CLASSES = 100_000
+MAX_NAME = 1000  # characters of a class
+MAX_CELLS = 2**31  # of the matrix of several labels, a byte each
+_BLOCK = 4096
+_VALUES = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": -1}
+_NOT_SURE = ("-1", "-1.0")
+
+
+def open_csv(path: Path, reading: Reading, *, needs_files: bool = True) -> Source:
+    """Open a UTF-8 CSV file. Classes are sorted by name, or by value where all are numbers; those that have a column
+    each are in the columns' order.
+
+    needs_files: the pictures have to be there; without it the labels alone are of use. Raises ReportedError that names
+    the line of the first thing that is wrong.
+    """
+    where = printable(path)
+    if not path.is_file():
+        raise ReportedError(f"{where} is no file; expected {EXPECTED}")
+    table = _Table(path, Path(reading.image_root) if reading.image_root else path.parent, reading, needs_files)
+    for first, rows in _rows(path, where):
+        table.take(first, rows)
+    return table.source()
+
+
+def _rows(path: Path, where: str) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """Blocks of rows that are not empty, with the numbers of the lines on which they end."""
+    numbers: list[int] = []
+    rows: list[list[str]] = []
+    with open_outside(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        try:
+            head = text.readline(2**16)
+            if not head.strip():
+                raise ReportedError(f"{where} is empty or begins with an empty line; expected {EXPECTED}")
+            text.seek(0)
+            reader = csv.reader(text, delimiter=max(",;\t", key=head.count), strict=True)
+            for row in reader:
+                if any(row):
+                    numbers.append(reader.line_num)
+                    rows.append(row)
+                if len(rows) == _BLOCK:
+                    yield numbers, rows
+                    numbers, rows = [], []
+        except csv.Error as error:
+            raise ReportedError(f"{where} line {reader.line_num}: {error}; expected {EXPECTED}") from error
+        except UnicodeDecodeError as error:
+            raise ReportedError(f"{where} is not UTF-8 text; save it as CSV with UTF-8; expected {EXPECTED}") from error
+    if rows:
+        yield numbers, rows
+
+
+class _Table:
+    """What has been read so far, in little memory: no object for each line stays."""
+
+    def __init__(self, path: Path, root: Path, reading: Reading, needs_files: bool) -> None:
+        self.path, self.root, self.reading, self.where = path, root, reading, printable(path)
+        self.needs_files, self.layout = needs_files, None
+        self.names, self.undecodable = PackedNames(), LeftOut()
+        self.codes: dict[str, int] = {}  # of the class names in a label column, in the order in which they came
+        self.labels, self.counts = array("i"), array("B")  # of each picture one after another, and how many
+        self.matrix = array("b")  # where each class has a column
+        self.groups = array("q")
+        self.has_several = self.has_group = False
+        self._by_name: dict[str, str] | None = None
+
+    def take(self, numbers: list[int], rows: list[list[str]]) -> None:
+        """Read a block of rows; the very first is the header."""
+        if self.layout is None:
+            self.layout = layout_of(rows[0], self.where)
+            if not self.layout.is_mura:
+                numbers, rows = numbers[1:], rows[1:]
+        images: list[bytes] = []
+        for number, row in zip(numbers, rows, strict=True):
+            for image in self._images(number, self._cells(number, row)):
+                images.append(os.fsencode(image))
+        self.names.extend(images)
+
+    def source(self) -> Source:
+        """The data set of all rows."""
+        if not len(self.names):
+            raise ReportedError(f"{self.where} holds no picture below its first line; expected {EXPECTED}")
+        class_names, labels = self._labels()
+        require_distinct(class_names, self.where)
+        images = ImageFiles(self.root, self.names)
+        return Source(
+            "csv", class_names, labels, encoded=True, read=images, image_name=images.name, noticed=images.noticed,
+            content=images.content, content_size=images.size, origin=self.where,
+            identity=lambda: identity_of_files(self.root, self.names),
+            undecodable=(self.undecodable.count[""], self.undecodable.example.get("", "")),
+            groups=np.frombuffer(self.groups, np.int64) if self.has_group else None,
+        )  # fmt: skip
+
+    def _cells(self, number: int, row: list[str]) -> list[str]:
+        width = self.layout.width
+        if len(row) < width or any(row[width:]):
+            raise self._wrong(number, f"found {len(row)} fields, expected {width} as in line 1")
+        return row
+
+    def _images(self, number: int, row: list[str]) -> list[str]:
+        """Take the labels and the group of a row; return the paths of its pictures, from the root."""
+        name = row[self.layout.image].strip()
+        if not name:
+            raise self._wrong(number, "found no image, expected the path of a picture")
+        if self.layout.is_mura:
+            images, labels = self._mura(number, row, name)
+        else:
+            images, labels = [self._located(number, name)], None
+        group = row[self.layout.group].strip() if self.layout.group >= 0 else ""
+        if self.layout.group < 0 and (found := PATIENT.search(name)):
+            group = found[1]
+        self.has_group |= bool(group)
+        code = int.from_bytes(hashlib.blake2b(group.encode(), digest_size=8).digest(), "little") >> 1 if group else -1
+        for image in images:
+            self.groups.append(code)
+            if image.lower().endswith(UNDECODABLE):
+                self.undecodable.add("", self.root / image)
+            if labels is not None:
+                self._add_names(number, labels)
+            elif self.layout.label >= 0:
+                self._add_names(number, row[self.layout.label].split("|"))
+            else:
+                self._add_values(number, row)
+        return images
+
+    def _mura(self, number: int, row: list[str], name: str) -> tuple[list[str], list[str]]:
+        found = MURA_LABEL.search(name)
+        if not found:
+            raise self._wrong(
+                number, f"found {printable(name)[:80]!r}, expected study1_positive or study1_negative in it"
+            )
+        if self.layout.width == 1:
+            return [self._located(number, name)], [found[1]]
+        if row[1].strip() not in ("0", "1"):
+            raise self._wrong(number, f"found the label {printable(row[1])[:40]!r}, expected 0 or 1")
+        folder = self.root / name
+        try:
+            pictures = picture_names(folder)
+        except OSError as error:
+            raise self._wrong(
+                number, f"{printable(folder)} cannot be read: {error.strerror}{self._root_advice(name)}"
+            ) from error
+        return [f"{name.rstrip('/')}/{one}" for one in pictures], [("negative", "positive")[int(row[1])]]
+
+    def _add_names(self, number: int, names: list[str]) -> None:
+        codes = {self.codes.setdefault(name.strip(), len(self.codes)) for name in names}
+        if "" in self.codes:
+            raise self._wrong(number, "found an empty label, expected the name of a class; write No Finding for none")
+        if max(map(len, names)) > MAX_NAME:
+            raise self._wrong(
+                number, f"found a label of {max(map(len, names))} characters, expected the name of a class"
+            )
+        if len(self.codes) > MAX_CLASSES:
+            raise self._wrong(number, f"found more than {MAX_CLASSES} different labels; give the column of the classes")
+        if len(codes) > 255:
+            raise self._wrong(number, f"found {len(codes)} labels of one picture, expected at most 255")
+        if len(codes) > 1 and self.reading.task == "single":
+            raise self._wrong(number, f"found {len(codes)} labels with task single; give --task multilabel")
+        self.has_several |= len(names) > 1
+        self.labels.extend(sorted(codes))
+        self.counts.append(len(codes))
+
+    def _add_values(self, number: int, row: list[str]) -> None:
+        for name, column in self.layout.classes:
+            cell = row[column].strip()
+            value = UNCERTAIN[self.reading.uncertain] if cell in _NOT_SURE else _VALUES.get(cell)
+            if value is None:
+                raise self._wrong(
+                    number,
+                    f"found {printable(cell)[:40]!r} in the column {name!r}, expected 1, 0, -1 or nothing; remove "
+                    "columns that are no classes",
+                )
+            self.matrix.append(value)
+
+    def _labels(self) -> tuple[tuple[str, ...], np.ndarray]:
+        if self.layout.label < 0:
+            names = tuple(name for name, _ in self.layout.classes)
+            return names, np.frombuffer(self.matrix, np.int8).reshape(-1, len(names))
+        odd = next((name for name in self.codes if not name.isprintable()), None)
+        if odd is not None:
+            raise ReportedError(f"{self.where}: the class {printable(odd)!r} is not plain text; rename it")
+        several = self.has_several if self.reading.task == "auto" else self.reading.task == "multilabel"
+        names = in_order([name for name in self.codes if not (several and name.lower() == NO_CLASS)])
+        place = {name: i for i, name in enumerate(names)}
+        outputs = np.array([place.get(name, -1) for name in self.codes], np.int32)
+        found = outputs[np.frombuffer(self.labels, np.int32)]
+        if not several:
+            return tuple(names), found
+        if len(self.counts) * len(names) > MAX_CELLS:
+            raise ReportedError(f"{self.where} has {len(self.counts)} pictures of {len(names)} classes, too many for "
+                                "several labels a picture; give --task single")  # fmt: skip
+        matrix = np.zeros((len(self.counts), len(names)), np.int8)
+        pictures = np.repeat(np.arange(len(self.counts)), np.frombuffer(self.counts, np.uint8))
+        matrix[pictures[found >= 0], found[found >= 0]] = 1
+        return tuple(names), matrix
+
+    def _located(self, number: int, name: str) -> str:
+        """The path of a picture from the root: `name`, or, of a bare file name, wherever below the root it is."""
+        if not self.needs_files or os.path.isfile(self.root / name):  # noqa: PTH113
+            return name
+        if "/" not in name:
+            if self._by_name is None:
+                self._by_name = _files_below(self.root)
+            if place := self._by_name.get(name):
+                return place
+            if place == "":
+                raise self._wrong(
+                    number, f"{printable(name)} is in several folders of {printable(self.root)}; write the path"
+                )
+        there = printable(self.root / name)[-300:]
+        raise self._wrong(number, f"there is no file {there}{self._root_advice(name)}")
+
+    def _root_advice(self, name: str) -> str:
+        for parent in list(self.path.resolve().parents)[:4]:
+            if os.path.exists(parent / name):  # noqa: PTH110
+                return f"; give --image_root {printable(parent)}"
+        return "; paths are relative to the CSV file's folder or --image_root"
+
+    def _wrong(self, number: int, what: str) -> ReportedError:
+        return ReportedError(f"{self.where} line {number}: {what}")
+
+
+def _files_below(root: Path) -> dict[str, str]:
+    """The path from `root` of each file in its folders by its name, empty for a name that is there twice."""
+    found: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not is_system_folder(name)]
+        inner = os.path.relpath(folder, root)
+        for name in files:
+            found[name] = "" if name in found else f"{inner}/{name}"
+    return found

@@ -1,0 +1,44 @@
+"""Which evaluation of a run is its best, by a figure of one's choice."""
+
+import math
+from collections.abc import Mapping
+
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint
+from src.utils.errors import UsageError
+
+BEST_METRICS = {
+    "single": ("top1", "balanced_accuracy", "macro_f1", "loss"),
+    "multilabel": ("auroc", "macro_f1", "loss"),
+}
+
+
+def resolve_best_metric(wanted: str, task: str) -> str:
+    """`auto` is the first of the task's. Raises UsageError for a figure that the task's evaluations do not have."""
+    known = BEST_METRICS[task]
+    if wanted == "auto":
+        return known[0]
+    if wanted not in known:
+        advice = "; give --task multilabel for a yes or no to each class" if wanted == "auroc" else ""
+        kind = "several labels" if task == "multilabel" else "one label"
+        raise UsageError(f"best_metric is {wanted}, but data with {kind} a picture have {', '.join(known)}{advice}")
+    return wanted
+
+
+def score_of(metric: str, figures: Mapping[str, object]) -> float:
+    """What is to be as large as possible, between 0 and 1: the figure itself, and of a loss exp(-loss); nan for none.
+
+    figures: by the columns of metrics.csv.
+    """
+    value = figures["eval_loss" if metric == "loss" else metric]
+    if value == "":
+        return float("nan")
+    return math.exp(-value) if metric == "loss" else value
+
+
+def is_new_metric(checkpoint: Checkpoint | None, metric: str, task: str) -> bool:
+    """Whether the run of `checkpoint` has chosen its best by another figure than `metric` until now."""
+    if checkpoint is None:
+        return False
+    recipe = checkpoint.metadata.get(RUN_CONFIG)
+    before = recipe.get("best_metric", "auto") if isinstance(recipe, Mapping) else "auto"
+    return (BEST_METRICS[task][0] if before == "auto" else before) != metric
