@@ -19,7 +19,7 @@ def balanced_order(classes: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     classes: (n,) integers, each image's class. Of a class with m images and q places each image comes q // m times, and
     a random part of them once more; the same on all ranks.
     """
-    random = np.random.default_rng([seed, epoch])
+    random = np.random.default_rng((seed, epoch))
     present = np.unique(classes)
     places = np.full(len(present), len(classes) // len(present))
     places[random.permutation(len(present))[: len(classes) % len(present)]] += 1

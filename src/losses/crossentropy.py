@@ -42,5 +42,5 @@ class CrossEntropy(nn.Cell):
         loss = -(own * chosen).sum() / own.sum()
         if self.label_smoothing > 0.0:
             uniform_loss = -(log_probabilities * self.class_weights).mean(1).sum() / own.sum()
-            loss = (1.0 - self.label_smoothing) * loss + self.label_smoothing * uniform_loss
+            loss = loss + self.label_smoothing * (uniform_loss - loss)
         return loss
