@@ -436,6 +436,10 @@ def test_the_flags_are_those_of_the_description(pictures, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "--image_size=16",
         "--resize=18",
+        "--resize_mode=squash",
+        "--interpolation=bilinear",
+        "--pixels=shown",
         "--mean=0.485,0.456,0.406",
         "--std=0.229,0.224,0.225",
+        "--activation=softmax",
     ]
