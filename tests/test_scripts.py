@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -154,7 +155,7 @@ def test_an_interpreter_named_from_the_users_folder_works_in_another_one(tmp_pat
 
 def test_nothing_is_run_from_a_folder_that_others_can_write_to(tmp_path):
     """MindSpore Lite's libraries; a umask that lets the group write leaves the kernels' cache usable."""
-    command = ["bash", "-c", f"umask 002; exec bash {ROOT / 'scripts/fetch_lite.sh'}"]
+    command = ["bash", "-c", f"umask 002; exec bash {shlex.quote(str(ROOT / 'scripts/fetch_lite.sh'))}"]
     folder = tmp_path / "new/densenet-mindspore"
     lite = folder / "lite-2.0.0"
 
