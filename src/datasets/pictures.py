@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.datasets.image_check import UnusablePictureError, check_picture, decodable
 from src.datasets.image_files import ImageFiles
 from src.datasets.listing import LeftOut, picture_names
 from src.datasets.source import Source
@@ -35,3 +36,16 @@ def open_pictures(path: Path) -> Source:
         "pictures", (), labels, True, images, lambda i: printable(names[i]), noticed=images.noticed,
         remarks=(f"left out: {', '.join(found)}",) if (found := left_out.sentences()) else (),
     )  # fmt: skip
+
+
+def picture_in(data: bytes, name: str) -> Source:
+    """The picture that `data` encodes, called `name` in messages. Reading it raises ReportedError if it is none."""
+
+    def read(_: int) -> np.ndarray:
+        array = np.frombuffer(data, np.uint8)
+        try:
+            return decodable(array, check_picture(array))
+        except UnusablePictureError as error:
+            raise ReportedError(f"{name} {error}") from error
+
+    return Source("pictures", (), np.zeros(1, np.int32), True, read, lambda _: name)

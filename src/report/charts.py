@@ -4,12 +4,13 @@ Their colours are the page's variables, so that they follow it from light to dar
 searched and read aloud.
 """
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
+
+from src.utils.data_url import data_url
 
 # What matplotlib is told to draw in, and what the page calls it.
 _VARIABLES = {"#010101": "var(--ink)", "#020202": "var(--soft)", "#030303": "var(--one)", "#040404": "var(--two)"}
@@ -95,10 +96,3 @@ def matrix_picture(share: np.ndarray, least_side: int = 480) -> str:
     # Few images in a thousand still have to be seen: the square root lifts them.
     colours = (matplotlib.colormaps["Blues"](np.sqrt(share.clip(0, 1)))[..., :3] * 255).astype(np.uint8)
     return data_url(Image.fromarray(colours.repeat(cell, 0).repeat(cell, 1)).quantize(64), "PNG")
-
-
-def data_url(picture: Image.Image, form: str) -> str:
-    """A picture as text in the page: `form` PNG or JPEG."""
-    file = io.BytesIO()
-    picture.save(file, form, **({"quality": 80} if form == "JPEG" else {"optimize": True}))
-    return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -23,6 +23,7 @@ from src.training.model_card import ModelCard
 from src.utils.accuracy import Accuracy
 from src.utils.calibration import calibration_error, reliability
 from src.utils.checkpoint import RUN_CONFIG, Checkpoint
+from src.utils.data_url import data_url
 from src.utils.files import sha256_of, write_new_text
 from src.utils.heat import overlay
 
@@ -169,7 +170,7 @@ def _pictures(image: np.ndarray, heat: np.ndarray, preprocessing: Preprocessing)
         Image.fromarray((values * 255).round().astype(np.uint8)).resize((_THUMBNAIL, _THUMBNAIL), resampling)
         for values in (pixels, overlay(pixels, heat))
     ]
-    return {"picture": charts.data_url(small[0], "JPEG"), "heat": charts.data_url(small[1], "JPEG")}
+    return {"picture": data_url(small[0], "JPEG"), "heat": data_url(small[1], "JPEG")}
 
 
 def training_curves(checkpoint: Checkpoint) -> list[dict]:

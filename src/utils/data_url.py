@@ -1,0 +1,13 @@
+"""Pictures as text in a page."""
+
+import base64
+import io
+
+from PIL import Image
+
+
+def data_url(picture: Image.Image, form: str) -> str:
+    """A picture as a data URL: `form` PNG or JPEG."""
+    file = io.BytesIO()
+    picture.save(file, form, **({"quality": 80} if form == "JPEG" else {"optimize": True}))
+    return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
