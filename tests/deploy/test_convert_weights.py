@@ -120,6 +120,7 @@ def test_imagenet_networks_get_its_preprocessing_and_the_names_given(tmp_path):
     assert card.architecture == architecture("densenet121", 5, **TINY)
     assert card.preprocessing.to_dict() == {
         "image_size": 224, "resize": 256, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        "resize_mode": "squash", "interpolation": "bilinear", "pixels": "shown",
     }  # fmt: skip
 
 

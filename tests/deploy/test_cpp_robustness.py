@@ -96,7 +96,8 @@ def test_damaged_cifar_files_do_not_crash(programs, tmp_path):
         (["--image_size=0"], "--resize is missing; see --help"),
         (
             ["--image_siz=3"],
-            "there is no flag --image_siz; choose from image_size, resize, mean, std, dataset, output_dir",
+            "there is no flag --image_siz; choose from image_size, resize, mean, std, resize_mode, "
+            "interpolation, pixels, dataset, output_dir",
         ),
         (["--mean"], "--mean needs a value"),
         (
