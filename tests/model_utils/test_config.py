@@ -177,7 +177,10 @@ def test_every_key_is_a_flag(option):
     values |= {"train_data_dir": "bundled", "rank": "0", "eta_min": "0.05"}
     plain = {str: "some/file", int: "1", float: "0.5", bool: "true", INTS: "3,4"}
     text = values.get(option.name) or (str(option.choices[-1]) if option.choices else plain[option.type])
-    needed = {"reset_head": ["--train_pretrained=p"], "enable_modelarts": ["--train_url=u"]}.get(option.name, [])
+    needed = {
+        "reset_head": ["--train_pretrained=p"], "enable_modelarts": ["--train_url=u"],
+        "class_weight_power": ["--class_weights=auto"],
+    }.get(option.name, [])  # fmt: skip
     command = "train" if not option.asks else option.commands[0]
     others = DIGITS if command == "train" else ["--dataset=digits", "--ckpt_files=c"]
     if command == "export":
@@ -336,6 +339,8 @@ def _possible(texts: dict[str, str]) -> dict[str, str]:
         "ckpt_files": "c",
         "ckpt_file": "c",
         "images": "",
+        "val_split": "0",
+        "class_weights": "auto",
         "file_format": "ONNX",
         "mindir_version": "3",
         "export_fp16": "false",
