@@ -197,7 +197,7 @@ def test_another_user():
         "sys.exit(run(build.main, ['--check']))",
     )
     as_him = ("-c", "; ".join(to_become_him))
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir="/tmp") as root:  # those of the tests are closed to others
         Path(root).chmod(0o755)
         checkout = Checkout(Path(root))
         shared = checkout.root / "shared"
