@@ -140,8 +140,10 @@ def check_tool(command: Command, module: str, arguments: list[str]) -> None:
     if module == "src.doctor":  # it looks at the whole machine, which its own tests replace
         doctor.parse(arguments)
         return
+    found = importlib.import_module(module)
+    found = found if hasattr(found, "main") else importlib.import_module(f"{module}.__main__")
     with pytest.raises(ReportedError) as error:
-        importlib.import_module(module).main(arguments)
+        found.main(arguments)
     assert not re.search("usage", str(error.value)), f"{command}: {error.value}"
 
 

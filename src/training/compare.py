@@ -9,6 +9,7 @@ the accuracies are compared by McNemar's test, and --output, a .csv, lists the p
 """
 
 import base64
+import csv
 import html
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,17 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.training.paired import compare_answers
-from src.training.progress import Progress, is_evaluated
+from src.training.progress import COLUMNS, Progress, is_evaluated
 from src.utils.arguments import Parser
 from src.utils.checkpoint import RUN_CONFIG, load_checkpoint
 from src.utils.checkpoint_names import list_checkpoints
 from src.utils.errors import ReportedError, UsageError, run
-from src.utils.files import is_folder, require_new, write_new, write_new_text
+from src.utils.files import is_file, is_folder, require_new, write_new, write_new_text
+from src.utils.outside import read_outside
 from src.utils.plotting import words
 from src.utils.shown import shown
 
 ANSWERS, PICTURE, PAGE = ".csv", ".png", ".html"
 FIGURES = ("top1", "auroc")  # the one that a run's best checkpoint is chosen by, unless best_metric says otherwise
+TABLE = "metrics.csv"
+_MOST_BYTES = 2**26
 _NOT_OF_THE_RECIPE = ("resume", "save_ckpt_path", "debug", "config_path")
 
 
@@ -89,7 +93,9 @@ def read_run(path: Path) -> Run:
             raise ReportedError(f"{path} holds no checkpoint of train.py; give a run folder")
         file = found[0]
     checkpoint = load_checkpoint(file)
-    progress = Progress.from_dict(checkpoint.require("progress"))
+    rows = Progress.from_dict(checkpoint.require("progress")).history
+    if is_folder(path) and is_file(path / TABLE):
+        rows = _read_table(path / TABLE)  # which has the evaluation of the last epoch, made after it was saved
     config = checkpoint.require(RUN_CONFIG)
     if not isinstance(config, Mapping):
         raise ReportedError(f"{file} carries no recipe that can be read; use a checkpoint of train.py")
@@ -97,10 +103,22 @@ def read_run(path: Path) -> Run:
     images = (
         data["train"].get("images") if isinstance(data, Mapping) and isinstance(data.get("train"), Mapping) else None
     )
-    speeds = [row["images_per_second"] for row in progress.history]
+    speeds = [row["images_per_second"] for row in rows]
     known = type(images) is int and all(type(speed) in (int, float) and speed > 0 for speed in speeds)
     name = path.name if is_folder(path) else f"{path.parent.name}/{path.name}"
-    return Run(shown(name), config, progress.history, sum(images / s for s in speeds) if known else float("nan"))
+    return Run(shown(name), config, rows, sum(images / s for s in speeds) if known else float("nan"))
+
+
+def _read_table(path: Path) -> list[dict]:
+    """The rows of metrics.csv as `Progress.history` has them."""
+    try:
+        table = csv.DictReader(read_outside(path, _MOST_BYTES).decode().splitlines(), strict=True)
+        rows = [{name: float(row[name]) if row.get(name) else "" for name in COLUMNS} for row in table]
+        return [row | {"epoch": int(row["epoch"])} for row in rows]
+    except OSError as error:
+        raise ReportedError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ReportedError(f"{path} is not what train.py writes: {error}; name a checkpoint of the run") from error
 
 
 def results(runs: Sequence[Run]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """Runs side by side, and McNemar's test of two evaluations' answers."""
 
 import csv
+import shutil
 from math import comb
 
 import pytest
@@ -67,6 +68,7 @@ def test_a_run_is_read_from_its_newest_checkpoint(trained_run, capsys):
     run = read_run(trained_run)
     rows = list(csv.DictReader((trained_run / "metrics.csv").open()))
     assert [str(one["top1"]) for one in run.rows] == [one["top1"] for one in rows]
+    assert all(one["top1"] for one in rows)
     assert run.seconds == pytest.approx(sum(1442 / float(one["images_per_second"]) for one in rows), rel=1e-3)
     main([str(trained_run), str(list_checkpoints(trained_run)[-1])])
     lines = capsys.readouterr().out.splitlines()
@@ -145,6 +147,14 @@ def test_wrong_usage(tmp_path, arguments, message):
     with pytest.raises(UsageError, match=message):
         main([one.replace("{there}", str(tmp_path / "there")) for one in arguments])
     assert (tmp_path / "there.png").read_text() == "kept"
+
+
+@pytest.mark.parametrize("text", ["epoch,loss\none,2\n", "loss\n1\n", "\xff"])
+def test_a_table_that_train_py_did_not_write(trained_run, tmp_path, text):
+    shutil.copy(list_checkpoints(trained_run)[0], tmp_path)
+    (tmp_path / "metrics.csv").write_text(text, "latin-1")
+    with pytest.raises(ReportedError, match=r"metrics\.csv is not what train\.py writes"):
+        read_run(tmp_path)
 
 
 def test_a_folder_without_checkpoints(tmp_path):
