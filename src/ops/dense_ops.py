@@ -55,17 +55,19 @@ def _map_like(shape, channels):
 
 
 def operator(library, function, infer_shapes, types):
-    """infer_shapes(*shapes of the inputs) -> shape of the only output, or a tuple; types: of all inputs -> the same.
+    """infer_shapes(*shapes of the inputs) -> shape of the only output, or a tuple; types: of all inputs -> the same."""
+    check_signature(library, function)
+    return ops.Custom(f"{library}:{function}", infer_shapes, types, func_type="aot")
 
-    Raises RuntimeError when the library's function takes or makes something else than SIGNATURES says.
-    """
+
+def check_signature(library, function):
+    """Raise RuntimeError when the library's function takes or makes something else than SIGNATURES says."""
     words = function.replace("final_pool", "final").split("_")[:2]  # without a stem's padding and the precision
     signature_of = ctypes.CDLL(library).operator_signature
     signature_of.restype = ctypes.c_char_p
     found = signature_of(function.encode())
     if found != SIGNATURES["_".join(words)].encode():
         raise RuntimeError(f"{library} has another operator {function} than src/ops/dense_ops.py: {found!r}")
-    return ops.Custom(f"{library}:{function}", infer_shapes, types, func_type="aot")
 
 
 def floats(count):

@@ -133,8 +133,7 @@ def test_the_page(address, tmp_path):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert messages == []
             page.set_input_files("#file", tmp_path / "bad.png")
-            page.wait_for_function("document.getElementById('error').textContent")
-            assert "should be a complete JPEG" in page.locator("#error").inner_text()
+            page.locator("#error", has_text="should be a complete JPEG").wait_for()
             assert not page.locator("#result").is_visible()
             page.close()
         browser.close()
