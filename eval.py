@@ -30,7 +30,7 @@ from src.model_utils.moxing_adapter import modelarts
 from src.network.architecture import architecture
 from src.network.build import build_network
 from src.network.grad_cam import GradCam
-from src.report.outcomes import Outcomes
+from src.report.outcomes import SeenOutcomes
 from src.report.page import Evaluated, write_page
 from src.schema.doubts import doubts
 from src.training.calibrated import SeenLogits, write_calibrated
@@ -98,6 +98,9 @@ def evaluate_all(
     results, predict_step, shown = {}, None, None
     for checkpoint in checkpoints:
         card = card_to_evaluate(config, checkpoint, source)
+        for key in ("calibrate", "report"):
+            if getattr(config, key) and card.task == "multilabel":
+                raise UsageError(f"{key} is for one class a picture, and this network has several; leave it out")
         # A network is compiled once for all checkpoints that have the same.
         if predict_step is None or not is_of(predict_step, card):
             network = build_network(
@@ -120,11 +123,8 @@ def evaluate_all(
             get_logger().info("checkpoint %s", checkpoint.path)
         shown = matched.class_names
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
-        for key in ("calibrate", "report"):
-            if getattr(config, key) and card.task == "multilabel":
-                raise UsageError(f"{key} is for one class a picture, and this network has several; leave it out")
         seen = SeenLogits() if config.calibrate else None
-        outcomes = Outcomes(card.temperature) if config.report else None
+        outcomes = SeenOutcomes(card.temperature) if config.report else None
         results[str(checkpoint.path)] = accuracy = evaluate_and_report(
             predict_step.logits,
             matched,
@@ -144,7 +144,7 @@ def evaluate_all(
             get_logger().info("%s", write_calibrated(checkpoint, predict_step.network, card, seen, own_folder))
         if outcomes:
             evaluated = Evaluated(
-                checkpoint, card, matched, accuracy, outcomes, predict_step, config.per_batch_size,
+                checkpoint, card, matched, accuracy, outcomes.all(), predict_step, config.per_batch_size,
                 config.num_parallel_workers,
             )  # fmt: skip
             write_page(Path(config.report), evaluated)

@@ -14,10 +14,10 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
-from src.datasets.classification import evaluation_batches, usable_indices, worker_count
-from src.datasets.pictures import open_pictures
+from src.datasets.classification import evaluation_batches, worker_count
 from src.datasets.reading import as_task, reading_as_before
 from src.datasets.usable import describe, open_usable
+from src.deploy.answers import as_line, usable_pictures
 from src.deploy.onnx_session import OnnxModel
 from src.model_utils.config import Config, parse
 from src.model_utils.group import ALONE
@@ -25,7 +25,7 @@ from src.schema.doubts import doubts
 from src.training.evaluation import Counter, predict
 from src.training.evaluation_report import best_classes, check_result, evaluate_and_report
 from src.training.run_folder import log_name, open_run_folder
-from src.utils.errors import ReportedError, UsageError, run
+from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger, log_file
 
 
@@ -71,24 +71,14 @@ def main(argv: Sequence[str]) -> Counter | None:
 
 def print_answers(model: OnnxModel, config: Config, workers: int) -> None:
     """One line a picture: its name and the five most probable classes."""
-    source = open_pictures(Path(config.images))
-    for remark in source.remarks:
-        get_logger().warning("%s: %s", config.images, remark)
-    if config.on_bad_image == "skip":
-        good, problems = usable_indices(source, workers)
-        for problem in problems:
-            get_logger().warning("skipped: %s", problem)
-        if not len(good):
-            raise ReportedError(f"none of the {len(source)} pictures in {config.images} can be decoded")
-        source = source.subset(good)
+    source, names = usable_pictures(Path(config.images), config.on_bad_image, workers), model.manifest.class_names
     batches = evaluation_batches(
         source, model.manifest.preprocessing, batch_size=config.per_batch_size, workers=workers
     )
     for logits, _, indices in predict(model, batches, batch_size=0):
         for i, (best, probabilities) in zip(indices, best_classes(logits, 5, model.manifest.task), strict=True):
-            answers = zip(best, probabilities, strict=True)
-            shown = ", ".join(f"{model.manifest.class_names[c]} {100 * p:.2f} %" for c, p in answers)
-            print(f"{source.image_name(i)}: {shown}")
+            named = [(names[c], p) for c, p in zip(best, probabilities, strict=True)]
+            print(as_line(source.image_name(i), named, unknown_below=0.0))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from src.ops.build import INSTRUCTION_SETS, SOURCES, find_compiler, instruction_sets
 from src.utils.errors import ReportedError
+from src.utils.processor import processor_name
 
 _SOURCE = Path(__file__).with_name("peak.cc")
 _LIBRARIES = ("mindspore", "torch", "torchvision", "onnxruntime", "numpy")
@@ -52,7 +53,6 @@ class Machine:
 
 def measure_machine(threads: int, seconds: float) -> Machine:
     """Describe this machine, and measure it with `threads` threads, each limit for 10 x `seconds`."""
-    fields = _cpuinfo()
     gflops: dict[str, dict[str, float]] = {}
     bandwidth, problem = None, ""
     try:
@@ -63,7 +63,7 @@ def measure_machine(threads: int, seconds: float) -> Machine:
     except ReportedError as error:
         problem = f"not measured: {error}"
     return Machine(
-        fields.get("model name", platform.machine()),
+        processor_name(),
         threads,
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         _caches(),
@@ -93,12 +93,6 @@ def _run(command: list[str]) -> str:
     if done.returncode:
         raise ReportedError(f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
     return done.stdout
-
-
-def _cpuinfo() -> dict[str, str]:
-    """What /proc/cpuinfo says of the first core."""
-    first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
-    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
 
 
 def _caches() -> str:

@@ -1,6 +1,5 @@
 """The findings about a data set as a table for the terminal, as CSV, and as a page with small pictures."""
 
-import base64
 import html
 from collections.abc import Sequence
 
@@ -9,6 +8,8 @@ import numpy as np
 from src.datasets.findings import Both, Finding, class_counts
 from src.datasets.look import thumbnail
 from src.utils.csv_text import csv_text
+from src.utils.data_url import data_url
+from src.utils.errors import ReportedError
 
 SHOWN_CLASSES, SHOWN_PICTURES, SIDE = 20, 40, 96  # rows of the table; small copies of one kind, and their longer side
 _SETS = ("training", "held-out")
@@ -110,9 +111,8 @@ def _figure(both: Both, numbers: tuple[int, ...]) -> str:
     for i in numbers:
         part, at = both.place(i)
         try:
-            data = base64.b64encode(thumbnail(both.sources[part], at, SIDE)).decode()
-            pictures.append(f'<img alt="" src="data:image/jpeg;base64,{data}">')
-        except Exception:  # it cannot be read, which is what is shown
+            pictures.append(f'<img alt="" src="{data_url(thumbnail(both.sources[part], at, SIDE), "JPEG")}">')
+        except ReportedError:  # it cannot be read, which is what is shown
             pictures.append("(no picture)")
         pictures.append(f"<div>{html.escape(' · '.join(filter(None, _cells(both, i))))}</div>")
     return f"<figure>{''.join(pictures)}</figure>"

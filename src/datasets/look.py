@@ -1,7 +1,9 @@
 """What can be said of one picture by looking at it once: its form, a small grey copy, and a perceptual hash."""
 
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,25 +57,34 @@ def look_at(source: Source, workers: int) -> Looks:
     def of_block(start: int) -> None:
         for i in range(start, min(start + _BLOCK, n)):
             try:
-                _look(source, i, looks)
+                with _decoding(source, i):
+                    _look(source, i, looks)
             except ReportedError as error:
                 looks.unreadable[i] = str(error)
-            except Exception as error:  # whatever Pillow finds wrong with a stranger's file, of which it names dozens
-                looks.unreadable[i] = f"{source.image_name(i)} cannot be decoded: {type(error).__name__}"
 
     with ThreadPoolExecutor(workers, "looking at pictures") as pool:
         list(pool.map(of_block, range(0, n, _BLOCK)))
     return looks
 
 
-def thumbnail(source: Source, i: int, side: int) -> bytes:
-    """Picture `i` as a JPEG whose longer side is at most `side`. Raises what Pillow raises."""
-    picture = _opened(source, i)
-    picture = _grey(picture) if picture.mode.startswith("I") else picture.convert("RGB")
+def thumbnail(source: Source, i: int, side: int) -> Image.Image:
+    """Picture `i`, its longer side at most `side`. Raises ReportedError when it cannot be used."""
+    with _decoding(source, i):
+        picture = _opened(source, i)
+        picture = _grey(picture) if picture.mode.startswith("I") else picture.convert("RGB")
     picture.thumbnail((side, side))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=80)
-    return out.getvalue()
+    return picture
+
+
+@contextmanager
+def _decoding(source: Source, i: int) -> Iterator[None]:
+    """Raises ReportedError, with the picture's name, for what is raised inside."""
+    try:
+        yield
+    except ReportedError:
+        raise
+    except Exception as error:  # whatever Pillow finds wrong with a stranger's file, of which it names dozens
+        raise ReportedError(f"{source.image_name(i)} cannot be decoded: {type(error).__name__}") from error
 
 
 def _opened(source: Source, i: int) -> Image.Image:

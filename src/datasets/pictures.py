@@ -39,13 +39,10 @@ def open_pictures(path: Path) -> Source:
 
 
 def picture_in(data: bytes, name: str) -> Source:
-    """The picture that `data` encodes, called `name` in messages. Reading it raises ReportedError if it is none."""
-
-    def read(_: int) -> np.ndarray:
-        array = np.frombuffer(data, np.uint8)
-        try:
-            return decodable(array, check_picture(array))
-        except UnusablePictureError as error:
-            raise ReportedError(f"{name} {error}") from error
-
-    return Source("pictures", (), np.zeros(1, np.int32), True, read, lambda _: name)
+    """The picture that `data` encodes, called `name` in messages. Raises ReportedError if it is none."""
+    array = np.frombuffer(data, np.uint8)
+    try:
+        content = decodable(array, check_picture(array))
+    except UnusablePictureError as error:
+        raise ReportedError(f"{name} {error}") from error
+    return Source("pictures", (), np.zeros(1, np.int32), True, lambda _: content, lambda _: name)

@@ -30,18 +30,22 @@ def worst_pairs(accuracy: Accuracy, count: int) -> list[Pair]:
     return [Pair(int(t), int(a), int(n), float(n / images[t])) for t, a, n in wrong[order]]
 
 
-def cluster_order(accuracy: Accuracy) -> np.ndarray:
+def shares(accuracy: Accuracy) -> np.ndarray:
+    """The confusion matrix with each row divided by its images, float64 (num_classes, num_classes)."""
+    matrix = accuracy.confusion.astype(np.float64)
+    return matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+
+
+def cluster_order(share: np.ndarray) -> np.ndarray:
     """An order of the classes, (num_classes,), in which those that are taken for each other are neighbours.
 
-    Average linkage of the share of images that two classes exchange. Of more than MOST_CLUSTERED classes their own.
+    Average linkage of what two classes exchange, by their `shares`; of fewer than three classes their own order.
     """
-    classes = accuracy.num_classes
-    if not 3 <= classes <= MOST_CLUSTERED:
-        return np.arange(classes)
+    if len(share) < 3:
+        return np.arange(len(share))
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    share = shares(accuracy)
     exchanged = share + share.T
     np.fill_diagonal(exchanged, 0)
     distance = 1 - exchanged / max(float(exchanged.max()), 1e-12)
@@ -49,21 +53,11 @@ def cluster_order(accuracy: Accuracy) -> np.ndarray:
     return leaves_list(linkage(squareform(distance, checks=False), "average"))
 
 
-def shares(accuracy: Accuracy) -> np.ndarray:
-    """The confusion matrix with each row divided by its images, float64 (num_classes, num_classes)."""
-    matrix = accuracy.confusion.astype(np.float64)
-    return matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-
-
-def groups(accuracy: Accuracy, order: Sequence[int], least: float = 0.1) -> list[list[int]]:
+def groups(share: np.ndarray, order: Sequence[int], least: float = 0.1) -> list[list[int]]:
     """Neighbours in `order` that exchange at least the share `least` of their images: groups of two and more."""
-    share = shares(accuracy) if len(order) <= MOST_CLUSTERED else None
-    if share is None:
-        return []
     found, current = [], [int(order[0])]
     for one in map(int, order[1:]):
-        exchanged = max(share[one, other] + share[other, one] for other in current)
-        if exchanged >= least:
+        if max(share[one, other] + share[other, one] for other in current) >= least:
             current.append(one)
         else:
             found.append(current)

@@ -1,14 +1,34 @@
 """What a report has to know of each image, collected while an evaluation runs."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from src.utils.calibration import confidences
 
 
+@dataclass(frozen=True)
 class Outcomes:
-    """Collects label, answer and confidence of every image: 24 bytes each, however many classes.
+    """Of N images: indices in their data set, labels and answers (the class of the highest logit), integers;
+    confidence, the probability of the answer, and plain_confidence, that without the temperature, float64. All (N,).
+    """
 
-    temperature: what the logits that come were divided by; the confidences without it are collected too.
+    indices: np.ndarray
+    labels: np.ndarray
+    answers: np.ndarray
+    confidence: np.ndarray
+    plain_confidence: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the answer is the label."""
+        return self.labels == self.answers
+
+
+class SeenOutcomes:
+    """Collects the outcomes of an evaluation, however many classes there are: 40 bytes an image.
+
+    temperature: what the logits that come were divided by.
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
@@ -21,40 +41,16 @@ class Outcomes:
         plain = sure if self._temperature == 1 else confidences(logits * self._temperature)
         self._parts.append((indices, labels, logits.argmax(1), sure, plain))
 
-    def _all(self, place: int) -> np.ndarray:
-        return np.concatenate([part[place] for part in self._parts])
-
-    @property
-    def indices(self) -> np.ndarray:
-        """Of the images in their data set, (N,)."""
-        return self._all(0)
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(N,) integers."""
-        return self._all(1)
-
-    @property
-    def answers(self) -> np.ndarray:
-        """The class of the highest logit, (N,) integers."""
-        return self._all(2)
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """The probability of the answer, (N,) float64."""
-        return self._all(3)
-
-    @property
-    def plain_confidence(self) -> np.ndarray:
-        """The same without the temperature."""
-        return self._all(4)
+    def all(self) -> Outcomes:
+        """Those of all images, in the order in which they came."""
+        return Outcomes(*map(np.concatenate, zip(*self._parts, strict=True)))
 
 
 def examples(outcomes: Outcomes, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Where in `outcomes` the images lie that say most: up to `count` of the most confident mistakes, surest first, and
     as many of the least confident right answers.
     """
-    right = outcomes.labels == outcomes.answers
+    right = outcomes.right
     order = np.argsort(-outcomes.confidence, kind="stable")
     wrong = order[~right[order]]
     return wrong[:count], order[right[order]][::-1][:count]

@@ -26,6 +26,7 @@ from src.utils.checkpoint import RUN_CONFIG, Checkpoint
 from src.utils.data_url import data_url
 from src.utils.files import sha256_of, write_new_text
 from src.utils.heat import overlay
+from src.utils.processor import processor_name
 
 EXAMPLES = 12  # of each kind
 MOST_ROWS = 1000  # of the table of classes; all are in per_class_accuracy.csv
@@ -69,9 +70,10 @@ def contents(evaluated: Evaluated) -> dict[str, object]:
     """What the page says, by the names that its template uses."""
     accuracy, outcomes, names = evaluated.accuracy, evaluated.outcomes, evaluated.source.class_names
     wrong, unsure = examples(outcomes, EXAMPLES)
+    rows = accuracy.per_class(names)
     return {
-        "headline": headline(accuracy),
-        "rows": class_rows(accuracy, names),
+        "headline": headline(accuracy, rows),
+        "rows": class_rows(rows),
         "left_out": max(0, accuracy.num_classes - MOST_ROWS),
         **confusion(accuracy, names),
         **calibration(outcomes, evaluated.card.temperature),
@@ -83,12 +85,12 @@ def contents(evaluated: Evaluated) -> dict[str, object]:
     }
 
 
-def headline(accuracy: Accuracy) -> dict[str, object]:
+def headline(accuracy: Accuracy, rows: Sequence[dict]) -> dict[str, object]:
     """The accuracy with its 95 % interval (Wilson 1927), and beside it what else is said of the whole."""
     from scipy.stats import binomtest
 
     interval = binomtest(accuracy.top1_correct, accuracy.seen).proportion_ci(0.95, "wilson")
-    recalls = [row["recall"] for row in accuracy.per_class([""] * accuracy.num_classes) if row["images"]]
+    recalls = [row["recall"] for row in rows if row["images"]]
     return {
         "top1": accuracy.top1, "low": interval.low, "high": interval.high, "correct": accuracy.top1_correct,
         "images": accuracy.seen, "top5": accuracy.top5 if accuracy.num_classes > 10 else math.nan,
@@ -96,45 +98,47 @@ def headline(accuracy: Accuracy) -> dict[str, object]:
     }  # fmt: skip
 
 
-def class_rows(accuracy: Accuracy, names: Sequence[str]) -> list[dict]:
+def class_rows(rows: Sequence[dict]) -> list[dict]:
     """A row a class that occurs or was answered, the lowest F1 first; no more than MOST_ROWS."""
-    rows = [row for row in accuracy.per_class(names) if row["images"] or not math.isnan(row["precision"])]
+    rows = [row for row in rows if row["images"] or not math.isnan(row["precision"])]
     rows.sort(key=lambda row: (-1 if math.isnan(row["f1"]) else row["f1"], row["class"]))
     return rows[:MOST_ROWS]
 
 
 def confusion(accuracy: Accuracy, names: Sequence[str]) -> dict[str, object]:
     """The matrix: of few classes as numbers, of more as a picture in which those that are confused are neighbours."""
-    order = confusions.cluster_order(accuracy)
     found = {
         "matrix_names": [], "matrix": [], "matrix_picture": "", "groups": [],
         "pairs": [(names[pair.true], names[pair.answer], pair.images, pair.share)
                   for pair in confusions.worst_pairs(accuracy, PAIRS)],
     }  # fmt: skip
+    if accuracy.num_classes > confusions.MOST_CLUSTERED:
+        return found
+    share = confusions.shares(accuracy)
     if accuracy.num_classes <= MOST_IN_TABLE:
-        counts, share = accuracy.confusion.tolist(), confusions.shares(accuracy).tolist()
+        counts = accuracy.confusion.tolist()
         found["matrix_names"] = list(names)
         found["matrix"] = [
-            (name, list(zip(*row, strict=True))) for name, *row in zip(names, counts, share, strict=True)
+            (name, list(zip(*row, strict=True))) for name, *row in zip(names, counts, share.tolist(), strict=True)
         ]
-    elif accuracy.num_classes <= confusions.MOST_CLUSTERED:
-        found["matrix_picture"] = charts.matrix_picture(confusions.shares(accuracy)[np.ix_(order, order)])
-        found["groups"] = [[names[i] for i in group] for group in confusions.groups(accuracy, order)]
+    else:
+        order = confusions.cluster_order(share)
+        found["matrix_picture"] = charts.matrix_picture(share[np.ix_(order, order)])
+        found["groups"] = [[names[i] for i in group] for group in confusions.groups(share, order)]
     return found
 
 
 def calibration(outcomes: Outcomes, temperature: float) -> dict[str, object]:
     """How sure the network is beside how right it is, with the temperature and without."""
-    right = outcomes.labels == outcomes.answers
-    plain = None if temperature == 1 else outcomes.plain_confidence
+    right, is_plain = outcomes.right, temperature == 1
+    rows = reliability(outcomes.confidence, right)
+    before = None if is_plain else reliability(outcomes.plain_confidence, right)
     return {
         "temperature": temperature,
         "error": calibration_error(outcomes.confidence, right),
-        "error_before": math.nan if plain is None else calibration_error(plain, right),
-        "reliability": charts.reliability_chart(
-            reliability(outcomes.confidence, right), None if plain is None else reliability(plain, right)
-        ),
-        "reliability_rows": [row for row in reliability(outcomes.confidence, right).tolist() if row[0]],
+        "error_before": math.nan if is_plain else calibration_error(outcomes.plain_confidence, right),
+        "reliability": charts.reliability_chart(rows, before),
+        "reliability_rows": [row for row in rows.tolist() if row[0]],
         "confidences": charts.confidence_chart(outcomes.confidence[right], outcomes.confidence[~right]),
     }
 
@@ -223,7 +227,7 @@ def model_card(evaluated: Evaluated) -> list[tuple[str, str]]:
         ("Checkpoint", str(checkpoint.path)),
         ("Its SHA-256", _sha256(checkpoint.path)),
         ("Trained with", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not known"),
-        ("Evaluated on the machine", f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}"),
+        ("Evaluated on the machine", f"{processor_name()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}"),
         ("Report written", time.strftime("%Y-%m-%d %H:%M:%S %z")),
     ]
     return [(name, value[:500]) for name, value in rows]
@@ -246,12 +250,3 @@ def _sha256(path: Path) -> str:
         return sha256_of(path)
     except OSError:  # a run that trains has removed it
         return "not known: the file is gone"
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.machine()

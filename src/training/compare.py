@@ -8,7 +8,6 @@ curves as one .html page. ANSWERS.csv is what eval.py --predictions has written;
 the accuracies are compared by McNemar's test, and --output, a .csv, lists the pictures on which they differ.
 """
 
-import base64
 import csv
 import html
 import sys
@@ -21,6 +20,7 @@ from src.training.progress import COLUMNS, Progress, is_evaluated
 from src.utils.arguments import Parser
 from src.utils.checkpoint import RUN_CONFIG, load_checkpoint
 from src.utils.checkpoint_names import list_checkpoints
+from src.utils.data_url import encoded_url
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import is_file, is_folder, require_new, write_new, write_new_text
 from src.utils.outside import read_outside
@@ -181,7 +181,7 @@ def write_page(runs: Sequence[Run], tables: Sequence[list[list[str]]], path: Pat
     picture = path.with_name(path.name + PICTURE)
     try:
         draw(runs, picture)
-        curves = base64.b64encode(picture.read_bytes()).decode()
+        curves = encoded_url(picture.read_bytes(), "PNG")
     finally:
         picture.unlink(missing_ok=True)
     parts = [_html_table(table) for table in tables if len(table) > 1]
@@ -193,7 +193,7 @@ def write_page(runs: Sequence[Run], tables: Sequence[list[list[str]]], path: Pat
         "padding: 0 16px } td, th { padding: 4px 10px; text-align: left; border-bottom: 1px solid #8888 } "
         "div { overflow-x: auto } img { max-width: 100%; background: white }</style></head>\n"
         f"<body><main><h1>Runs side by side</h1>\n{''.join(parts)}\n"
-        f'<img alt="{says}" src="data:image/png;base64,{curves}"></main></body></html>\n',
+        f'<img alt="{says}" src="{curves}"></main></body></html>\n',
         encoding="utf-8",
     )
 

@@ -34,15 +34,16 @@ def test_classes_that_are_confused_become_neighbours(classes):
     matrix = np.eye(classes, dtype=int) * 10
     for group in order:
         matrix[np.ix_(group, group)] += 3
-    accuracy = accuracy_of(matrix)
-    found = cluster_order(accuracy)
+    share = shares(accuracy_of(matrix))
+    found = cluster_order(share)
     assert sorted(found) == list(range(classes))
-    assert sorted(sorted(group) for group in groups(accuracy, found)) == sorted(sorted(g) for g in order.tolist())
+    assert sorted(sorted(group) for group in groups(share, found)) == sorted(sorted(g) for g in order.tolist())
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 2000])
 def test_any_number_of_classes_has_an_order(classes):
     accuracy = Accuracy(classes)
     accuracy.update(np.eye(min(classes, 50), classes), np.arange(min(classes, 50)))
-    assert sorted(cluster_order(accuracy)) == list(range(classes))
-    assert groups(accuracy, cluster_order(accuracy)) == []
+    share = shares(accuracy)
+    assert sorted(cluster_order(share)) == list(range(classes))
+    assert groups(share, cluster_order(share)) == []

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.report.outcomes import Outcomes, examples
+from src.report.outcomes import SeenOutcomes, examples
 from src.utils.calibration import confidences
 
 LOGITS = np.array([[3, 0], [0, 1], [2, 0], [0, 0.5], [9, 0]], np.float32)
@@ -10,10 +10,10 @@ LABELS = np.array([0, 1, 1, 0, 0])  # right: 0, 1 and 4
 
 
 def collected(temperature=1.0):
-    outcomes = Outcomes(temperature)
+    outcomes = SeenOutcomes(temperature)
     for part in (slice(0, 3), slice(3, 5)):
         outcomes.add(LOGITS[part], LABELS[part], np.arange(10, 15)[part])
-    return outcomes
+    return outcomes.all()
 
 
 def test_everything_is_kept_in_order():

@@ -12,7 +12,7 @@ import eval as evaluation
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.source import Source
 from src.network.architecture import architecture
-from src.report.outcomes import Outcomes
+from src.report.outcomes import SeenOutcomes
 from src.report.page import Evaluated, write_page
 from src.training.model_card import ModelCard
 from src.utils.accuracy import Accuracy
@@ -37,7 +37,7 @@ def evaluated(tmp_path, classes: int, images: int, **changes) -> Evaluated:
         "folder", names, labels, False, lambda i: pictures[i], lambda i: f"{HOSTILE}{i}.png", origin=HOSTILE
     )
     logits = changes.pop("logits", random.standard_normal((images, classes), np.float32))
-    accuracy, outcomes = Accuracy(classes), Outcomes()
+    accuracy, outcomes = Accuracy(classes), SeenOutcomes()
     accuracy.update(logits, labels)
     outcomes.add(logits, labels, np.arange(images))
     path = tmp_path / "some.ckpt"
@@ -51,7 +51,7 @@ def evaluated(tmp_path, classes: int, images: int, **changes) -> Evaluated:
         return np.zeros((len(batch), classes)), random.random((len(batch), 2, 2), np.float32)
 
     checkpoint = Checkpoint(path, Arrays(path, None, {}), metadata)
-    return Evaluated(checkpoint, card, source, accuracy, outcomes, network, 16, 1)
+    return Evaluated(checkpoint, card, source, accuracy, outcomes.all(), network, 16, 1)
 
 
 class Resources(HTMLParser):
