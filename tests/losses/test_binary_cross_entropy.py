@@ -3,7 +3,6 @@
 import mindspore as ms
 import numpy as np
 import pytest
-import torch
 from mindspore import Tensor
 
 from src.losses.binary_cross_entropy import BinaryCrossEntropy
@@ -13,9 +12,12 @@ LOGITS = np.concatenate([RANDOM.normal(size=(6, 5)), [[0.0, 80.0, -80.0, 30.0, -
 LABELS = RANDOM.integers(-1, 2, (7, 5)).astype(np.int8)
 
 
+@pytest.mark.slow  # scripts/test.sh fast has no PyTorch
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weights", [(), (0.5, 1.0, 2.0, 3.0, 10.0)], ids=["", "weighted"])
 def test_equals_pytorchs(smoothing, weights):
+    import torch
+
     loss = BinaryCrossEntropy(smoothing, weights)
     value, gradient = ms.value_and_grad(loss, 0)(Tensor(LOGITS), Tensor(LABELS))
     logits = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)

@@ -1,7 +1,6 @@
 import mindspore as ms
 import numpy as np
 import pytest
-import torch
 
 from src.losses.crossentropy import CrossEntropy
 
@@ -31,8 +30,11 @@ def test_equals_the_formula(eps):
     np.testing.assert_allclose(gradient.asnumpy(), expected_gradient, atol=1e-6)
 
 
+@pytest.mark.slow  # scripts/test.sh fast has no PyTorch
 @pytest.mark.parametrize("eps", [0.0, 0.2])
 def test_class_weights_are_pytorchs(eps):
+    import torch
+
     weights = [0.5, 1.0, 0.0, 2.0, 4.0]
     value, gradient = ms.value_and_grad(CrossEntropy(eps, weights))(ms.Tensor(LOGITS), ms.Tensor(LABELS))
     logits = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
