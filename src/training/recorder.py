@@ -65,7 +65,7 @@ def draw_curves(history: list[dict], path: Path) -> None:
     evaluated = [row for row in history if is_evaluated(row)]
     figure = Figure(figsize=(10, 4))  # and no layout that is computed: it takes as long as drawing, after each epoch
     left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.12, top=0.92, wspace=0.42)
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.12, top=0.92, wspace=0.42)
     left.plot(epochs, [row["loss"] for row in history], "o-", markersize=3, color="C0")
     with_loss = [row for row in evaluated if row.get("eval_loss", "") != ""]
     if with_loss:
