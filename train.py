@@ -7,7 +7,7 @@ python train.py --resume output/2026-01-31_time_12_00_00
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,10 @@ if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
 from src.datasets.class_weights import class_weights
-from src.datasets.classification import Batch, training_batches, worker_count
+from src.datasets.classification import training_batches, worker_count
 from src.datasets.preprocessing import Preprocessing, default_preprocessing
 from src.datasets.reading import Reading
+from src.datasets.source import Source
 from src.datasets.usable import open_usable
 from src.losses.build import build_loss
 from src.lr_scheduler.lr_scheduler import build_schedule
@@ -34,21 +35,21 @@ from src.network.mixed_precision import resolve_amp_level
 from src.ops.select import arithmetic_of, changed_arithmetic
 from src.optimizers.sgd import SGD
 from src.schema.doubts import doubts
-from src.training.begin import begin
+from src.training.begin import Origin, begin
 from src.training.best import is_new_metric, resolve_best_metric
 from src.training.evaluation import held_out_evaluation
 from src.training.held_out import split_data
 from src.training.model_card import ModelCard, pools_as_asked, warn_of_unsaid_pools
 from src.training.plan import Plan
-from src.training.pretrained import Pretrained, normalised_as_before, share_pretrained
+from src.training.pretrained import normalised_as_before, share_pretrained
 from src.training.progress import Progress
 from src.training.recorder import Recorder
-from src.training.run_data import absolute, open_run_data, require_same_everywhere
+from src.training.run_data import RunData, absolute, open_run_data, require_same_everywhere
 from src.training.run_folder import log_name, open_run_folder, share_checkpoint
 from src.training.saver import Saver
 from src.training.step import TrainStep, resolve_loss_scaling
 from src.training.trainer import Trainer
-from src.utils.checkpoint import RUN_CONFIG, Checkpoint
+from src.utils.checkpoint import RUN_CONFIG
 from src.utils.errors import run
 from src.utils.graph_cache import open_graph_cache
 from src.utils.job_status import JobStatus
@@ -68,19 +69,8 @@ def start(config: Config, root: Path) -> Progress:
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
     status = JobStatus(launcher_place().status_dir, group.rank)
     checkpoint = share_checkpoint(config.resume, root, group)
-    pretrained = share_pretrained("" if checkpoint else config.train_pretrained, group)
-    if checkpoint:
-        pools_as_asked(checkpoint.path, checkpoint.require("architecture"), config.given_architecture())
-        config = config.on_top_of(checkpoint.require(RUN_CONFIG), str(checkpoint.path))
-    elif pretrained:
-        config = config.replace(**pretrained.pools(config.given_architecture()))
-    config = config.replace(
-        # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
-        num_parallel_workers=worker_count(config.num_parallel_workers),
-        train_data_dir=absolute(config.train_data_dir),  # a run is resumed from any folder
-        eval_data_dir=absolute(config.eval_data_dir),
-        image_root=absolute(config.image_root),
-    )
+    origin = Origin(checkpoint, share_pretrained("" if checkpoint else config.train_pretrained, group))
+    config = as_of(config, origin)
     with (
         open_run_folder(root, group, checkpoint, config.resume) as folder,
         log_file(folder / log_name("train", group.rank)),
@@ -91,50 +81,120 @@ def start(config: Config, root: Path) -> Progress:
         if group.is_master:
             save_config(config, folder)
             status.run_folder(folder)
-        return train(config, device, group, folder, checkpoint, pretrained, status)
+        return train(config, device, group, folder, origin, status)
+
+
+def as_of(config: Config, origin: Origin) -> Config:
+    """The configuration, with what a resumed run or pretrained weights decide, and paths that lead there from any
+    folder, as a run is resumed from any.
+    """
+    if origin.checkpoint:
+        checkpoint = origin.checkpoint
+        pools_as_asked(checkpoint.path, checkpoint.require("architecture"), config.given_architecture())
+        config = config.on_top_of(checkpoint.require(RUN_CONFIG), str(checkpoint.path))
+    elif origin.pretrained:
+        config = config.replace(**origin.pretrained.pools(config.given_architecture()))
+    return config.replace(
+        # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
+        num_parallel_workers=worker_count(config.num_parallel_workers),
+        **{key: absolute(getattr(config, key)) for key in ("train_data_dir", "eval_data_dir", "image_root")},
+    )
 
 
 def train(
-    config: Config, device: str, group: Group, folder: Path, checkpoint: Checkpoint | None,
-    pretrained: Pretrained | None, status: JobStatus,
+    config: Config, device: str, group: Group, folder: Path, origin: Origin, status: JobStatus
 ) -> Progress:  # fmt: skip
     """The recipe: data, network, step, schedule, where to begin, loop."""
-    workers, batch_size = config.num_parallel_workers, config.per_batch_size
+    data = open_data(config, group, folder, origin)
+    card = describe_model(config, data, origin)
+    shard = {"batch_size": config.per_batch_size, "workers": config.num_parallel_workers,
+             "rank": group.rank, "world_size": group.world_size}  # fmt: skip
+    train_batches = partial(
+        training_batches, data.training, card.preprocessing, augmentation=config.augmentation, seed=config.seed,
+        balanced=config.balanced_sampling, **shard,
+    )  # fmt: skip
+    train_step = build_train_step(config, card, data.training, device, group)
+    network = train_step.network
+
+    plan = Plan(
+        max_epoch=config.max_epoch, num_images=len(data.training), batch_size=config.per_batch_size,
+        world_size=group.world_size, accumulation_steps=config.grad_accumulation_steps,
+        log_interval=config.log_interval, eval_interval=config.eval_interval, ckpt_interval=config.ckpt_interval,
+        sync_bn_stats=config.sync_bn_stats,
+    )  # fmt: skip
+    scale = plan.images_per_step // plan.batch_size if config.linear_lr_scaling else 1
+    schedule = build_schedule(
+        config.lr_scheduler, lr=config.lr * scale, steps_per_epoch=plan.steps_per_epoch, max_epoch=config.max_epoch,
+        warmup_epochs=config.warmup_epochs, milestones=config.lr_epochs, gamma=config.lr_gamma,
+        eta_min=config.eta_min * scale, t_max=config.T_max,
+    )  # fmt: skip
+    evaluate_now = (
+        held_out_evaluation(network, data.held_out, card, shard, group, status.beat, train_step.graph_cache)
+        if data.held_out
+        else None
+    )
+
+    progress = begin(train_step, origin, card, train_batches, folder, group, reset_head=config.reset_head)
+    best_metric = resolve_best_metric(config.best_metric, card.task)
+    if data.is_new_held_out or is_new_metric(origin.checkpoint, best_metric, card.task):
+        progress.forget_best()
+    get_logger().info(
+        "%s (%s parameters) on %d images of %s, %d steps an epoch; input %s",
+        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,
+        plan.steps_per_epoch, card.preprocessing.shape_in_words(),
+    )  # fmt: skip
+    arithmetic = arithmetic_of(network.kernels)
+    if origin.checkpoint and (change := changed_arithmetic(origin.checkpoint.metadata.get("arithmetic"), arithmetic)):
+        get_logger().warning(change)
+    metadata = {**card.to_metadata(), **data.to_metadata(), "arithmetic": arithmetic, RUN_CONFIG: config.run_config()}
+    saves = group.is_master or not config.is_save_on_master
+    saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
+    recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)
+    trainer = Trainer(
+        train_step, train_batches, schedule, plan, progress, saver, recorder,
+        evaluate=evaluate_now, group=group, beat=status.beat, best_metric=best_metric,
+    )  # fmt: skip
+    return trainer.run()
+
+
+def open_data(config: Config, group: Group, folder: Path, origin: Origin) -> RunData:
+    """The training and the held-out pictures, the same on every rank."""
+    workers = config.num_parallel_workers
     data = open_run_data(
         partial(
             open_usable, config.dataset, on_bad_image=config.on_bad_image, workers=workers, folder=folder,
             reading=Reading(config.image_root, config.uncertain, config.task),
         ),
         config.train_data_dir, config.eval_data_dir, num_classes=config.num_classes,
-        is_asked_for=lambda key: config.given(key) is not None, checkpoint=checkpoint,
-        pretrained_names=pretrained.class_names if pretrained and not config.reset_head else (),
+        is_asked_for=lambda key: config.given(key) is not None, checkpoint=origin.checkpoint,
+        pretrained_names=() if config.reset_head or not origin.pretrained else origin.pretrained.class_names,
         is_master=group.is_master, workers=workers,
         hold_out=partial(split_data, share=config.val_split, seed=config.seed, workers=workers, group=group)
         if config.val_split else None,
     )  # fmt: skip
     require_same_everywhere(group, data.fingerprints, data.training.origin)
+    return data
+
+
+def describe_model(config: Config, data: RunData, origin: Origin) -> ModelCard:
+    """The network, its input and its outputs' names: as in the run that is resumed, or new ones for the data."""
+    pretrained = origin.pretrained
     if pretrained and not pretrained.architecture:
         warn_of_unsaid_pools(pretrained.path, config.net, config.given_architecture())
-    card = ModelCard(
-        architecture(config.net, len(data.class_names), **architecture_overrides(config)),
-        Preprocessing.from_dict(checkpoint.require("preprocessing")).as_asked(**config.given_geometry())
-        if checkpoint
-        else normalised_as_before(default_preprocessing(data.training.dataset, **config.geometry()), pretrained),
-        data.class_names,
-        task=data.training.task,
-    )
-    best_metric = resolve_best_metric(config.best_metric, card.task)
-    shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
+    if origin.checkpoint:
+        before = Preprocessing.from_dict(origin.checkpoint.require("preprocessing"))
+        preprocessing = before.as_asked(**config.given_geometry())
+    else:
+        preprocessing = default_preprocessing(data.training.dataset, **config.geometry())
+        preprocessing = normalised_as_before(preprocessing, pretrained)
+    arch = architecture(config.net, len(data.class_names), **architecture_overrides(config))
+    return ModelCard(arch, preprocessing, data.class_names, task=data.training.task)
 
-    def train_batches(epoch: int, first_image: int = 0, first_batch: int = 0) -> Iterator[Batch]:
-        place = {"epoch": epoch, "first_image": first_image, "first_batch": first_batch}
-        augmented = {
-            "augmentation": config.augmentation, "seed": config.seed, "balanced": config.balanced_sampling,
-        }  # fmt: skip
-        return training_batches(data.training, card.preprocessing, **augmented, **place, **shard)
 
+def build_train_step(config: Config, card: ModelCard, training: Source, device: str, group: Group) -> TrainStep:
+    """Network, loss and optimizer in one graph."""
     norm_ranks = group.world_size if config.sync_batch_norm else 1
-    card.architecture.check_batch(card.preprocessing.image_size, batch_size * norm_ranks)
+    card.architecture.check_batch(card.preprocessing.image_size, config.per_batch_size * norm_ranks)
     amp_level = resolve_amp_level(config.amp_level, device)
     network = build_network(
         card.architecture, device=device, cpu_kernels=config.cpu_kernels, cpu_precision=config.cpu_precision,
@@ -145,55 +205,13 @@ def train(
         network.trainable_params(), momentum=config.momentum, weight_decay=config.weight_decay,
         nesterov=config.nesterov, decay_norm_and_bias=config.decay_norm_and_bias, kernels=network.kernels,
     )  # fmt: skip
-    weights = class_weights(data.training, config.class_weights, config.class_weight_power, card.class_names)
-    train_step = TrainStep(
+    weights = class_weights(training, config.class_weights, config.class_weight_power, card.class_names)
+    return TrainStep(
         network, build_loss(card.task, config.label_smooth_factor if config.label_smooth else 0.0, weights), optimizer,
         scaling=resolve_loss_scaling(config.loss_scale_type, config.loss_scale, amp_level),
         max_norm=config.grad_clip_norm, accumulation_steps=config.grad_accumulation_steps,
-        world_size=group.world_size,
+        world_size=group.world_size, graph_cache=open_graph_cache(config.graph_cache, device),
     )  # fmt: skip
-    train_step.graph_cache = graph_cache = open_graph_cache(config.graph_cache, device)
-
-    plan = Plan(
-        max_epoch=config.max_epoch, num_images=len(data.training), batch_size=batch_size,
-        world_size=group.world_size, accumulation_steps=config.grad_accumulation_steps,
-        log_interval=config.log_interval, eval_interval=config.eval_interval, ckpt_interval=config.ckpt_interval,
-        sync_bn_stats=config.sync_bn_stats,
-    )  # fmt: skip
-    scale = plan.images_per_step // batch_size if config.linear_lr_scaling else 1
-    schedule = build_schedule(
-        config.lr_scheduler, lr=config.lr * scale, steps_per_epoch=plan.steps_per_epoch, max_epoch=config.max_epoch,
-        warmup_epochs=config.warmup_epochs, milestones=config.lr_epochs, gamma=config.lr_gamma,
-        eta_min=config.eta_min * scale, t_max=config.T_max,
-    )  # fmt: skip
-
-    evaluate_now = None
-    if data.held_out:
-        evaluate_now = held_out_evaluation(network, data.held_out, card, shard, group, status.beat, graph_cache)
-    progress = begin(
-        train_step, checkpoint, pretrained, card, train_batches, folder, group, reset_head=config.reset_head
-    )
-    if data.is_new_held_out or is_new_metric(checkpoint, best_metric, card.task):
-        progress.forget_best()
-    get_logger().info(
-        "%s (%s parameters) on %d images of %s, %d steps an epoch; input %s",
-        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,
-        plan.steps_per_epoch, card.preprocessing.shape_in_words(),
-    )  # fmt: skip
-
-    arithmetic = arithmetic_of(network.kernels)
-    if checkpoint and (change := changed_arithmetic(checkpoint.metadata.get("arithmetic"), arithmetic)):
-        get_logger().warning(change)
-    metadata = {**card.to_metadata(), **data.to_metadata(), "arithmetic": arithmetic,
-                RUN_CONFIG: config.run_config()}  # fmt: skip
-    saves = group.is_master or not config.is_save_on_master
-    saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
-    recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)
-    trainer = Trainer(
-        train_step, train_batches, schedule, plan, progress, saver, recorder,
-        evaluate=evaluate_now, group=group, beat=status.beat, best_metric=best_metric,
-    )  # fmt: skip
-    return trainer.run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Where a training run begins, decided and recorded once and the same on every rank."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from src.datasets.classification import Batch
@@ -16,10 +17,17 @@ from src.utils.logging import get_logger
 from src.utils.plotting import write_picture
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What training goes on from: a run's checkpoint, or the weights that a new one begins with; both None: neither."""
+
+    checkpoint: Checkpoint | None = None
+    pretrained: Pretrained | None = None
+
+
 def begin(
     train_step: TrainStep,
-    resumed: Checkpoint | None,
-    pretrained: Pretrained | None,
+    origin: Origin,
     card: ModelCard,
     train_batches: Callable[..., Iterator[Batch]],
     folder: Path,
@@ -29,8 +37,7 @@ def begin(
 ) -> Progress:
     """Bring `train_step` to where training goes on from, and return that position; the same on every rank.
 
-    resumed: the checkpoint to go on from. pretrained: whose weights a new run begins with, its
-    classifier left out with reset_head. Both None: the initial weights.
+    reset_head: leave out the classifier of pretrained weights. Without an origin: the initial weights.
 
     1. Decided, before this is called: the checkpoint, the run folder and its lock, the configuration on top of the
        checkpoint's, whether the data are the same. Network and step are built from these.
@@ -42,6 +49,7 @@ def begin(
 
     Raises ReportedError when a file does not fit the network or the folder cannot be written.
     """
+    resumed, pretrained = origin.checkpoint, origin.pretrained
     progress = Progress.from_dict(resumed.require("progress")) if resumed else Progress()
     if group.is_master and resumed:
         load_training_state(train_step.saved_parameters(), resumed)

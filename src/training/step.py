@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
-from src.utils.graph_cache import CachedCell
+from src.utils.graph_cache import CachedCell, GraphCache
 
 SCALE_WINDOW = 1000  # steps without overflow after which a dynamic loss scale doubles (the usual 1000 to 2000)
 
@@ -84,8 +84,10 @@ class TrainStep(CachedCell):
         max_norm: float = 0.0,
         accumulation_steps: int = 1,
         world_size: int = 1,
+        graph_cache: GraphCache | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
+        self.graph_cache = graph_cache
         self.network = network
         self.network.set_grad()
         self.loss = loss

@@ -41,8 +41,8 @@ class Trainer:
 
     Args:
         train_step: the graph of one micro-batch.
-        epoch_batches: (epoch, first_image, first_batch) -> this rank's batches of what follows the epoch's first_image
-            images, without the first_batch first ones.
+        epoch_batches: (*, epoch, first_image, first_batch) -> this rank's batches of what follows the epoch's
+            first_image images, without the first_batch first ones.
         schedule: step since the start of training -> learning rate.
         evaluate: (stop_requested) -> Counter of the held-out data, or None when there are none; stop_requested () is
             asked between two batches, and what was counted until it says true does not matter.
@@ -53,7 +53,7 @@ class Trainer:
     def __init__(
         self,
         train_step: TrainStep,
-        epoch_batches: Callable[[int, int, int], Batches],
+        epoch_batches: Callable[..., Batches],
         schedule: Callable[[int], float],
         plan: Plan,
         progress: Progress,
@@ -110,7 +110,7 @@ class Trainer:
             return
         self.train_step.set_train(True)  # an evaluation in between has set the shared network to inference
         done = progress.batches_done(plan.images_per_batch)
-        batches = iter(self.epoch_batches(progress.epoch, progress.first_image, done))
+        batches = iter(self.epoch_batches(epoch=progress.epoch, first_image=progress.first_image, first_batch=done))
         bar = tqdm(
             total=end,
             initial=first,

@@ -8,7 +8,7 @@ import toy
 from src.datasets.preprocessing import default_preprocessing
 from src.model_utils.group import ALONE
 from src.network.architecture import architecture
-from src.training.begin import begin
+from src.training.begin import Origin, begin
 from src.training.model_card import ModelCard
 from src.training.pretrained import Pretrained
 from src.training.progress import Progress
@@ -29,7 +29,7 @@ def begun(step, folder, *, resumed=None, pretrained=None) -> tuple[Progress, lis
     folder.mkdir()
     try:
         weights = Pretrained(str(pretrained.path), pretrained, (), None, None) if pretrained else None
-        progress = begin(step, resumed, weights, CARD, batches, folder, ALONE, reset_head=False)
+        progress = begin(step, Origin(resumed, weights), CARD, batches, folder, ALONE, reset_head=False)
     finally:
         files = sorted(path.name for path in folder.iterdir())
     return progress, files

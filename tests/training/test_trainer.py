@@ -92,7 +92,7 @@ def test_log_lines_windows_and_metrics(tmp_path, capsys):
 
 def test_a_step_with_accumulation_takes_several_batches_and_logs_their_mean(tmp_path, capsys):
     step = make_step(accumulation_steps=2)
-    data = lambda *place: batches(*place, accumulation_steps=2)  # noqa: E731
+    data = lambda **place: batches(**place, accumulation_steps=2)  # noqa: E731
     plan = {"max_epoch": 1, "num_images": 2 * STEPS * BATCH, "accumulation_steps": 2, "ckpt_interval": 3}
     progress = make_trainer(tmp_path, step=step, data=data, **plan).run()
     assert progress.epoch == 1
@@ -175,7 +175,7 @@ def test_what_is_past_is_not_computed_again_when_a_finished_run_gets_more_epochs
     before = rows(tmp_path)
     assert [row["top1"] for row in before] == ["", "0.5"]
     changed = {"max_epoch": 3, "batch_size": 2 * BATCH, "eval_interval": 5, "schedule": lambda _: 0.001}
-    data = lambda *_: iter([(*make_data(2 * BATCH), np.arange(2 * BATCH))] * 2)  # noqa: E731
+    data = lambda **_: iter([(*make_data(2 * BATCH), np.arange(2 * BATCH))] * 2)  # noqa: E731
     progress = go_on(tmp_path, checkpoint, evaluate=half_right, data=data, **changed).run()
     after = rows(tmp_path)
     assert after[:2] == before
@@ -212,8 +212,8 @@ def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_stops_and_the_last_good_checkpoint_stays_the_newest(bad, tmp_path):
-    def data(epoch, first_image, first):
-        for i, (images, labels, indices) in enumerate(batches(epoch, first_image, first), first):
+    def data(epoch, first_image, first_batch):
+        for i, (images, labels, indices) in enumerate(batches(epoch, first_image, first_batch), first_batch):
             yield images * np.float32(bad if (epoch, i) == (1, 3) else 1), labels, indices
 
     with pytest.raises(ReportedError) as raised:
@@ -239,8 +239,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
 
 def test_skipped_updates_are_counted_logged_and_left_out_of_the_loss(tmp_path, capsys):
-    def data(epoch, first_image, first):
-        for i, (images, labels, indices) in enumerate(batches(epoch, first_image, first), first):
+    def data(epoch, first_image, first_batch):
+        for i, (images, labels, indices) in enumerate(batches(epoch, first_image, first_batch), first_batch):
             yield images * np.float32(np.inf if i == 2 else 1), labels, indices
 
     step = make_step(scaling=LossScaling("dynamic", 64.0))
@@ -255,8 +255,8 @@ def test_skipped_updates_are_counted_logged_and_left_out_of_the_loss(tmp_path, c
 def test_overflows_without_end_stop(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, "MAX_SKIPS_IN_A_ROW", 4)
 
-    def data(epoch, first_image, first):
-        for images, labels, indices in batches(epoch, first_image, first):
+    def data(epoch, first_image, first_batch):
+        for images, labels, indices in batches(epoch, first_image, first_batch):
             yield images * np.float32(np.nan), labels, indices
 
     with pytest.raises(ReportedError, match="4 updates in a row overflowed at epoch 1, step 4"):
@@ -267,8 +267,8 @@ def test_overflows_without_end_stop(tmp_path, monkeypatch):
 def test_a_signal_saves_the_position_and_stops(number, tmp_path):
     """Signalled as `deliver_interrupts` does; tests/test_resume.py sends real signals to the real command."""
 
-    def data(epoch, first_image, first):
-        for i, batch in enumerate(batches(epoch, first_image, first)):
+    def data(epoch, first_image, first_batch):
+        for i, batch in enumerate(batches(epoch, first_image, first_batch)):
             if (epoch, i) == (1, 2):
                 _thread.interrupt_main(number)
             yield batch
@@ -282,8 +282,8 @@ def test_a_signal_saves_the_position_and_stops(number, tmp_path):
 def unreadable_at(broken: tuple[int, int], accumulation_steps: int = 1):
     """Data of which, in an epoch, a batch cannot be read."""
 
-    def data(epoch, first_image, first):
-        for i, batch in enumerate(batches(epoch, first_image, first, accumulation_steps), first):
+    def data(epoch, first_image, first_batch):
+        for i, batch in enumerate(batches(epoch, first_image, first_batch, accumulation_steps), first_batch):
             if (epoch, i) == broken:
                 raise ReportedError("cat/1.jpg cannot be read: Input/output error")
             yield batch
