@@ -33,6 +33,7 @@ from src.network.architecture import architecture
 from src.network.build import build_network
 from src.network.mixed_precision import resolve_amp_level
 from src.ops.select import arithmetic_of, changed_arithmetic
+from src.optimizers.layer_decay import layer_factors
 from src.optimizers.sgd import SGD
 from src.schema.doubts import doubts
 from src.training.begin import Origin, begin
@@ -126,7 +127,7 @@ def train(
     schedule = build_schedule(
         config.lr_scheduler, lr=config.lr * scale, steps_per_epoch=plan.steps_per_epoch, max_epoch=config.max_epoch,
         warmup_epochs=config.warmup_epochs, milestones=config.lr_epochs, gamma=config.lr_gamma,
-        eta_min=config.eta_min * scale, t_max=config.T_max,
+        eta_min=config.eta_min * scale, t_max=config.T_max, power=config.lr_power,
     )  # fmt: skip
     evaluate_now = (
         held_out_evaluation(network, data.held_out, card, shard, group, status.beat, train_step.graph_cache)
@@ -201,9 +202,11 @@ def build_train_step(config: Config, card: ModelCard, training: Source, device: 
         amp_level=amp_level, recompute=config.recompute, seed=config.seed, norm_ranks=norm_ranks, trains=True,
         is_master=group.is_master,
     )  # fmt: skip
+    trained = network.trainable_params()
     optimizer = SGD(
-        network.trainable_params(), momentum=config.momentum, weight_decay=config.weight_decay,
+        trained, momentum=config.momentum, weight_decay=config.weight_decay,
         nesterov=config.nesterov, decay_norm_and_bias=config.decay_norm_and_bias, kernels=network.kernels,
+        lr_factors=layer_factors([parameter.name for parameter in trained], config.layer_lr_decay),
     )  # fmt: skip
     weights = class_weights(training, config.class_weights, config.class_weight_power, card.class_names)
     return TrainStep(

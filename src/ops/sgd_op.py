@@ -12,9 +12,16 @@ class SgdUpdate(nn.Cell):
     MindSpore's own kernels pass three times over each of hundreds of parameters, with one thread.
     """
 
-    def __init__(self, library: str, momentum: float, nesterov: bool, decays: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        library: str,
+        momentum: float,
+        nesterov: bool,
+        decays: tuple[float, ...],
+        lr_factors: tuple[float, ...],
+    ) -> None:
         super().__init__()
-        self.settings = ms.Tensor([momentum, float(nesterov), *decays], ms.float32)
+        self.settings = ms.Tensor([momentum, float(nesterov), *decays, *lr_factors], ms.float32)
         self.update = operator(library, "sgd_update", lambda *_: [1], floats(1))
 
     def construct(self, gradients, lr, parameters, velocities):

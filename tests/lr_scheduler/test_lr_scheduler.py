@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.lr_scheduler.lr_scheduler import build_schedule, schedule_array
+from src.lr_scheduler.lr_scheduler import SCHEDULES, build_schedule, schedule_array
+from src.schema.options import OPTIONS
 
-NAMES = st.sampled_from(["exponential", "cosine_annealing"])
+NAMES = st.sampled_from(["exponential", "cosine_annealing", "polynomial"])
 RECIPES = st.fixed_dictionaries(
     {
         "lr": st.floats(1e-4, 10),
@@ -18,6 +19,7 @@ RECIPES = st.fixed_dictionaries(
         "gamma": st.floats(0.01, 1),
         "eta_min": st.just(0.0) | st.floats(1e-6, 1e-4),
         "t_max": st.integers(0, 40),
+        "power": st.floats(0.3, 3),
     }
 )
 
@@ -48,6 +50,58 @@ def test_warmup_by_hand():
     assert [schedule(step) for step in range(13)] == pytest.approx(
         [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.4, 0.4, 0.4, 0.4, 0.2]
     )
+
+
+def torch_rates(make, lr: float, steps: int) -> list[float]:
+    """The rates of the first `steps` steps under one of torch.optim's schedulers."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+    scheduler, rates = make(torch.optim.lr_scheduler, optimizer), []
+    for step in range(steps):
+        if step:
+            optimizer.step()
+            scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    return rates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("power", [1.0, 0.9, 2.0])
+def test_polynomial_is_pytorchs(power):
+    schedule = build_schedule("polynomial", lr=0.2, steps_per_epoch=7, max_epoch=6, t_max=5, power=power)
+    expected = torch_rates(lambda kinds, sgd: kinds.PolynomialLR(sgd, total_iters=35, power=power), 0.2, 42)
+    assert [schedule(step) for step in range(42)] == pytest.approx(expected, rel=1e-9, abs=1e-15)
+    assert schedule(34) > 0 == schedule(35) == schedule(41)
+
+
+def test_polynomial_by_hand():
+    schedule = build_schedule("polynomial", lr=0.5, steps_per_epoch=2, max_epoch=2, eta_min=0.1, power=2.0)
+    assert [schedule(step) for step in range(6)] == pytest.approx([0.5, 0.325, 0.2, 0.125, 0.1, 0.1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "max_epoch", "rise"), [(10, 9, 0.0), (7, 4, 1.5), (3, 2, 2.0), (1, 3, 0.5)]
+)
+def test_one_cycle_is_pytorchs(steps_per_epoch, max_epoch, rise):
+    total = steps_per_epoch * max_epoch
+    schedule = build_schedule(
+        "one_cycle", lr=0.4, steps_per_epoch=steps_per_epoch, max_epoch=max_epoch, warmup_epochs=rise
+    )
+    share = {"pct_start": rise / max_epoch} if rise else {}
+    expected = torch_rates(
+        lambda kinds, sgd: kinds.OneCycleLR(sgd, max_lr=0.4, total_steps=total, cycle_momentum=False, **share),
+        0.4,
+        total,
+    )
+    assert [schedule(step) for step in range(total)] == pytest.approx(expected, rel=1e-9)
+    assert schedule(10 * total) == schedule(total)  # a run that goes on stays at the end
+
+
+def test_the_schema_knows_the_schedules():
+    (option,) = (option for option in OPTIONS if option.name == "lr_scheduler")
+    assert option.choices == SCHEDULES
 
 
 @given(NAMES, RECIPES)
@@ -89,7 +143,9 @@ def test_cosine_ends_at_eta_min_and_stays(recipe):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="lr_scheduler is 'step', expected exponential or cosine_annealing"):
+    with pytest.raises(
+        ValueError, match="lr_scheduler is 'step', expected one of exponential, cosine_annealing, polynomial, one_cycle"
+    ):
         build_schedule("step", lr=0.1, steps_per_epoch=1, max_epoch=1)
     with pytest.raises(ValueError, match="steps_per_epoch is 0, expected at least 1"):
         build_schedule("exponential", lr=0.1, steps_per_epoch=0, max_epoch=1)

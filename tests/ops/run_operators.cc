@@ -256,7 +256,7 @@ void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels, b
 
 void run_sgd(bool nesterov) {
   const Tensors shapes = {Tensor({3, 70}), Tensor({1}), Tensor({2, 16}), Tensor({5})};
-  Tensor settings = drawn({2 + static_cast<int64_t>(shapes.size())}, 0.1f);
+  Tensor settings = drawn({2 + 2 * static_cast<int64_t>(shapes.size())}, 0.1f);
   settings.data()[1] = nesterov;
   Tensors gradients, changed, done = made({{1}});
   for (const Tensor& like : shapes) gradients.push_back(drawn(like.shape()));

@@ -16,10 +16,12 @@ def draw(seed: int) -> dict[str, np.ndarray]:
     return {name: random.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
 
 
-def reference(momentum, weight_decay, nesterov, decay_norm_and_bias) -> tuple[dict, dict]:
+def reference(
+    momentum, weight_decay, nesterov, decay_norm_and_bias, lr_factors=(1.0, 1.0, 1.0, 1.0, 1.0)
+) -> tuple[dict, dict]:
     """torch.optim.SGD's documented algorithm in float64; returns parameters and velocities after all steps."""
     parameters = {name: value.astype(np.float64) for name, value in draw(0).items()}
-    velocities = dict.fromkeys(SHAPES)
+    velocities, factors = dict.fromkeys(SHAPES), dict(zip(SHAPES, lr_factors, strict=True))
     for step, lr in enumerate(RATES, start=1):
         for name, gradient in draw(step).items():
             decays = decay_norm_and_bias or name.endswith(".weight")
@@ -27,7 +29,7 @@ def reference(momentum, weight_decay, nesterov, decay_norm_and_bias) -> tuple[di
             first = velocities[name] is None
             velocities[name] = g if first else momentum * velocities[name] + g
             g = g + momentum * velocities[name] if nesterov else velocities[name]
-            parameters[name] = parameters[name] - lr * g
+            parameters[name] = parameters[name] - lr * factors[name] * g
     return parameters, velocities
 
 
@@ -50,9 +52,20 @@ class Step(nn.Cell):
     [(0.9, 1e-2, False), (0.9, 1e-2, True), (0.9, 0.0, False), (0.0, 1e-2, True)],
 )
 def test_equals_pytorchs_algorithm(momentum, weight_decay, nesterov, decay_norm_and_bias, has_kernels):
-    parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in draw(0).items()]
     options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-    options["decay_norm_and_bias"] = decay_norm_and_bias
+    assert_equals_reference(has_kernels, **options, decay_norm_and_bias=decay_norm_and_bias)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_kernels", [False, True], ids=["mindspore", "kernels"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_each_parameter_may_have_its_own_share_of_the_rate(nesterov, has_kernels):
+    options = {"momentum": 0.9, "weight_decay": 1e-2, "nesterov": nesterov, "decay_norm_and_bias": True}
+    assert_equals_reference(has_kernels, **options, lr_factors=(0.25, 0.5, 0.5, 1.0, 0.0))
+
+
+def assert_equals_reference(has_kernels, **options):
+    parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in draw(0).items()]
     optimizer = SGD(parameters, **options, kernels=str(build.kernels().library) if has_kernels else None)
     step = Step(optimizer)
     for number, lr in enumerate(RATES, start=1):

@@ -14,6 +14,17 @@ EXPONENTIAL = "--dataset digits --lr_scheduler exponential --max_epoch 60"
         ("train", f"{EXPONENTIAL} --lr_epochs 30,59", []),
         ("train", f"{EXPONENTIAL} --lr_epochs 30,60,90", ["lr_epochs [60, 90] will not be reached: max_epoch is 60"]),
         ("train", "--dataset digits --lr_scheduler cosine_annealing --max_epoch 5 --lr_epochs 9", []),
+        (
+            "train",
+            "--dataset digits --lr_scheduler one_cycle --eta_min 0.01",
+            ["lr_scheduler one_cycle does not use eta_min"],
+        ),
+        (
+            "train",
+            "--dataset digits --lr_scheduler cosine_annealing --lr_power 2",
+            ["lr_scheduler cosine_annealing does not use lr_power"],
+        ),
+        ("train", "--dataset digits --lr_scheduler polynomial --lr_power 2 --T_max 3", []),
         ("eval", "--ckpt_files a --lr 0.2 --seed 3", ["eval.py does not use --lr", "eval.py does not use --seed"]),
         ("eval", "--ckpt_files a", []),
         ("export", "--ckpt_file a --lr 0.2", ["export.py does not use --lr"]),

@@ -245,14 +245,15 @@ void final_backward(Arguments& args, bool pools) {
   backward(final, x, d_y, d_x, d_gamma, args.next());
 }
 
-// settings: momentum, nesterov (0 or 1) and each parameter's weight decay. Changes the parameters and the velocities;
-// done is a value to wait for.
+// settings: momentum, nesterov (0 or 1), each parameter's weight decay and then each one's factor of the learning rate.
+// Changes the parameters and the velocities; done is a value to wait for.
 void sgd_update(Arguments& args) {
   std::vector<Updated> parameters((args.left() - 3) / 3);
   const float* settings = args.next();
   const Sgd sgd{*args.next(), settings[0], settings[1] != 0.0f};
   for (size_t i = 0; i < parameters.size(); i++) {
     parameters[i].weight_decay = settings[2 + i];
+    parameters[i].lr_factor = settings[2 + parameters.size() + i];
     parameters[i].size = static_cast<long>(args.size());
     parameters[i].gradient = args.next();
   }

@@ -9,7 +9,8 @@ namespace {
 
 // Values first .. end - 1 of one tensor.
 void update_part(const Sgd& sgd, const Updated& tensor, long first, long end) {
-  const float momentum = sgd.momentum, rate = sgd.learning_rate, decay = tensor.weight_decay;
+  const float momentum = sgd.momentum, rate = sgd.learning_rate * tensor.lr_factor;
+  const float decay = tensor.weight_decay;
   const float ahead = sgd.nesterov ? momentum : 1.0f, direct = sgd.nesterov ? 1.0f : 0.0f;
   const auto update_lanes = [&](long i, int lanes) {
     const Vec p = load_first(tensor.parameter + i, lanes);

@@ -5,11 +5,11 @@
 
 namespace densenet {
 
-// One parameter tensor of `size` values, what it is changed by and what it keeps.
+// One parameter tensor of `size` values, what it is changed by and what it keeps; lr_factor: its own share of the rate.
 struct Updated {
   const float* gradient;
   float *parameter, *velocity;
-  float weight_decay;
+  float weight_decay, lr_factor;
   long size;
 };
 
@@ -18,7 +18,8 @@ struct Sgd {
   bool nesterov;
 };
 
-// d = g + weight_decay * p;  v = momentum * v + d;  p -= learning_rate * (nesterov ? d + momentum * v : v).
+// d = g + weight_decay * p;  v = momentum * v + d;  p -= learning_rate * lr_factor *
+// (nesterov ? d + momentum * v : v).
 void update(const Sgd& sgd, const std::vector<Updated>& parameters);
 
 }  // namespace densenet
