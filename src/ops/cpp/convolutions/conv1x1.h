@@ -21,12 +21,14 @@ class Conv1x1 {
   using Value = typename Number::Value;
 
  public:
+  // Weights in the order of the products.
+  using Weights = typename Products::Weights;
+
   // in_channels, out_channels: the largest that there will be.
   Conv1x1(int threads, int least_pieces, long pixels, int in_channels, int out_channels)
       : threads_(threads),
         least_pieces_(least_pieces),
         pixels_(pixels),
-        weights_(1, in_channels, padded(out_channels)),
         inputs_(
             buffers<Value>(threads, largest(in_channels, [](int channels) { return Products::row_stride(channels); }))),
         products_(buffers(threads, largest(in_channels, [&](int) { return padded(out_channels); }))) {}
@@ -34,12 +36,18 @@ class Conv1x1 {
   // In which `run` calls.
   Parts parts(int in_channels) const { return Parts(chunks(in_channels).count()); }
 
-  // weights: (K, C). input(pixel)(channel): what it gives from C on does not matter. Calls take(part, first pixel,
-  // rows, products) with products (rows, padded(K)).
+  // weights: (K, C). Those that change from call to call are packed into the same memory, for the largest of them.
+  static Weights space(int in_channels, int out_channels) { return Weights(1, in_channels, padded(out_channels)); }
+  static void pack(const float* weights, int in_channels, int out_channels, int threads, Weights& packed) {
+    const ByColumns source{weights_1x1(weights, in_channels, out_channels)};
+    packed.pack(1, in_channels, padded(out_channels), threads, source);
+  }
+
+  // input(pixel)(channel): what it gives from C on does not matter. Calls take(part, first pixel, rows, products) with
+  // products (rows, padded(K)).
   template <class Input, class Take>
-  void run(const float* weights, int in_channels, int out_channels, const Input& input, const Take& take) {
+  void run(const Weights& weights, int in_channels, int out_channels, const Input& input, const Take& take) const {
     const int padded_out = padded(out_channels);
-    weights_.pack(1, in_channels, padded_out, threads_, ByColumns{weights_1x1(weights, in_channels, out_channels)});
     const Chunks chunks = this->chunks(in_channels);
     const long stride = Products::row_stride(in_channels);
     parallel(threads_, parts(in_channels), [&](const Part& mine) {
@@ -50,7 +58,7 @@ class Conv1x1 {
         const long first = chunks.first(chunk), rows = chunks.length(chunk);
         for (long row = 0; row < rows; row++)
           Products::store_row(input(first + row), in_channels, inputs + row * stride);
-        Products::multiply(inputs, stride, 0, static_cast<int>(rows), weights_, padded_out, products);
+        Products::multiply(inputs, stride, 0, static_cast<int>(rows), weights, padded_out, products);
         take(mine, first, rows, products);
       }
     });
@@ -67,7 +75,6 @@ class Conv1x1 {
 
   int threads_, least_pieces_;
   long pixels_;
-  typename Products::Weights weights_;
   std::vector<Buffer<Value>> inputs_;
   std::vector<Buffer<>> products_;
 };

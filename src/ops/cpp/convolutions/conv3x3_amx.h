@@ -49,25 +49,42 @@ struct FlatLines {
 
 class AmxConv3x3 {
  public:
+  // Weights in the order of the products.
+  class Weights {
+   public:
+    Weights(int in_channels, int out_channels)
+        : in_channels_(in_channels),
+          out_channels_(out_channels),
+          tiles_(3, 3 * padded(in_channels), padded(out_channels)) {}
+    // weights: (out_channels, in_channels, 3, 3).
+    void pack(const float* weights, int threads) {
+      const int in_channels = in_channels_, out_channels = out_channels_, padded_in = padded(in_channels);
+      const auto weight = [=](int ky, int kx_k, int g) {
+        const int kx = kx_k / padded_in, k = kx_k % padded_in;
+        const long at = (static_cast<long>(g) * in_channels + k) * 3 + ky;
+        return k < in_channels && g < out_channels ? weights[at * 3 + kx] : 0.0f;
+      };
+      tiles_.pack(3, 3 * padded_in, padded(out_channels), threads, by_values(weight));
+    }
+    RightTiles tiles() const { return tiles_.tiles(); }
+
+   private:
+    int in_channels_, out_channels_;
+    TileWeights tiles_;
+  };
+
   AmxConv3x3(const Conv3x3Shape& shape, int threads, int least_pieces)
       : shape_(shape),
         threads_(threads),
         strips_(shape.extent, padded(shape.in_channels), least_pieces),
         lines_(strips_, padded(shape.in_channels)),
-        weights_(3, 3 * padded(shape.in_channels), padded(shape.out_channels)),
         tiles_(buffers<uint16_t>(threads, lines_.all_values(strips_.max_height))),
         products_(buffers(threads, lines_.all_pixels(strips_.max_height) * padded(shape.out_channels))) {}
 
-  void run(const float* weights, const uint16_t* x, const Affine& affine, const MutableRows& out,
-           OfParts<Moments>* moments) {
-    const int out_channels = shape_.out_channels, in_channels = shape_.in_channels;
-    const int padded_in = padded(in_channels), padded_out = padded(out_channels);
-    const auto weight = [=](int ky, int kx_k, int g) {
-      const int kx = kx_k / padded_in, k = kx_k % padded_in;
-      return k < in_channels && g < out_channels ? weights[((static_cast<long>(g) * in_channels + k) * 3 + ky) * 3 + kx]
-                                                 : 0.0f;
-    };
-    weights_.pack(3, 3 * padded_in, padded_out, threads_, by_values(weight));
+  void run(const Weights& weights, const uint16_t* x, const Affine& affine, const MutableRows& out,
+           OfParts<Moments>* moments) const {
+    const int out_channels = shape_.out_channels;
+    const int padded_in = padded(shape_.in_channels), padded_out = padded(out_channels);
     const long image_width = shape_.extent.width;
     const Parts parts(strips_.count());
     if (moments) moments->begin(parts);
@@ -82,7 +99,7 @@ class AmxConv3x3 {
           const uint16_t* in = x + (first + y * image_width + column) * padded_in;
           for (int k = 0; k < padded_in; k += kLanes) Bf16::store_values(to + k, normalised(in, affine, k), kLanes);
         });
-        multiply({tile, padded_in, lines_.line()}, lines_.pixels(height), weights_.tiles(), padded_out, products,
+        multiply({tile, padded_in, lines_.line()}, lines_.pixels(height), weights.tiles(), padded_out, products,
                  padded_out);
         for (int y = 1; y < height; y++) {  // leave out what is between the lines
           std::memmove(products + y * image_width * padded_out, products + lines_.pixels(y) * padded_out,
@@ -100,7 +117,6 @@ class AmxConv3x3 {
   int threads_;
   Strips strips_;
   FlatLines lines_;
-  TileWeights weights_;
   std::vector<Buffer<uint16_t>> tiles_;
   std::vector<Buffer<>> products_;
 };

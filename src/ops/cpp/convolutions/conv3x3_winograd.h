@@ -15,30 +15,43 @@ class WinogradConv3x3 {
   using Value = typename Number::Value;
 
  public:
+  // Transformed weights in the order of the products.
+  class Weights {
+   public:
+    Weights(int in_channels, int out_channels) : in_channels_(in_channels), out_channels_(out_channels) {
+      for (int i = 0; i < kProducts; i++) panels_.emplace_back(3, padded(in_channels), padded(out_channels));
+    }
+    // weights: (out_channels, in_channels, 3, 3).
+    void pack(const float* weights, int threads) {
+      TransformedWeights transformed(out_channels_, in_channels_);
+      transformed.fill(weights, threads);
+      for (int i = 0; i < kProducts; i++) {
+        panels_[i].pack(3, padded(in_channels_), padded(out_channels_), threads,
+                        ByColumns{[&, i](int ky, int g, int k) { return transformed.load(i, ky, g, k); }});
+      }
+    }
+    const Panels<Number>& operator[](int product) const { return panels_[product]; }
+
+   private:
+    int in_channels_, out_channels_;
+    std::vector<Panels<Number>> panels_;
+  };
+
   WinogradConv3x3(const Conv3x3Shape& shape, int threads, int least_pieces)
       : shape_(shape),
         threads_(threads),
         pairs_(pair_count(shape.extent.width)),
-        transformed_(shape.out_channels, shape.in_channels),
         // Of the inputs; transformed they are twice as many. Strips half as high were not faster.
         strips_(shape.extent, padded(shape.in_channels), least_pieces),
         tiles_(buffers<Value>(threads, kProducts * tile_plane())),
         products_(buffers(threads, kProducts * products_plane())),
-        lines_(buffers(threads, 2 * products_plane())) {
-    for (int i = 0; i < kProducts; i++) weights_.emplace_back(3, padded(shape.in_channels), padded(shape.out_channels));
-  }
+        lines_(buffers(threads, 2 * products_plane())) {}
 
-  // weights: (out_channels, in_channels, 3, 3). x: (P, padded(in_channels)). out: rows of out_channels floats, whose
-  // moments are taken unless they are null.
-  void run(const float* weights, const Value* x, const Affine& affine, const MutableRows& out,
-           OfParts<Moments>* moments) {
+  // x: (P, padded(in_channels)). out: rows of out_channels floats, whose moments are taken unless they are null.
+  void run(const Weights& weights, const Value* x, const Affine& affine, const MutableRows& out,
+           OfParts<Moments>* moments) const {
     const int out_channels = shape_.out_channels, padded_out = padded(out_channels);
     const int padded_in = padded(shape_.in_channels);
-    transformed_.fill(weights, threads_);
-    for (int i = 0; i < kProducts; i++) {
-      weights_[i].pack(3, padded_in, padded_out, threads_,
-                       ByColumns{[&, i](int ky, int g, int k) { return transformed_.load(i, ky, g, k); }});
-    }
     const long bytes = sizeof(Value) * padded_in;
     const int image_width = shape_.extent.width;
     const Parts parts(strips_.count());
@@ -56,7 +69,7 @@ class WinogradConv3x3 {
         }
         for (int y = 0; y < strips_.height(strip); y++) {
           for (int i = 0; i < kProducts; i++) {
-            multiply(tile + i * tile_plane() + y * tile_line(), padded_in, tile_line(), pairs_, weights_[i],
+            multiply(tile + i * tile_plane() + y * tile_line(), padded_in, tile_line(), pairs_, weights[i],
                      products + i * products_plane(), padded_out, &ahead);
           }
           add_up(products, line);
@@ -100,9 +113,7 @@ class WinogradConv3x3 {
 
   Conv3x3Shape shape_;
   int threads_, pairs_;
-  TransformedWeights transformed_;
   Strips strips_;
-  std::vector<Panels<Number>> weights_;
   std::vector<Buffer<Value>> tiles_;
   std::vector<Buffer<>> products_, lines_;
 };

@@ -88,11 +88,13 @@ class StemConv {
   using Value = typename Number::Value;
 
  public:
+  // Weights in the order of the products.
+  using Weights = typename Products::Weights;
+
   StemConv(const ImageConv& conv, int threads, int least_pieces)
       : conv_(conv),
         threads_(threads),
         shape_(conv, least_pieces),
-        weights_(shape_.kernel, shape_.depth, shape_.columns),
         lines_(buffers(threads, shape_.floats)),
         tiles_(buffers<Value>(threads, tile_values())),
         products_(buffers(threads, static_cast<size_t>(whole_tiles(shape_.width())) * shape_.columns)) {}
@@ -100,11 +102,17 @@ class StemConv {
   // In which `run` calls.
   Parts parts() const { return Parts(shape_.strips.count()); }
 
+  static Weights packed(const ImageConv& conv, int threads) {
+    const int depth = conv.kernel * kColours, columns = padded(conv.channels);
+    Weights weights(conv.kernel, depth, columns);
+    weights.pack(conv.kernel, depth, columns, threads, image_weights(conv));
+    return weights;
+  }
+
   // Calls take(part, first pixel, products) with products (width, columns) for each line of the output; a part's lines
   // come in their order.
   template <class Take>
-  void run(const float* images, const Take& take) {
-    weights_.pack(shape_.kernel, shape_.depth, shape_.columns, threads_, image_weights(conv_));
+  void run(const Weights& weights, const float* images, const Take& take) const {
     parallel(threads_, parts(), [&](const Part& mine) {
       [[maybe_unused]] const typename Products::Session session;
       float* products = products_[mine.thread].get();
@@ -112,7 +120,7 @@ class StemConv {
         const Value* tile = fill_tile(images, strip, mine.thread);
         for (int y = 0; y < shape_.strips.height(strip); y++) {
           Products::multiply(tile + y * shape_.step * shape_.floats, shape_.apart, shape_.floats, shape_.width(),
-                             weights_, shape_.columns, products);
+                             weights, shape_.columns, products);
           take(mine, shape_.strips.first_pixel(strip) + static_cast<long>(y) * shape_.width(), products);
         }
       }
@@ -142,7 +150,6 @@ class StemConv {
   ImageConv conv_;
   int threads_;
   StemShape shape_;
-  typename Products::Weights weights_;
   std::vector<Buffer<>> lines_;
   std::vector<Buffer<Value>> tiles_;
   std::vector<Buffer<>> products_;

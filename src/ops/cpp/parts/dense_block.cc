@@ -18,7 +18,45 @@ void copy_input(int threads, const FeatureMap& x, const FeatureMap& features) {
   });
 }
 
+// Computes layers of a block one after the other.
+template <class Number>
+class Inference {
+ public:
+  Inference(const DenseBlock& block, int threads, const FeatureMap& features, typename Number::Value* scratch)
+      : block_(block),
+        features_(features),
+        scratch_(scratch),
+        conv1_(threads, threads, block.extent.pixels(), block.out_channels(), block.width),
+        conv2_(block.conv2_shape(), threads, threads) {}
+
+  void run(int layer, const PreparedLayer<Number>& prepared) const {
+    const int channels = block_.channels(layer), padded_width = padded(block_.width);
+    conv1_.run(prepared.conv1, channels, block_.width, normalised_pixels(features_.from(0), prepared.norm1),
+               [&](const Part&, long first, long rows, const float* products) {
+                 Number::stream_values(products, rows * padded_width, scratch_ + first * padded_width);
+               });
+    conv2_.run(prepared.conv2, scratch_, prepared.norm2, {features_.pixels + channels, features_.stride()}, nullptr);
+  }
+
+ private:
+  const DenseBlock& block_;
+  FeatureMap features_;
+  typename Number::Value* scratch_;
+  Conv1x1<Number> conv1_;
+  Conv3x3<Number> conv2_;
+};
+
 }  // namespace
+
+template <class Number>
+void PreparedLayer<Number>::set(const DenseBlock& block, int layer, int threads) {
+  const DenseLayer& from = block.layers[layer];
+  const int channels = block.channels(layer);
+  norm1.set(from.norm1, from.norm1.mean, from.norm1.variance, channels);
+  Conv1x1<Number>::pack(from.conv1, channels, block.width, threads, conv1);
+  norm2.set(from.norm2, from.norm2.mean, from.norm2.variance, block.width);
+  conv2.pack(from.conv2, threads);
+}
 
 template <class Number>
 void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMap& features,
@@ -31,6 +69,8 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
 
   Conv1x1<Number> conv1(threads, kLeastPieces, pixels, block.out_channels(), width);
   Conv3x3<Number> conv2(block.conv2_shape(), threads, kLeastPieces);
+  auto weights1 = Conv1x1<Number>::space(block.out_channels(), width);
+  typename Conv3x3<Number>::Weights weights2(width, block.growth);
   OfParts<Moments> moments2(padded_width), moments(padded(block.growth));
   Affine affine1(block.out_channels()), affine2(width);
   for (int i = 0; i < block.count(); i++) {
@@ -42,7 +82,8 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
     affine1.set(layer.norm1, features.mean, features.variance, channels);
     follow(layer.norm1, pixels, channels, features.mean, features.variance);
     moments2.begin(conv1.parts(channels));
-    conv1.run(layer.conv1, channels, width, normalised_pixels(features.from(0), affine1),
+    Conv1x1<Number>::pack(layer.conv1, channels, width, threads, weights1);
+    conv1.run(weights1, channels, width, normalised_pixels(features.from(0), affine1),
               [&](const Part& part, long first, long rows, const float* products) {
                 moments2[part].add(products, padded_width, rows, 0, padded_width);
                 Number::stream_values(products, rows * padded_width, bottlenecks + first * padded_width);
@@ -51,35 +92,38 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
 
     affine2.set(layer.norm2, mean2, variance2, width);
     follow(layer.norm2, pixels, width, mean2, variance2);
-    conv2.run(layer.conv2, bottlenecks, affine2, {features.pixels + channels, features.stride()}, &moments);
+    weights2.pack(layer.conv2, threads);
+    conv2.run(weights2, bottlenecks, affine2, {features.pixels + channels, features.stride()}, &moments);
     moments.total().mean_and_variance(pixels, 0, block.growth, features.mean + channels, features.variance + channels);
   }
 }
 
 template <class Number>
 void infer(const DenseBlock& block, const FeatureMap& x, const FeatureMap& features, typename Number::Value* scratch) {
-  const int threads = thread_count(), padded_width = padded(block.width);
+  const int threads = thread_count();
   copy_input(threads, x, features);
-  Conv1x1<Number> conv1(threads, threads, block.extent.pixels(), block.out_channels(), block.width);
-  Conv3x3<Number> conv2(block.conv2_shape(), threads, threads);
-  Affine affine1(block.out_channels()), affine2(block.width);
+  const Inference<Number> inference(block, threads, features, scratch);
+  PreparedLayer<Number> prepared(block, block.out_channels());
   for (int i = 0; i < block.count(); i++) {
-    const DenseLayer& layer = block.layers[i];
-    const int channels = block.channels(i);
-    affine1.set(layer.norm1, layer.norm1.mean, layer.norm1.variance, channels);
-    conv1.run(layer.conv1, channels, block.width, normalised_pixels(features.from(0), affine1),
-              [&](const Part&, long first, long rows, const float* products) {
-                Number::stream_values(products, rows * padded_width, scratch + first * padded_width);
-              });
-    affine2.set(layer.norm2, layer.norm2.mean, layer.norm2.variance, block.width);
-    conv2.run(layer.conv2, scratch, affine2, {features.pixels + channels, features.stride()}, nullptr);
+    prepared.set(block, i, threads);
+    inference.run(i, prepared);
   }
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                           \
-  template void train_forward<Number>(const DenseBlock&, const FeatureMap&, const FeatureMap&, \
-                                      const Bottlenecks<Number>&);                             \
-  template void infer<Number>(const DenseBlock&, const FeatureMap&, const FeatureMap&, Number::Value*);
+template <class Number>
+void infer(const DenseBlock& block, const std::vector<PreparedLayer<Number>>& layers, const FeatureMap& features,
+           typename Number::Value* scratch) {
+  const Inference<Number> inference(block, thread_count(), features, scratch);
+  for (int i = 0; i < block.count(); i++) inference.run(i, layers[i]);
+}
+
+#define DENSENET_INSTANTIATE(Number)                                                                           \
+  template void train_forward<Number>(const DenseBlock&, const FeatureMap&, const FeatureMap&,                 \
+                                      const Bottlenecks<Number>&);                                             \
+  template void infer<Number>(const DenseBlock&, const FeatureMap&, const FeatureMap&, Number::Value*);        \
+  template void infer<Number>(const DenseBlock&, const std::vector<PreparedLayer<Number>>&, const FeatureMap&, \
+                              Number::Value*);                                                                 \
+  template struct PreparedLayer<Number>;
 
 DENSENET_INSTANTIATE(Fp32)
 #ifdef __AVX512BF16__

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/layout.h"
-#include "convolutions/conv3x3_shape.h"
+#include "convolutions/convolutions.h"
 #include "map/feature_map.h"
 #include "map/statistics.h"
 
@@ -54,6 +54,27 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
 // The same with the running statistics and without those of the maps. scratch: the bottlenecks of one layer.
 template <class Number>
 void infer(const DenseBlock& block, const FeatureMap& x, const FeatureMap& features, typename Number::Value* scratch);
+
+// A layer as inference computes it: weights in the order of the products, normalisations as scales and offsets.
+template <class Number>
+struct PreparedLayer {
+  // Space for layers that read up to `channels`.
+  PreparedLayer(const DenseBlock& block, int channels)
+      : norm1(channels),
+        norm2(block.width),
+        conv1(Conv1x1<Number>::space(channels, block.width)),
+        conv2(block.width, block.growth) {}
+  void set(const DenseBlock& block, int layer, int threads);
+
+  Affine norm1, norm2;
+  typename Conv1x1<Number>::Weights conv1;
+  typename Conv3x3<Number>::Weights conv2;
+};
+
+// The same of layers that were prepared before. The first in_channels of the features are there already.
+template <class Number>
+void infer(const DenseBlock& block, const std::vector<PreparedLayer<Number>>& layers, const FeatureMap& features,
+           typename Number::Value* scratch);
 
 // From the gradients of the features those of x and of the parameters. scratch: like the features' pixels, and like the
 // bottlenecks of one layer.

@@ -42,6 +42,8 @@ void infer(const FinalNorm& final, const FeatureMap& x, float* y) {
   forward(final, x.pixels, affine, y);
 }
 
+void infer(const FinalNorm& final, const Affine& norm, const float* x, float* y) { forward(final, x, norm, y); }
+
 void backward(const FinalNorm& final, const FeatureMap& x, const float* d_y, const FeatureMap& d_x, float* d_gamma,
               float* d_beta) {
   const int threads = thread_count(), channels = final.channels;

@@ -23,6 +23,9 @@ void train_forward(const FinalNorm& final, const FeatureMap& x, float* y);
 // The same with the running statistics.
 void infer(const FinalNorm& final, const FeatureMap& x, float* y);
 
+// The same with a scale and an offset that were made of them before. x: pixels of a map of `channels`.
+void infer(const FinalNorm& final, const Affine& norm, const float* x, float* y);
+
 // Gradients of x and of the parameters from that of y.
 void backward(const FinalNorm& final, const FeatureMap& x, const float* d_y, const FeatureMap& d_x, float* d_gamma,
               float* d_beta);

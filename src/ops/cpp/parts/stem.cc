@@ -8,16 +8,16 @@ namespace densenet {
 namespace {
 
 // Calls take(part, first pixel, products) with products (width, padded(channels)) for each line of conv(images), and
-// gives the lines to the pool if there is one. The moments are begun if they are not null.
+// gives the lines to the pool if there is one, with the signs of gamma. The moments are begun if they are not null.
 template <class Number, class Take>
-void convolve(const Stem& stem, int threads, const float* images, const PoolOutput& pooled, OfParts<Moments>* moments,
-              const Take& take) {
+void convolve(const Stem& stem, int threads, const typename StemConv<Number>::Weights& weights, const float* gamma,
+              const float* images, const PoolOutput& pooled, OfParts<Moments>* moments, const Take& take) {
   const int width = stem.conv_extent().width;
   StemConv<Number> conv(stem.image_conv(), threads, moments ? kLeastPieces : threads);
   if (moments) moments->begin(conv.parts());
-  if (!stem.pool) return conv.run(images, take);
-  MaxPool pool(stem.windows(), stem.norm.gamma, stem.channels, pooled, conv.parts().count());
-  conv.run(images, [&](const Part& part, long first, const float* products) {
+  if (!stem.pool) return conv.run(weights, images, take);
+  MaxPool pool(stem.windows(), gamma, stem.channels, pooled, conv.parts().count());
+  conv.run(weights, images, [&](const Part& part, long first, const float* products) {
     take(part, first, products);
     pool.add(part.number, first / width, products);
   });
@@ -25,20 +25,19 @@ void convolve(const Stem& stem, int threads, const float* images, const PoolOutp
 }
 
 // y = relu(affine(x)), pixel by pixel; y may be x. Its moments are taken unless they are null.
-void activate(const Stem& stem, int threads, const float* x, const Affine& affine, float* y,
+void activate(const Stem& stem, int threads, const Rows& x, const Affine& affine, const MutableRows& y,
               OfParts<Moments>* moments) {
   const int columns = padded(stem.channels), width = stem.out_extent().width;
-  const long stride = pixel_stride(stem.channels);
   const Parts parts(stem.out_extent().pixels() / width);
   if (moments) moments->begin(parts);
   parallel(threads, parts, [&](const Part& lines) {
     for (long line = lines.begin; line < lines.end; line++) {
-      const auto pixels = normalised_pixels({x + line * width * stride, stride}, affine);
-      float* to = y + line * width * stride;
+      const auto pixels = normalised_pixels({x.pixel(line * width), x.stride}, affine);
+      float* to = y.data + line * width * y.stride;
       for (int pixel = 0; pixel < width; pixel++) {
-        for (int c = 0; c < columns; c += kLanes) store(to + pixel * stride + c, pixels(pixel)(c));
+        for (int c = 0; c < columns; c += kLanes) store(to + pixel * y.stride + c, pixels(pixel)(c));
       }
-      if (moments) (*moments)[lines].add(to, stride, width, 0, columns);
+      if (moments) (*moments)[lines].add(to, y.stride, width, 0, columns);
     }
   });
 }
@@ -81,34 +80,47 @@ void train_forward(const Stem& stem, const float* images, const StemActivations&
   float *mean = saved.convolved.mean, *variance = saved.convolved.variance;
   OfParts<Moments> moments(columns), y_moments(columns);
   const PoolOutput pooled{saved.extremes, saved.indices, stride, columns};
-  convolve<Number>(stem, threads, images, pooled, &moments, [&](const Part& part, long first, const float* products) {
+  const auto weights = StemConv<Number>::packed(stem.image_conv(), threads);
+  const auto take = [&](const Part& part, long first, const float* products) {
     moments[part].add(products, columns, width, 0, columns);
     float* to = saved.convolved.pixels + first * stride;
     for (int x = 0; x < width; x++) stream_floats(products + x * columns, columns, to + x * stride);
-  });
+  };
+  convolve<Number>(stem, threads, weights, stem.norm.gamma, images, pooled, &moments, take);
   moments.total().mean_and_variance(pixels, 0, channels, mean, variance);
   follow(stem.norm, pixels, channels, mean, variance);
   Affine affine(channels);
   affine.set(stem.norm, mean, variance, channels);
-  activate(stem, threads, saved.before_norm(stem), affine, y.pixels, &y_moments);
+  activate(stem, threads, {saved.before_norm(stem), stride}, affine, {y.pixels, stride}, &y_moments);
   y_moments.total().mean_and_variance(stem.out_extent().pixels(), 0, channels, y.mean, y.variance);
 }
 
 template <class Number>
+PreparedStem<Number>::PreparedStem(const Stem& stem, int threads)
+    : norm(stem.channels), conv(StemConv<Number>::packed(stem.image_conv(), threads)) {
+  norm.set(stem.norm, stem.norm.mean, stem.norm.variance, stem.channels);
+}
+
+template <class Number>
 void infer(const Stem& stem, const float* images, const FeatureMap& y) {
+  const PreparedStem<Number> prepared(stem, thread_count());
+  infer(stem, prepared, images, {y.pixels, y.stride()});
+}
+
+template <class Number>
+void infer(const Stem& stem, const PreparedStem<Number>& prepared, const float* images, const MutableRows& y) {
   const int threads = thread_count(), columns = padded(stem.channels), width = stem.conv_extent().width;
-  const long stride = pixel_stride(stem.channels);
-  Affine affine(stem.channels);
-  affine.set(stem.norm, stem.norm.mean, stem.norm.variance, stem.channels);
-  const PoolOutput pooled{y.pixels, nullptr, stride, columns};
-  convolve<Number>(stem, threads, images, pooled, nullptr, [&](const Part&, long first, const float* products) {
+  const PoolOutput pooled{y.data, nullptr, y.stride, columns};
+  const auto take = [&](const Part&, long first, const float* products) {
     if (stem.pool) return;
-    const auto pixels = normalised_pixels({products, columns}, affine);
+    const auto pixels = normalised_pixels({products, columns}, prepared.norm);
     for (int x = 0; x < width; x++) {
-      for (int c = 0; c < columns; c += kLanes) stream(y.pixels + (first + x) * stride + c, pixels(x)(c));
+      for (int c = 0; c < columns; c += kLanes) stream(y.data + (first + x) * y.stride + c, pixels(x)(c));
     }
-  });
-  if (stem.pool) activate(stem, threads, y.pixels, affine, y.pixels, nullptr);
+  };
+  // The scale has gamma's sign.
+  convolve<Number>(stem, threads, prepared.conv, prepared.norm.scale.get(), images, pooled, nullptr, take);
+  if (stem.pool) activate(stem, threads, {y.data, y.stride}, prepared.norm, y, nullptr);
 }
 
 template <class Number>
@@ -155,6 +167,8 @@ void backward(const Stem& stem, const float* images, const StemActivations& save
 #define DENSENET_INSTANTIATE(Number)                                                                         \
   template void train_forward<Number>(const Stem&, const float*, const StemActivations&, const FeatureMap&); \
   template void infer<Number>(const Stem&, const float*, const FeatureMap&);                                 \
+  template void infer<Number>(const Stem&, const PreparedStem<Number>&, const float*, const MutableRows&);   \
+  template struct PreparedStem<Number>;                                                                      \
   template void backward<Number>(const Stem&, const float*, const StemActivations&, const FeatureMap&,       \
                                  const FeatureMap&, float*, float*, float*, float*);
 

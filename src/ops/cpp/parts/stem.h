@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/layout.h"
-#include "convolutions/stem_conv.h"
+#include "convolutions/convolutions.h"
 #include "map/feature_map.h"
 #include "map/statistics.h"
 #include "parts/max_pool.h"
@@ -48,6 +48,19 @@ void train_forward(const Stem& stem, const float* images, const StemActivations&
 // The same with the running statistics and without those of y.
 template <class Number>
 void infer(const Stem& stem, const float* images, const FeatureMap& y);
+
+// As inference computes it: weights in the order of the products, the normalisation as scale and offset.
+template <class Number>
+struct PreparedStem {
+  PreparedStem(const Stem& stem, int threads);
+
+  Affine norm;
+  typename StemConv<Number>::Weights conv;
+};
+
+// The same of a stem that was prepared before. y: room for padded(channels) in each row.
+template <class Number>
+void infer(const Stem& stem, const PreparedStem<Number>& prepared, const float* images, const MutableRows& y);
 
 // Gradients of the parameters from those of y, of whose pixels nothing is needed. scratch: like them.
 template <class Number>

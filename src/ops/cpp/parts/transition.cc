@@ -26,21 +26,27 @@ auto pooled_pixels(const Transition& transition, const float* x, const Affine& a
   };
 }
 
+template <class Number>
+typename Conv1x1<Number>::Weights packed(const Transition& transition, int threads) {
+  auto weights = Conv1x1<Number>::space(transition.in_channels, transition.out_channels);
+  Conv1x1<Number>::pack(transition.conv, transition.in_channels, transition.out_channels, threads, weights);
+  return weights;
+}
+
 // y = conv(pool(relu(affine(x)))); its moments are added to those of each part unless they are null.
 template <class Number>
-void forward(const Transition& transition, int threads, const float* x, const Affine& affine, float* y,
-             OfParts<Moments>* moments) {
+void forward(const Transition& transition, int threads, const typename Conv1x1<Number>::Weights& weights,
+             const float* x, const Affine& affine, const MutableRows& y, OfParts<Moments>* moments) {
   const int in_channels = transition.in_channels, out_channels = transition.out_channels,
             padded_out = padded(out_channels);
-  const long stride = pixel_stride(out_channels);
   const int least_pieces = moments ? kLeastPieces : threads;
   Conv1x1<Number> conv(threads, least_pieces, transition.out_extent().pixels(), in_channels, out_channels);
   if (moments) moments->begin(conv.parts(in_channels));
-  conv.run(transition.conv, in_channels, out_channels, pooled_pixels(transition, x, affine),
+  conv.run(weights, in_channels, out_channels, pooled_pixels(transition, x, affine),
            [&](const Part& part, long first, long rows, const float* products) {
              if (moments) (*moments)[part].add(products, padded_out, rows, 0, padded_out);
              for (long row = 0; row < rows; row++) {
-               stream_floats(products + row * padded_out, padded_out, y + (first + row) * stride);
+               stream_floats(products + row * padded_out, padded_out, y.data + (first + row) * y.stride);
              }
            });
 }
@@ -78,15 +84,28 @@ void train_forward(const Transition& transition, const FeatureMap& x, const Feat
   affine.set(transition.norm, x.mean, x.variance, x.channels);
   follow(transition.norm, x.extent.pixels(), x.channels, x.mean, x.variance);
   OfParts<Moments> moments(padded(y.channels));
-  forward<Number>(transition, thread_count(), x.pixels, affine, y.pixels, &moments);
+  const int threads = thread_count();
+  const auto weights = packed<Number>(transition, threads);
+  forward<Number>(transition, threads, weights, x.pixels, affine, {y.pixels, y.stride()}, &moments);
   moments.total().mean_and_variance(y.extent.pixels(), 0, y.channels, y.mean, y.variance);
 }
 
 template <class Number>
+PreparedTransition<Number>::PreparedTransition(const Transition& transition, int threads)
+    : norm(transition.in_channels), conv(packed<Number>(transition, threads)) {
+  norm.set(transition.norm, transition.norm.mean, transition.norm.variance, transition.in_channels);
+}
+
+template <class Number>
 void infer(const Transition& transition, const FeatureMap& x, const FeatureMap& y) {
-  Affine affine(x.channels);
-  affine.set(transition.norm, transition.norm.mean, transition.norm.variance, x.channels);
-  forward<Number>(transition, thread_count(), x.pixels, affine, y.pixels, nullptr);
+  const PreparedTransition<Number> prepared(transition, thread_count());
+  infer(transition, prepared, x.pixels, {y.pixels, y.stride()});
+}
+
+template <class Number>
+void infer(const Transition& transition, const PreparedTransition<Number>& prepared, const float* x,
+           const MutableRows& y) {
+  forward<Number>(transition, thread_count(), prepared.conv, x, prepared.norm, y, nullptr);
 }
 
 template <class Number>
@@ -120,10 +139,12 @@ void backward(const Transition& transition, const FeatureMap& x, const FeatureMa
   d_moments.copy_to(d_x);
 }
 
-#define DENSENET_INSTANTIATE(Number)                                                                         \
-  template void train_forward<Number>(const Transition&, const FeatureMap&, const FeatureMap&);              \
-  template void infer<Number>(const Transition&, const FeatureMap&, const FeatureMap&);                      \
-  template void backward<Number>(const Transition&, const FeatureMap&, const FeatureMap&, const FeatureMap&, \
+#define DENSENET_INSTANTIATE(Number)                                                                                   \
+  template void train_forward<Number>(const Transition&, const FeatureMap&, const FeatureMap&);                        \
+  template void infer<Number>(const Transition&, const FeatureMap&, const FeatureMap&);                                \
+  template void infer<Number>(const Transition&, const PreparedTransition<Number>&, const float*, const MutableRows&); \
+  template struct PreparedTransition<Number>;                                                                          \
+  template void backward<Number>(const Transition&, const FeatureMap&, const FeatureMap&, const FeatureMap&,           \
                                  const FeatureMap&, float*, float*, float*);
 
 DENSENET_INSTANTIATE(Fp32)

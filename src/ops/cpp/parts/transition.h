@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/layout.h"
+#include "convolutions/convolutions.h"
 #include "map/feature_map.h"
 #include "map/statistics.h"
 
@@ -26,6 +27,21 @@ void train_forward(const Transition& transition, const FeatureMap& x, const Feat
 // The same with the running statistics and without those of the maps.
 template <class Number>
 void infer(const Transition& transition, const FeatureMap& x, const FeatureMap& y);
+
+// As inference computes it: weights in the order of the products, the normalisation as scale and offset.
+template <class Number>
+struct PreparedTransition {
+  PreparedTransition(const Transition& transition, int threads);
+
+  Affine norm;
+  typename Conv1x1<Number>::Weights conv;
+};
+
+// The same of a transition that was prepared before. x: pixels of a map of in_channels; y: room for
+// padded(out_channels) in each row.
+template <class Number>
+void infer(const Transition& transition, const PreparedTransition<Number>& prepared, const float* x,
+           const MutableRows& y);
 
 // From the gradients of y those of x and of the parameters.
 template <class Number>
