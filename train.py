@@ -112,7 +112,8 @@ def train(
              "rank": group.rank, "world_size": group.world_size}  # fmt: skip
     train_batches = partial(
         training_batches, data.training, card.preprocessing, augmentation=config.augmentation, seed=config.seed,
-        balanced=config.balanced_sampling, **shard,
+        balanced=config.balanced_sampling, auto_augment=config.auto_augment, random_erasing=config.random_erasing,
+        **shard,
     )  # fmt: skip
     train_step = build_train_step(config, card, data.training, device, group)
     network = train_step.network

@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import mindspore.dataset as ds
 import numpy as np
 
+from src.datasets.draws import shown_in
 from src.datasets.geometry import Prepare, evaluation_preparation, training_preparation
 from src.datasets.image_files import UnreadableError
 from src.datasets.preprocessing import SMALL, Preprocessing, eval_transforms, train_transforms
+from src.datasets.random_erasing import erase
 from src.datasets.sampler import (
     augmentation_seed,
     balanced_order,
@@ -43,12 +45,14 @@ def worker_count(requested: int = 0) -> int:
     return requested
 
 
-def usual_augmentation(source: Source, preprocessing: Preprocessing) -> str:
+def usual_augmentation(source: Source, preprocessing: Preprocessing, auto_augment: str = "none") -> str:
     """What --augmentation auto means: 'full', but 'crop' for digits, as a mirrored 2 is no 2, and 'shift' for small
-    inputs from files, of which random areas from 0.08 leave too little.
+    inputs from files, of which random areas from 0.08 leave too little, and where a policy changes colours.
     """
     if source.dataset == "digits":
         return "crop"
+    if auto_augment != "none":
+        return "shift"
     # Runs of before, whose pixels are as stored, go on as they began.
     shifts = source.encoded and preprocessing.image_size <= SMALL and preprocessing.pixels == "shown"
     return "shift" if shifts else "full"
@@ -68,25 +72,36 @@ def training_batches(
     first_image: int = 0,
     first_batch: int = 0,
     balanced: bool = False,
+    auto_augment: str = "none",
+    random_erasing: float = 0.0,
 ) -> Iterator[Batch]:
     """Yield this rank's batches, all of batch_size, of what follows the `first_image` images of the epoch's order.
 
     The first `first_batch` batches are left out: the bits of batch t depend on all arguments but that one; also on
     `workers`, as each has its own random stream. balanced: all classes are equally frequent.
-    augmentation 'auto': see `usual_augmentation`.
+    augmentation 'auto': see `usual_augmentation`. auto_augment: see `auto_augment_operators`. random_erasing: the
+    probability that a rectangle of a picture is erased, see `erase`.
     """
     if augmentation == "auto":
-        augmentation = usual_augmentation(source, preprocessing)
+        augmentation = usual_augmentation(source, preprocessing, auto_augment)
     if balanced:
-        order = balanced_order(balancing_classes(source.labels), seed, epoch)[first_image:]
+        order = balanced_order(balancing_classes(source.labels), seed, epoch)
     else:
-        order = epoch_order(len(source), seed, epoch)[first_image:]
-    indices = training_indices(order, batch_size, rank, world_size)
-    transforms = train_transforms(preprocessing, source.encoded, augmentation)
+        order = epoch_order(len(source), seed, epoch)
+    shown = shown_in(order, seed, epoch)[
+        training_indices(np.arange(first_image, len(order)), batch_size, rank, world_size)
+    ]
+    transforms = train_transforms(preprocessing, source.encoded, augmentation, auto_augment)
     own_seed = augmentation_seed(seed, epoch, rank, first_image)
     prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed)
     ds.config.set_seed(own_seed)
-    yield from _batches(source, indices, prepare, transforms, batch_size, workers, first_batch)
+    batches = _batches(source, shown.images, prepare, transforms, batch_size, workers, first_batch)
+    if not random_erasing:
+        yield from batches
+        return
+    for number, (images, *others) in enumerate(batches, first_batch):
+        of_batch = shown[number * batch_size :][:batch_size]
+        yield erase(images, of_batch, random_erasing), *others
 
 
 def evaluation_batches(

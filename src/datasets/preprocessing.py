@@ -11,10 +11,11 @@ from reprlib import repr as repr_of_some
 
 from mindspore.dataset import vision
 
+from src.datasets.auto_augment import auto_augment_operators
+from src.datasets.preprocessing_choices import AUGMENTATIONS as AUGMENTATIONS
 from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES
 from src.utils.errors import ReportedError, UsageError
 
-AUGMENTATIONS = ("auto", "full", "shift", "crop", "none")
 MAX_SIDE = 8192  # of the input, and of what it is cut from
 SMALL = 64  # pixels of the network's input: up to here pictures are shifted and not cut
 
@@ -208,36 +209,47 @@ def eval_transforms(preprocessing: Preprocessing, encoded: bool) -> list:
 
     With `antialias` they get what `geometry.evaluation_pixels` made: (S, S, input_channels).
     """
-    if preprocessing.antialias:
-        return _normalise(preprocessing)
-    size = preprocessing.resized_to
-    return [
-        *([vision.Decode()] if encoded else []),
-        vision.Resize((size, size)),
-        vision.CenterCrop(preprocessing.image_size),
-        *_normalise(preprocessing),
-    ]
+    return [*_evaluation_geometry(preprocessing, encoded), *normalisation(preprocessing)]
 
 
-def train_transforms(preprocessing: Preprocessing, encoded: bool, augmentation: str) -> list:
+def train_transforms(
+    preprocessing: Preprocessing, encoded: bool, augmentation: str, auto_augment: str = "none"
+) -> list:
     """As `eval_transforms`, at random: photographs (`encoded`) as for ImageNet, small pictures as for CIFAR-10.
 
     augmentation: 'full' (crop, mirror, colours), 'shift' (crop, mirror: the paper's for CIFAR, section 4.1), 'crop', or
     'none' (the evaluation's operators). With `antialias` `geometry.training_pixels` does all but the colours.
+    auto_augment: see `auto_augment_operators`.
     """
+    is_small = not encoded or preprocessing.image_size <= SMALL
+    policy = auto_augment_operators(auto_augment, is_small=is_small, channels=preprocessing.input_channels)
+    colours = []
+    if augmentation == "full" and preprocessing.input_channels == 3:
+        colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)]
     if augmentation == "none":
-        return eval_transforms(preprocessing, encoded)
-    size = preprocessing.image_size
-    colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)] if augmentation == "full" else []
+        geometry = _evaluation_geometry(preprocessing, encoded)
+    else:
+        geometry = [] if preprocessing.antialias else _random_geometry(preprocessing, encoded, augmentation)
+    return [*geometry, *policy, *colours, *normalisation(preprocessing)]
+
+
+def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool) -> list:
     if preprocessing.antialias:
-        return [*(colours if preprocessing.input_channels == 3 else []), *_normalise(preprocessing)]
+        return []
+    size = preprocessing.resized_to
+    decode = [vision.Decode()] if encoded else []
+    return [*decode, vision.Resize((size, size)), vision.CenterCrop(preprocessing.image_size)]
+
+
+def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: str) -> list:
+    size = preprocessing.image_size
     if encoded and not is_shifted(preprocessing, encoded, augmentation):
         crop = [vision.RandomCropDecodeResize(size, scale=(0.08, 1.0), ratio=(0.75, 1.333))]
     else:
         decode = [vision.Decode()] if encoded else []
         crop = [*decode, vision.Resize((size, size)), vision.RandomCrop(size, padding=shift_padding(size))]
     mirror = [vision.RandomHorizontalFlip(0.5)] if augmentation in ("full", "shift") else []
-    return [*crop, *mirror, *colours, *_normalise(preprocessing)]
+    return [*crop, *mirror]
 
 
 def is_shifted(preprocessing: Preprocessing, encoded: bool, augmentation: str) -> bool:
@@ -250,7 +262,8 @@ def shift_padding(image_size: int) -> int:
     return round(4 * image_size / 32)
 
 
-def _normalise(preprocessing: Preprocessing) -> list:
+def normalisation(preprocessing: Preprocessing) -> list:
+    """The operators from pixels, (S, S, input_channels) from 0 to 255, to float32 (input_channels, S, S)."""
     mean = [255 * value for value in preprocessing.mean]
     std = [255 * value for value in preprocessing.std]
     return [vision.Normalize(mean, std), vision.HWC2CHW()]

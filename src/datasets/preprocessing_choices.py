@@ -1,4 +1,6 @@
-"""The words for a picture's geometry, for whoever has to name them without MindSpore."""
+"""The words for a picture's geometry and augmentation, for whoever has to name them without MindSpore."""
 
 RESIZE_MODES = ("squash", "shorter_side", "letterbox")
 INTERPOLATIONS = ("bilinear", "bicubic")
+AUGMENTATIONS = ("auto", "full", "shift", "crop", "none")
+AUTO_AUGMENTS = ("none", "trivial", "rand", "auto")

@@ -8,7 +8,7 @@ To add a key, add one `Option` here; the flag, the YAML key, the check and the l
 from dataclasses import dataclass
 
 from src.datasets.layouts import DATASETS
-from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES
+from src.datasets.preprocessing_choices import AUGMENTATIONS, AUTO_AUGMENTS, INTERPOLATIONS, RESIZE_MODES
 from src.network.architecture import BOUNDS, CHOICES, NETWORKS
 
 INTS = tuple[int, ...]
@@ -119,7 +119,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("per_batch_size", int, 32, "data", "images in one device's batch", ge=1, commands=_IMAGES, asks=True),
     Option("augmentation", str, "auto", "data",
            "of training images; full: crop, flip and colours, shift: crop and flip as in the paper, auto: full, but "
-           "crop for digits", ("auto", "full", "shift", "crop", "none"), commands=_TRAIN),
+           "crop for digits, and shift with auto_augment", AUGMENTATIONS, commands=_TRAIN),
+    Option("auto_augment", str, "none", "data",
+           "a policy that changes training images: TrivialAugment Wide, RandAugment, or AutoAugment as found on "
+           "CIFAR-10 for small images, else on ImageNet", AUTO_AUGMENTS, commands=_TRAIN),
+    Option("random_erasing", float, 0.0, "data",
+           "probability that a rectangle of a training image, 0.02 to 0.33 of it, is erased", ge=0, le=1,
+           commands=_TRAIN),
     Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
            ("error", "skip"), commands=_IMAGES),
     Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),

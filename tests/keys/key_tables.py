@@ -46,6 +46,8 @@ TRAIN = [
     ("best_metric", "--eval_data_dir bundled", "--best_metric loss", ("log_says", "best held-out loss"), True),
     ("per_batch_size", "", "--per_batch_size 500", ("steps",), 2),
     ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),
+    ("auto_augment", "", "--auto_augment trivial", ("all_bits",), CHANGED),
+    ("random_erasing", "", "--random_erasing 0.5", ("all_bits",), CHANGED),
     ("lr", "", "--lr 0.2", ("rates",), [0.2, 0.2]),
     ("lr_epochs", "", "--lr_epochs 1", ("rates",), [0.1, 0.01]),
     ("lr_gamma", "--lr_epochs 1", "--lr_gamma 0.5", ("rates",), [0.1, 0.05]),
