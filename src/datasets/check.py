@@ -3,7 +3,7 @@
 python -m src.datasets.check DATA [HELD_OUT] [--dataset KIND] [--image_root DIR] [--csv FILE] [--html FILE]
 
 DATA and HELD_OUT are what --train_data_dir and --eval_data_dir of train.py take: class folders, a list or CSV file, or
-CIFAR-10's folder; `bundled` are the digits. A table is printed; --csv writes a row for each picture that something was
+CIFAR's folder; `bundled` are the digits. A table is printed; --csv writes a row for each picture that something was
 found about, --html a page with small copies of them. The exit status is 1 when something would spoil training.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.datasets.check_report import as_csv, as_html, as_text
+from src.datasets.cifar10 import CIFAR10
+from src.datasets.cifar100 import CIFAR100
 from src.datasets.classification import worker_count
 from src.datasets.findings import Both, findings, joined
 from src.datasets.layouts import DATASETS
@@ -64,8 +66,11 @@ def guess_dataset(path: str) -> str:
         return "digits"
     if is_file(Path(path)):
         return "csv" if path.lower().endswith(".csv") else "list"
-    folders = (Path(path), Path(path, "cifar-10-batches-bin"))
-    return "cifar10" if any(any(folder.glob("*_batch*.bin")) for folder in folders) else "folder"
+    for form in (CIFAR10, CIFAR100):
+        folders = (Path(path), Path(path, form.folder))
+        if any(any(folder.glob(pattern)) for folder in folders for pattern in form.patterns.values()):
+            return form.dataset
+    return "folder"
 
 
 if __name__ == "__main__":

@@ -7,5 +7,6 @@ LAYOUTS = {
     "list": "a text file of `path label` lines",
     "csv": "a CSV file of pictures and labels",
     "mindrecord": "a folder that scripts/write_mindrecord.py has written",
+    "cifar100": "the folder of CIFAR-100's binary version",
 }
 DATASETS = (*LAYOUTS, "digits")

@@ -22,6 +22,7 @@ SMALL = 64  # pixels of the network's input: up to here pictures are shifted and
 # Statistics of the training images, per channel, in units where white is 1.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+CIFAR100_MEAN, CIFAR100_STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 DIGITS_MEAN, DIGITS_STD = (0.3054, 0.3054, 0.3054), (0.3237, 0.3237, 0.3237)
 
 PIXELS = ("shown", "stored")
@@ -197,7 +198,11 @@ def default_preprocessing(
     return preprocessing.as_asked(resize=resize, interpolation=interpolation, crop_ratio=crop_ratio)
 
 
-_SMALL_DATASETS = {"cifar10": (CIFAR10_MEAN, CIFAR10_STD), "digits": (DIGITS_MEAN, DIGITS_STD)}
+_SMALL_DATASETS = {
+    "cifar10": (CIFAR10_MEAN, CIFAR10_STD),
+    "cifar100": (CIFAR100_MEAN, CIFAR100_STD),
+    "digits": (DIGITS_MEAN, DIGITS_STD),
+}
 
 
 def _average(values: tuple[float, ...]) -> tuple[float]:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from src.datasets.cifar10 import find_folder, open_cifar10
+from src.datasets.cifar100 import CIFAR100
 from src.datasets.csv_file import open_csv
 from src.datasets.digits import open_digits
 from src.datasets.image_folder import open_folder
@@ -32,7 +33,7 @@ def open_source(
     class_names: Sequence[str] | None = None,
     reading: Reading = AS_IT_IS,
 ) -> Source:
-    """Open one of DATASETS; `split`, 'train' or 'eval', tells the parts of cifar10 and digits apart.
+    """Open one of DATASETS; `split`, 'train' or 'eval', tells the parts of cifar10, cifar100 and digits apart.
 
     class_names: those of the network that will see the images, one for each output (see `Source.for_network`). Raises
     ReportedError for what is wrong on disk, and for a class that the network does not know.
@@ -66,6 +67,10 @@ def _other_kind(dataset: str, path: Path) -> str:
             found = "list" if path.suffix.lower() in _TEXTS else ""
         elif is_folder(path) and any(find_folder(path).glob("*_batch*.bin")):
             found = "cifar10"
+        elif is_folder(path) and all(
+            is_file(find_folder(path, CIFAR100) / f"{part}.bin") for part in ("train", "test")
+        ):
+            found = "cifar100"
         elif any(picture_names(path / name) for name in class_folders(path)[:_LOOKED_AT]):
             found = "folder"
     if not found or LAYOUTS.get(found) == LAYOUTS.get(dataset):
@@ -76,6 +81,8 @@ def _other_kind(dataset: str, path: Path) -> str:
 def _open_on_disk(dataset: str, path: Path, split: str, reading: Reading) -> Source:
     if dataset == "cifar10":
         return open_cifar10(path, split)
+    if dataset == "cifar100":
+        return open_cifar10(path, split, CIFAR100)
     if dataset == "mindrecord":
         return open_mindrecord(path)
     if dataset == "csv":

@@ -100,6 +100,11 @@ def check_model(model: Path, manifest: Manifest, dataset: str, newest_mindir: in
     if dataset == "csv":
         return
     trained_on = kinds.get(manifest.dataset, manifest.dataset)
+    if dataset != PICTURES and trained_on not in DATASETS:
+        raise ReportedError(
+            f"DATASET is {dataset}, but {model} was trained on {manifest.dataset}, which the C++ program does not "
+            "read; give pictures, or evaluate with eval_onnx.py"
+        )
     if dataset != PICTURES and kinds.get(dataset, dataset) != trained_on:
         raise ReportedError(f"DATASET is {dataset}, but {model} was trained on {manifest.dataset}; give {trained_on}")
 

@@ -58,9 +58,9 @@ _CLOUD = _TRAIN + _EVAL + _EXPORT
 OPTIONS: tuple[Option, ...] = (
     Option("net", str, "densenet121", "network", "the network; it also picks the YAML file", NETWORKS, commands=_DATA),
     Option("dataset", str, "imagenet", "network",
-           "kind of data set: CIFAR-10's binary version, class folders (imagenet with its recipe, folder with any "
-           "classes), a text list of `path label` lines, a CSV file, MindRecord shards or scikit-learn's bundled "
-           "digits", DATASETS, commands=_DATA),
+           "kind of data set: CIFAR's binary versions (of CIFAR-100 the fine labels), class folders (imagenet with its "
+           "recipe, folder with any classes), a text list of `path label` lines, a CSV file, MindRecord shards or "
+           "scikit-learn's bundled digits", DATASETS, commands=_DATA),
     Option("num_classes", int, 0, "network", "number of classes; 0: as many as the data set has", ge=0,
            le=BOUNDS["num_classes"][1], commands=_NETWORK),
     Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0,
