@@ -60,7 +60,11 @@ class TorchDenseNet(nn.Module):
         self.arch = arch
         channels, growth = arch.stem_features, arch.growth_rate
         is_large = arch.stem == "conv7x7"
-        stem = nn.Conv2d(3, channels, 7, 2, 3, bias=False) if is_large else nn.Conv2d(3, channels, 3, 1, 1, bias=False)
+        stem = (
+            nn.Conv2d(arch.input_channels, channels, 7, 2, 3, bias=False)
+            if is_large
+            else nn.Conv2d(arch.input_channels, channels, 3, 1, 1, bias=False)
+        )
         self._add("features.conv0", stem)
         self._add("features.norm0", nn.BatchNorm2d(channels))
         for block, count in enumerate(arch.block_config, 1):

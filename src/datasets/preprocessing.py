@@ -88,6 +88,10 @@ class Preprocessing:
             f"the centre {self.image_size} x {self.image_size}, divide by 255, subtract mean, divide by std"
         )
 
+    def grey(self) -> "Preprocessing":
+        """Return the same for an input of one channel, whose mean and std are the averages of those of the three."""
+        return replace(self, mean=_average(self.mean), std=_average(self.std))
+
     def to_dict(self) -> dict:
         """Return the description in plain types, for JSON."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
@@ -194,7 +198,7 @@ def default_preprocessing(
         image_size = image_size or 224
         preprocessing = Preprocessing(image_size, round(image_size * 256 / 224), IMAGENET_MEAN, IMAGENET_STD)
     if input_channels == 1:
-        preprocessing = replace(preprocessing, mean=_average(preprocessing.mean), std=_average(preprocessing.std))
+        preprocessing = preprocessing.grey()
     return preprocessing.as_asked(resize=resize, interpolation=interpolation, crop_ratio=crop_ratio)
 
 

@@ -18,7 +18,7 @@ def save_preview(
     class_names: tuple[str, ...],
     path: str | os.PathLike,
 ) -> None:
-    """Write the first 32 of `images`, float32 (B, 3, S, S) as the network gets them, and their class names as a PNG."""
+    """Write the first 32 of `images`, float32 (B, C, S, S) as the network gets them, and their class names as a PNG."""
     with words(class_names) as names:
         _save(images, labels, preprocessing, names, path)
 

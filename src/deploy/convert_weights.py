@@ -19,6 +19,10 @@ for bit. Nothing is overwritten.
 --entry KEY            which of several sets of weights in a .pth is meant: state_dict, state_dict_ema, ...
 --reset_head           convert the features alone, for train.py --train_pretrained FILE --reset_head true; files without
                        a classifier need it
+--input_channels 1      for grey pictures: the weights of the first convolution are summed over the three colours; also
+                       from one checkpoint of this project to another
+--pretrained_cfg FILE  timm's config.json, which says how pictures become the input; one beside the weights is found.
+                       Without it that is as in torchvision: shorter side 256, bilinear, centre 224
 --transition_pool avg|max, --stem_pool pad|same
                        pools of a model zoo .ckpt; without them max and same, for densenet100 avg, as there
 """
@@ -34,7 +38,8 @@ import mindspore as ms
 import numpy as np
 
 from src.datasets.class_names import normalised, unnamed_classes
-from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing import Preprocessing, default_preprocessing
+from src.deploy.origin import origin_of
 from src.deploy.torch_names import STEM, infer_architecture, present_style, torch_name
 from src.deploy.unwrapped import unwrapped
 from src.deploy.weight_files import (
@@ -94,17 +99,25 @@ def main(argv: Sequence[str]) -> None:
     _check_flags(asked, weights)
     if asked.reset_head:
         weights = _without_head(weights)
+    if asked.input_channels:
+        weights = _summed_over_colours(weights)
+    described = ""
     arch = weights.architecture or _inferred(weights, asked)
     arrays = fitted(weights, arch)
     if target.suffix != CHECKPOINT:
         _check_pools(source, arch, PAPERS_POOLS, "torchvision's and timm's networks")
         save = partial(write_torch_weights, arrays=_state_dict(arrays))
+    elif weights.architecture and asked.input_channels:
+        metadata = _grey_metadata(source, arch)
+        save = partial(fill_checkpoint, parameters=_parameters(arrays), metadata=metadata)
     elif weights.architecture:
         _check_pools(source, arch, _zoo_pools(arch), "the model zoo's networks")
         save = partial(fill_checkpoint, parameters=_parameters(arrays), metadata=None)
     else:
         names = read_class_names(asked.class_names, arch.num_classes) if weights.has_head else ()
-        metadata = _metadata(arch, names) if names else None
+        preprocessing, origin = _input_of(weights, arch, asked)
+        described = f"; input {preprocessing.shape_in_words()}, {origin}"
+        metadata = _metadata(arch, names, preprocessing) if names else None
         save = partial(fill_checkpoint, parameters=_parameters(arrays), metadata=metadata)
 
     def write(temporary: Path) -> None:
@@ -114,7 +127,7 @@ def main(argv: Sequence[str]) -> None:
     write_new(target, write)
     print(
         f"{target}: {arch.net}, {arch.num_classes} classes, {arch.transition_pool} pools in its transitions; "
-        f"{len(arrays)} arrays of {source}, read back and equal bit for bit"
+        f"{len(arrays)} arrays of {source}, read back and equal bit for bit" + described
     )
 
 
@@ -219,6 +232,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--net", choices=NETWORKS, default="", help=argparse.SUPPRESS)
     parser.add_argument("--entry", default="", help=argparse.SUPPRESS)
     parser.add_argument("--reset_head", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--input_channels", type=int, choices=(1,), help=argparse.SUPPRESS)
+    parser.add_argument("--pretrained_cfg", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--transition_pool", choices=("avg", "max"), help=argparse.SUPPRESS)
     parser.add_argument("--stem_pool", choices=("pad", "same"), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -249,6 +264,14 @@ def _check_flags(asked: argparse.Namespace, weights: Weights) -> None:
     if asked.class_names and (weights.architecture or asked.target.suffix != CHECKPOINT):
         raise UsageError(f"class_names are kept in this project's checkpoints only; {asked.target} will be none")
 
+    if asked.pretrained_cfg and (weights.architecture or from_zoo or asked.target.suffix != CHECKPOINT):
+        raise UsageError("--pretrained_cfg is for PyTorch's weights that become a .ckpt; leave it out")
+    if asked.input_channels and asked.target.suffix != CHECKPOINT:
+        raise UsageError(f"--input_channels is for a target that is a {CHECKPOINT}; found {asked.target}")
+    stem = weights.arrays.get(STEM)
+    if asked.input_channels and (stem is None or stem.ndim != 4 or stem.shape[1] != 3):
+        raise ReportedError(f"{weights.path} is not of 3 channels; leave --input_channels out")
+
 
 def _is_from_zoo(weights: Weights) -> bool:
     return weights.path.suffix == CHECKPOINT and not weights.architecture and not is_torch_file(weights.path)
@@ -257,6 +280,31 @@ def _is_from_zoo(weights: Weights) -> bool:
 def _without_head(weights: Weights) -> Weights:
     features = {name: value for name, value in weights.arrays.items() if not name.startswith(HEAD)}
     return replace(weights, arrays=features, names={name: weights.names[name] for name in features})
+
+
+def _summed_over_colours(weights: Weights) -> Weights:
+    """Of grey pictures, whose colours are equal, the sums of the weights see what the three saw."""
+    summed = weights.arrays[STEM].astype(np.float32).sum(axis=1, keepdims=True)
+    arch = replace(weights.architecture, input_channels=1) if weights.architecture else None
+    return replace(weights, arrays={**weights.arrays, STEM: summed}, architecture=arch)
+
+
+def _grey_metadata(source: Path, arch: Architecture) -> dict[str, object]:
+    checkpoint = load_checkpoint(source)
+    card = model_card_of(checkpoint)
+    run_config = checkpoint.metadata.get(RUN_CONFIG)
+    known = run_config if isinstance(run_config, Mapping) else {}
+    kept = {key: known[key] for key in ("net", "dataset", "eval_data_dir") if key in known}
+    card = replace(card, architecture=arch, preprocessing=card.preprocessing.grey())
+    return {**card.to_metadata(), RUN_CONFIG: kept | {"input_channels": 1}}
+
+
+def _input_of(weights: Weights, arch: Architecture, asked: argparse.Namespace) -> tuple[Preprocessing, str]:
+    if _is_from_zoo(weights) or (arch.stem == "conv3x3" and not asked.pretrained_cfg):
+        preprocessing, origin = default_preprocessing(usual_dataset(arch.net)), "this project's"
+    else:
+        preprocessing, origin = origin_of(weights.path, asked.pretrained_cfg)
+    return (preprocessing if arch.input_channels == preprocessing.input_channels else preprocessing.grey()), origin
 
 
 def _inferred(weights: Weights, asked: argparse.Namespace) -> Architecture:
@@ -286,10 +334,9 @@ def _check_pools(source: Path, arch: Architecture, pools: Mapping[str, str], whe
             )
 
 
-def _metadata(arch: Architecture, class_names: Sequence[str]) -> dict[str, object]:
-    dataset = usual_dataset(arch.net)
-    card = ModelCard(arch, default_preprocessing(dataset), tuple(class_names))
-    return {**card.to_metadata(), RUN_CONFIG: {"net": arch.net, "dataset": dataset}}
+def _metadata(arch: Architecture, class_names: Sequence[str], preprocessing: Preprocessing) -> dict[str, object]:
+    card = ModelCard(arch, preprocessing, tuple(class_names))
+    return {**card.to_metadata(), RUN_CONFIG: {"net": arch.net, "dataset": usual_dataset(arch.net)}}
 
 
 def _parameters(arrays: Mapping[str, np.ndarray]) -> list[ms.Parameter]:

@@ -115,7 +115,7 @@ def compare(model: Logits, images: np.ndarray, expected: np.ndarray, manifest: M
 
 
 def checked_images(preprocessing: Preprocessing, count: int) -> np.ndarray:
-    """(count, 3, S, S) float32: parts of scikit-learn's two photographs through the pipeline, and random values."""
+    """(count, C, S, S) float32: parts of scikit-learn's two photographs through the pipeline, and random values."""
     from sklearn.datasets import load_sample_images  # 0.8 s to import: not for a mistake in the command line
 
     photos = load_sample_images().images
@@ -135,9 +135,10 @@ def checked_images(preprocessing: Preprocessing, count: int) -> np.ndarray:
 
 def _example(manifest: Manifest) -> Tensor:
     size = manifest.preprocessing.image_size
+    shape = manifest.architecture.input_channels, size, size
     if manifest.batch_size:
-        return Tensor(np.zeros((manifest.batch_size, 3, size, size), np.float32))
-    return Tensor(shape=[None, 3, size, size], dtype=ms.float32)
+        return Tensor(np.zeros((manifest.batch_size, *shape), np.float32))
+    return Tensor(shape=[None, *shape], dtype=ms.float32)
 
 
 def _load_mindir(path: Path) -> Logits:

@@ -93,6 +93,11 @@ class Manifest:
                 )
         architecture = Architecture.from_dict(values["architecture"])
         preprocessing = Preprocessing.from_dict(values["preprocessing"])
+        if preprocessing.input_channels != architecture.input_channels:
+            raise ReportedError(
+                f"{where} describes a network of {architecture.input_channels} channels and an input of "
+                f"{preprocessing.input_channels}; export the model again"
+            )
         if values.get("channel_order") != _ORDERS[preprocessing.input_channels]:
             raise ReportedError(
                 f"{where}: channel_order is {values.get('channel_order')!r:.60}, expected "

@@ -105,7 +105,7 @@ def _check_interface(model: onnx.ModelProto, manifest: Manifest, path: Path) -> 
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         found.append((value.name, f"tensor({kind})", [dim.dim_param or dim.dim_value for dim in tensor.shape.dim[1:]]))
     expected = [
-        (INPUT_NAME, "tensor(float)", [3, size, size]),
+        (INPUT_NAME, "tensor(float)", [manifest.architecture.input_channels, size, size]),
         (OUTPUT_NAME, "tensor(float)", [manifest.architecture.num_classes]),
     ]
     if found != expected:

@@ -94,7 +94,7 @@ def max_features(arch: Architecture, image_size: int) -> int:
     """Above the number of values of all intermediate results for one image."""
     size = math.ceil(image_size / 2) if arch.stem == "conv7x7" else image_size
     channels = arch.stem_features
-    total = 3 * image_size**2 + 8 * channels * (size + 2) ** 2
+    total = arch.input_channels * image_size**2 + 8 * channels * (size + 2) ** 2
     size = math.ceil(size / 2) if arch.stem == "conv7x7" else size
     for count in arch.block_config:
         for _ in range(count):

@@ -62,6 +62,7 @@ def infer_architecture(shapes: Mapping[str, tuple[int, ...]], net: str = "") -> 
         "bn_size": first[1] // max(1, first[0]),
         "compression": 0.5 if out_channels == in_channels // 2 else out_channels / max(1, in_channels),
     }
+    channels = stem[1]
     own = [name for name in NETWORKS if (named := architecture(name, classifier[0])) == replace(named, **fields)]
     if own and net not in ("", *own):
         raise ReportedError(f"these are the weights of {own[0]}, not of {net}; leave the network's name out")
@@ -71,4 +72,4 @@ def infer_architecture(shapes: Mapping[str, tuple[int, ...]], net: str = "") -> 
             f"these are the weights of a DenseNet with {found}, which is none of {', '.join(NETWORKS)}; "
             "name the one it was derived from with --net"
         )
-    return architecture(net or own[0], classifier[0], **fields)
+    return architecture(net or own[0], classifier[0], **fields, input_channels=channels)

@@ -113,13 +113,13 @@ class Config:
 
     def given_architecture(self) -> dict[str, Value]:
         """The keys of the architecture that a flag or --config_path gave, 0 and empty ("as it is") left out."""
-        keys = ("net", "num_classes", *_ARCHITECTURE, "transition_pool", "stem_pool")
+        keys = ("net", "num_classes", *_ARCHITECTURE, "transition_pool", "stem_pool", "input_channels")
         return {key: self.given(key) for key in keys if self.given(key)}
 
     def geometry(self) -> dict[str, Value]:
         """How a picture becomes the input of a network that no checkpoint describes, for `default_preprocessing`."""
         return {"image_size": self.image_size or usual_image_size(self.net)} | {
-            key: getattr(self, key) for key in _GEOMETRY
+            key: getattr(self, key) for key in (*_GEOMETRY, "input_channels")
         }
 
     def given_geometry(self) -> dict[str, Value]:
@@ -199,7 +199,7 @@ def save_config(config: Config, folder: Path) -> None:
 def architecture_overrides(config: Config) -> dict[str, Value]:
     """The fields of the named network's architecture that the configuration replaces, for `architecture()`."""
     chosen = {key: getattr(config, key) for key in _ARCHITECTURE if getattr(config, key)}
-    always = {key: getattr(config, key) for key in ("drop_rate", "transition_pool", "stem_pool")}
+    always = {key: getattr(config, key) for key in ("drop_rate", "transition_pool", "stem_pool", "input_channels")}
     return chosen | always
 
 

@@ -17,7 +17,7 @@ class Architecture:
     compression: theta, the share of channels a transition keeps; drop_rate: dropout behind each dense layer;
     transition_pool: 'avg' as in the paper or 'max'; stem_pool: 'pad' pads the stem's max pool by one pixel on each
     side as in the paper's code, 'same' at the bottom and the right only. 'max' and 'same' are what the MindSpore
-    model zoo's checkpoints were trained with.
+    model zoo's checkpoints were trained with. input_channels: 3 (colours) or 1 (grey).
 
     Raises ReportedError, naming the field, for a value of the wrong type or out of range.
     """
@@ -33,6 +33,7 @@ class Architecture:
     drop_rate: float = 0.0
     transition_pool: str = "avg"
     stem_pool: str = "pad"
+    input_channels: int = 3
 
     def __post_init__(self) -> None:
         for name in _FIELDS:
@@ -53,6 +54,7 @@ class Architecture:
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(fields, dict):
             raise ReportedError(f"network architecture: found {type(fields).__name__}, expected a mapping of fields")
+        fields = {"input_channels": 3} | fields  # checkpoints of before do not say it
         missing = [name for name in names if name not in fields]
         unknown = [f"{name!r:.60}" for name in fields if name not in names]
         if missing or unknown:
@@ -70,7 +72,7 @@ class Architecture:
         kernel = 7 if self.stem == "conv7x7" else 3
         width = self.bn_size * self.growth_rate
         channels = self.stem_features
-        total = 3 * kernel**2 * channels + 2 * channels
+        total = self.input_channels * kernel**2 * channels + 2 * channels
         for block, layers in enumerate(self.block_config, 1):
             for _ in range(layers):
                 total += 2 * channels + channels * width + 2 * width + 9 * width * self.growth_rate
@@ -138,7 +140,8 @@ CHOICES = {
     "transition_pool": ("avg", "max"),
     "stem_pool": ("pad", "same"),
 }
-_FIELDS = (*CHOICES, *BOUNDS)
+INPUT_CHANNELS = (3, 1)
+_FIELDS = (*CHOICES, *BOUNDS, "input_channels")
 
 
 def expected_instead(name: str, value: object) -> str:
@@ -147,6 +150,8 @@ def expected_instead(name: str, value: object) -> str:
         choices = CHOICES[name]
         either = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
         return "" if isinstance(value, str) and value in choices else either
+    if name == "input_channels":
+        return "" if type(value) is int and value in INPUT_CHANNELS else "3 or 1"
     low, high = BOUNDS[name]
     if name == "block_config":
         good = isinstance(value, tuple) and 1 <= len(value) <= MAX_BLOCKS and all(_is_int(v, low, high) for v in value)

@@ -130,7 +130,7 @@ class _Transition(nn.Cell):
 
 
 class _Backbone(nn.Cell):
-    """(N, 3, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says.
+    """(N, input_channels, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says.
 
     With kernels and pooled their means, (N, out_channels).
     """
@@ -150,9 +150,9 @@ class _Backbone(nn.Cell):
         channels = arch.stem_features
         features = OrderedDict()
         if arch.stem == "conv7x7":
-            features["conv0"] = _conv(3, channels, 7, stride=2)
+            features["conv0"] = _conv(arch.input_channels, channels, 7, stride=2)
         else:
-            features["conv0"] = _conv(3, channels, 3)
+            features["conv0"] = _conv(arch.input_channels, channels, 3)
         features["norm0"] = batch_norm(channels)
         features["relu0"] = nn.ReLU()
         if arch.stem == "conv7x7":
@@ -199,7 +199,7 @@ class _Head(nn.Cell):
 
 
 class DenseNet(nn.Cell):
-    """Images (N, 3, H, W) -> logits (N, num_classes) float32, or with include_top=False the last features (N, C, h, w).
+    """Images (N, C, H, W) -> logits (N, num_classes) float32, or with include_top=False the last features (N, F, h, w).
 
     recompute: trade time for memory in training (`recompute.py`); the results are the same. seed: of the initial
     weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes

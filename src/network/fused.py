@@ -1,6 +1,6 @@
 """The network of the C++ kernels for CPUs: a few operators for hundreds, with the plain network's parameters."""
 
-from mindspore import nn
+from mindspore import nn, ops
 
 from src.network.architecture import Architecture
 from src.ops.dense_ops import DenseBlock, FinalNorm, Stem, Transition
@@ -30,6 +30,12 @@ def block_parameters(layers):
     return weights, statistics
 
 
+def as_colours(x):
+    """(N, 1, H, W) -> (N, 3, H, W), the other two zero: what the stem's operators take. Images and weights alike."""
+    zeros = ops.zeros_like(x)
+    return ops.concat((x, zeros, zeros), 1)
+
+
 class FusedBackbone(nn.Cell):
     """The layers of the plain network, whose parameters it is given, as a few operators of our own (`src/ops`).
 
@@ -38,6 +44,7 @@ class FusedBackbone(nn.Cell):
 
     def __init__(self, arch: Architecture, library: str, precision: str, pool: bool) -> None:
         super().__init__()
+        self.is_grey = arch.input_channels == 1
         self.stem = Stem(library, arch.stem_pool, precision)
         self.block = DenseBlock(library, precision)
         self.transition = Transition(library, precision)
@@ -45,7 +52,10 @@ class FusedBackbone(nn.Cell):
 
     def construct(self, images, stem, blocks, transitions, final_norm):
         """See the class."""
-        out = self.stem(images, *stem)
+        (conv, *norm), running_statistics = stem
+        if self.is_grey:
+            images, conv = as_colours(images), as_colours(conv)
+        out = self.stem(images, (conv, *norm), running_statistics)
         x, stats = out[0], out[1]
         for number, parameters in enumerate(blocks):
             out = self.block(x, stats, *parameters)

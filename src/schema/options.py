@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from src.datasets.layouts import DATASETS
 from src.datasets.preprocessing_choices import AUGMENTATIONS, AUTO_AUGMENTS, INTERPOLATIONS, RESIZE_MODES
-from src.network.architecture import BOUNDS, CHOICES, NETWORKS
+from src.network.architecture import BOUNDS, CHOICES, INPUT_CHANNELS, NETWORKS
 
 INTS = tuple[int, ...]
 Value = str | int | float | bool | tuple[int, ...]
@@ -75,6 +75,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("crop_ratio", float, 0.0, "network",
            "the share of the resized picture's side that the centre crop keeps; 0: the data set's usual (photographs "
            "0.875), of a letterbox all", ge=0, le=1, commands=_NETWORK),
+    Option("input_channels", int, 3, "network",
+           "3: colours; 1: grey, of which 16 bits are kept", INPUT_CHANNELS, commands=_NETWORK),
     Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0,
            le=BOUNDS["growth_rate"][1], commands=_NETWORK),
     Option("block_config", INTS, (), "network", "dense layers in each block; empty: the network's own", ge=1,

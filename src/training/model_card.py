@@ -24,7 +24,7 @@ class ModelCard:
     whether these are one answer (`single`: softmax) or a yes or no each (`multilabel`: sigmoid).
 
     temperature: what its logits are divided by, 1 unless eval.py has calibrated it. Raises ReportedError when the input
-    is too small for the network.
+    is too small for the network or has other channels.
     """
 
     architecture: Architecture
@@ -35,6 +35,11 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         self.architecture.feature_size(self.preprocessing.image_size)
+        if self.architecture.input_channels != self.preprocessing.input_channels:
+            raise ReportedError(
+                f"the network takes {self.architecture.input_channels} channels, but its preprocessing makes "
+                f"{self.preprocessing.input_channels}; use another copy, or convert it with --input_channels"
+            )
 
     def to_metadata(self) -> dict[str, object]:
         """The entries of a checkpoint that `model_card_of` reads."""

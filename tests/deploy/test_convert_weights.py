@@ -114,14 +114,43 @@ def converted_with_names(folder: Path, text: str) -> ModelCard:
     return model_card_of(load_checkpoint(convert(source, folder / "a.ckpt", *flags)))
 
 
-def test_imagenet_networks_get_its_preprocessing_and_the_names_given(tmp_path):
+def test_imagenet_networks_get_torchvision_s_preprocessing_and_the_names_given(tmp_path):
     card = converted_with_names(tmp_path, "tench\ngoldfish\ngrey whale\nmud hen\nflamingo\n")
     assert card.class_names == ("tench", "goldfish", "grey whale", "mud hen", "flamingo")
     assert card.architecture == architecture("densenet121", 5, **TINY)
     assert card.preprocessing.to_dict() == {
         "image_size": 224, "resize": 256, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
-        "resize_mode": "squash", "interpolation": "bilinear", "pixels": "shown",
+        "resize_mode": "shorter_side", "interpolation": "bilinear", "pixels": "shown",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_for_one_channel_the_stem_is_summed_over_the_colours(own, tmp_path):
+    weights = random_weights(**TINY)
+    if own:
+        source, flags = write_own(tmp_path / "own.ckpt"), []
+    else:
+        source = write_safetensors(tmp_path / "a.safetensors", state_dict(weights))
+        flags = ["--net", "densenet121"]
+    converted = load_checkpoint(convert(source, tmp_path / "grey.ckpt", "--input_channels", 1, *flags))
+    card = model_card_of(converted)
+    assert (card.architecture.input_channels, card.preprocessing.input_channels) == (1, 1)
+    assert card.preprocessing.mean == (0.449,)
+    stem = "backbone.features.conv0.weight"
+    np.testing.assert_allclose(converted.arrays[stem], weights[stem].sum(1, keepdims=True), rtol=1e-6)
+    grey = DenseNet(card.architecture)
+    colours = DenseNet(architecture("densenet121", 5, **TINY))
+    ms.load_param_into_net(grey, {name: ms.Parameter(value, name=name) for name, value in converted.weights().items()})
+    ms.load_param_into_net(colours, {name: ms.Parameter(value, name=name) for name, value in weights.items()})
+    image = np.random.default_rng(0).random((2, 1, 32, 32), np.float32)
+    expected = colours.set_train(False)(ms.Tensor(image.repeat(3, 1))).asnumpy()
+    np.testing.assert_allclose(grey.set_train(False)(ms.Tensor(image)).asnumpy(), expected, rtol=1e-3)
+
+
+def test_one_channel_of_one_channel_is_refused(tmp_path):
+    source = write_safetensors(tmp_path / "a.safetensors", state_dict(random_weights(**TINY, input_channels=1)))
+    with pytest.raises(ReportedError, match="is not of 3 channels; leave --input_channels out"):
+        convert(source, tmp_path / "a.ckpt", "--net", "densenet121", "--input_channels", 1)
 
 
 def test_half_precision_is_widened_exactly(tmp_path):

@@ -16,9 +16,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 from commands import HELD_OUT_DIGITS, ROOT, TINY
+from cpp import photographs
 from fuzz.children import in_child
 
 import train
+from src.datasets.classification import evaluation_batches
+from src.datasets.preprocessing import default_preprocessing
+from src.datasets.source import Source
 from src.deploy import convert_weights, pickled, weight_files
 from src.deploy.torch_names import torch_name
 from src.deploy.weight_files import read_torch_weights
@@ -162,6 +166,35 @@ def test_timms_network_has_the_same_logits(theirs, torch, tmp_path):
         model.load_state_dict(back)  # strict
     for name, value in torch.load(tmp_path / "back.pth", weights_only=True).items():
         assert torch.equal(model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("origin", ["timm", "torchvision"])
+def test_photographs_get_the_logits_of_where_the_weights_are_from(origin, theirs, torch, tmp_path, one_by_one):  # noqa: ARG001
+    """Each through its own pipeline and network, and through ours with what the converter found."""
+    import timm
+    from safetensors.torch import save_file
+
+    if origin == "timm":
+        model = theirs.randomised(timm.create_model("densenet121"))
+        timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+        transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    else:
+        model = theirs.randomised(theirs.torchvision.models.densenet121())
+        save_file(model.state_dict(), tmp_path / "model.safetensors")
+        transform = theirs.torchvision.models.DenseNet121_Weights.IMAGENET1K_V1.transforms()
+    pictures = photographs()
+    expected = theirs.logits(model, torch.stack([transform(picture) for picture in pictures]))
+
+    network = converted(tmp_path / "model.safetensors", kernels=build.kernels().library).set_train(False)
+    preprocessing = model_card_of(load_checkpoint(tmp_path / "converted.ckpt")).preprocessing
+    source = Source("folder", ("any",), np.zeros(2, np.int32), False, lambda i: np.asarray(pictures[i]), str)
+    ((images, _, _),) = evaluation_batches(source, preprocessing, batch_size=2, workers=1)
+    found = difference(network(ms.Tensor(images)).asnumpy(), expected)
+    squashed = default_preprocessing("imagenet")
+    ((images, _, _),) = evaluation_batches(source, squashed, batch_size=2, workers=1)
+    otherwise = difference(network(ms.Tensor(images)).asnumpy(), expected)
+    print(f"\n{origin}: {preprocessing.shape_in_words()}: logits {found:.1e}, with the seed's input {otherwise:.1e}")
+    assert found < 1e-2 < otherwise
 
 
 @pytest.mark.parametrize("net", NETWORKS)
