@@ -38,15 +38,17 @@ from src.optimizers.sgd import SGD
 from src.schema.doubts import doubts
 from src.training.begin import Origin, begin
 from src.training.best import is_new_metric, resolve_best_metric
+from src.training.dry_run import dry_run
 from src.training.evaluation import held_out_evaluation
 from src.training.held_out import split_data
+from src.training.lr_find import find_learning_rate, report_range_test
 from src.training.model_card import ModelCard, pools_as_asked, warn_of_unsaid_pools
 from src.training.plan import Plan
 from src.training.pretrained import normalised_as_before, share_pretrained
 from src.training.progress import Progress
 from src.training.recorder import Recorder
 from src.training.run_data import RunData, absolute, open_run_data, require_same_everywhere
-from src.training.run_folder import log_name, open_run_folder, share_checkpoint
+from src.training.run_folder import log_name, open_run_folder, scratch_folder, share_checkpoint
 from src.training.saver import Saver
 from src.training.step import TrainStep, resolve_loss_scaling
 from src.training.trainer import Trainer
@@ -73,7 +75,7 @@ def start(config: Config, root: Path) -> Progress:
     origin = Origin(checkpoint, share_pretrained("" if checkpoint else config.train_pretrained, group))
     config = as_of(config, origin)
     with (
-        open_run_folder(root, group, checkpoint, config.resume) as folder,
+        scratch_folder() if config.dry_run else open_run_folder(root, group, checkpoint, config.resume) as folder,
         log_file(folder / log_name("train", group.rank)),
     ):
         get_logger().info("run folder %s, device %s; %s", folder, device, joined)
@@ -81,7 +83,8 @@ def start(config: Config, root: Path) -> Progress:
             get_logger().warning("%s", doubt)
         if group.is_master:
             save_config(config, folder)
-            status.run_folder(folder)
+            if not config.dry_run:
+                status.run_folder(folder)
         return train(config, device, group, folder, origin, status)
 
 
@@ -145,6 +148,19 @@ def train(
         config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,
         plan.steps_per_epoch, card.preprocessing.shape_in_words(),
     )  # fmt: skip
+    if config.dry_run:
+        cost = dry_run(
+            train_step, train_batches, plan, progress, group, device=device, rate=config.lr * scale,
+            evaluate=evaluate_now, num_held_out=len(data.held_out or ()),
+        )  # fmt: skip
+        for line in cost.lines() if group.is_master else ():
+            get_logger().info("%s", line)
+        return progress
+    if config.lr_find:
+        found = find_learning_rate(train_step, train_batches, plan.accumulation_steps)
+        if group.is_master:
+            get_logger().info("%s", report_range_test(found, folder, scale=scale))
+        return progress
     arithmetic = arithmetic_of(network.kernels)
     if origin.checkpoint and (change := changed_arithmetic(origin.checkpoint.metadata.get("arithmetic"), arithmetic)):
         get_logger().warning(change)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from src.doctor.machine import Machine
 from src.doctor.row import Row, ok, problem, warning
+from src.utils.memory import available_memory, control_group
 
 _GB = 10**9
 _LEAST_MEMORY, _ENOUGH_MEMORY = 1 * _GB, 3 * _GB  # DenseNet-121 at batch 32: 2 GB
 _LEAST_DISK, _ENOUGH_DISK = _GB // 2, 5 * _GB
 _ENOUGH_SHM = _GB // 2  # containers have 64 MB unless told otherwise
 _ENOUGH_FILES = 1024
-_UNLIMITED = 2**60  # what cgroup v1 says instead of max is near 2**63
 _EARLIEST = time.mktime((2025, 1, 1, 0, 0, 0, 0, 0, 0))
 # What an earlier job, or another program, may have left: each changes what a command does.
 _STALE = ("MS_ROLE", "RANK_ID", "RANK_SIZE", "MS_NODE_ID", "RANK_TABLE_FILE", "MS_SIMULATION_LEVEL")
@@ -40,7 +40,7 @@ def cores_row(machine: Machine) -> Row:
 def core_limit(machine: Machine) -> float | None:
     """The cores that the control group allows, None without a limit; version 2 is asked first, then version 1."""
     words = (
-        machine.read(f"/sys/fs/cgroup{_group(machine)}/cpu.max").split()
+        machine.read(f"/sys/fs/cgroup{control_group(machine.read)}/cpu.max").split()
         or machine.read("/sys/fs/cgroup/cpu.max").split()
     )
     if len(words) != 2:
@@ -53,10 +53,7 @@ def core_limit(machine: Machine) -> float | None:
 
 def memory_row(machine: Machine) -> Row:
     """Memory that is available, of the machine and of the control group."""
-    available = _kilobytes(machine.read("/proc/meminfo"), "MemAvailable")
-    limit, used = _memory_limit(machine)
-    rooms = [available, None if limit is None else max(limit - used, 0)]
-    room = min((known for known in rooms if known is not None), default=None)
+    room, limit = available_memory(machine.read)
     if room is None:
         return warning("memory", "/proc/meminfo says nothing", "look at it yourself: DenseNet-121 trains in 2 GB")
     text = f"{room / _GB:.1f} GB available" + (f", of {limit / _GB:.1f} GB of the control group" if limit else "")
@@ -67,18 +64,6 @@ def memory_row(machine: Machine) -> Row:
             "memory", text, "DenseNet-121 takes 2 GB at batch 32: a smaller --per_batch_size, or densenet100"
         )
     return ok("memory", text)
-
-
-def _memory_limit(machine: Machine) -> tuple[int | None, int]:
-    for limit, used in (
-        (f"/sys/fs/cgroup{_group(machine)}/memory.max", f"/sys/fs/cgroup{_group(machine)}/memory.current"),
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        most, now = machine.read(limit).strip(), machine.read(used).strip()
-        if most.isdecimal() and int(most) < _UNLIMITED:
-            return int(most), int(now) if now.isdecimal() else 0
-    return None, 0
 
 
 def disk_rows(machine: Machine) -> list[Row]:
@@ -165,19 +150,3 @@ def environment_row(machine: Machine) -> Row:
             "MindSpore's own convolutions are seven times faster with AVX2: unset it",
         )
     return ok("environment", "nothing that changes what the commands do")
-
-
-def _kilobytes(text: str, name: str) -> int | None:
-    for line in text.splitlines():
-        words = line.split()
-        if words[:1] == [f"{name}:"] and len(words) > 1 and words[1].isdecimal():
-            return int(words[1]) * 1024
-    return None
-
-
-def _group(machine: Machine) -> str:
-    """This process's control group of version 2, `/` in a container."""
-    for line in machine.read("/proc/self/cgroup").splitlines():
-        if line.startswith("0::"):
-            return line[3:].rstrip("/")
-    return ""

@@ -42,6 +42,15 @@ def resume_and_pretrained(config: Asked) -> str | None:
     return None
 
 
+def one_trial(config: Asked) -> str | None:
+    """A dry run measures training, a range test finds a new run's learning rate; each ends the command."""
+    if config.dry_run and config.lr_find:
+        return "found both dry_run and lr_find, expected one of them; leave one out"
+    if config.lr_find and config.resume:
+        return f"found lr_find with resume {show(config.resume)}, whose learning rate is chosen; leave one of them out"
+    return None
+
+
 def head_of_nothing(config: Asked) -> str | None:
     """Without pretrained weights the classifier is new anyway."""
     if config.reset_head and not config.train_pretrained:
@@ -305,6 +314,7 @@ def folder_of_bundled_data(key: str, value: str, dataset: str) -> str | None:
 COMBINATIONS = {
     "train": (
         resume_and_pretrained,
+        one_trial,
         head_of_nothing,
         smoothing_by_nothing,
         warmup_longer_than_training,

@@ -221,6 +221,11 @@ OPTIONS: tuple[Option, ...] = (
            asks=True),
     Option("resume", str, "", "start", "run folder or checkpoint to go on from; auto: the newest valid one",
            commands=_TRAIN, saved=False, asks=True, is_path=True),
+    Option("dry_run", bool, False, "start", "run a few steps and say how long training will take, its memory and the "
+           "largest batch that fits; nothing is kept", commands=_TRAIN, saved=False, in_yaml=False, asks=True),
+    Option("lr_find", bool, False, "start", "a range test instead of training: the loss over growing learning rates, "
+           "a picture of it, and the rate at which it falls fastest", commands=_TRAIN, saved=False, in_yaml=False,
+           asks=True),
     Option("config_path", str, "", "start", "YAML file to use instead of the network's", saved=False, in_yaml=False,
            is_path=True),
     Option("debug", bool, False, "start", "show the traceback of an error", saved=False, in_yaml=False),

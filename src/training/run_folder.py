@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mindspore import nn
 
@@ -49,6 +50,13 @@ def create_run_folder(root: Path, stamp: str) -> Path:
 def log_name(command: str, rank: int) -> str:
     """The run's log file: train.log, and train_rank1.log, ... for the other ranks."""
     return f"{command}.log" if rank == 0 else f"{command}_rank{rank}.log"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Enter a folder that is removed at the end of the `with`, for what is to leave nothing behind."""
+    with TemporaryDirectory(prefix="densenet_") as folder:
+        yield Path(folder)
 
 
 @contextmanager

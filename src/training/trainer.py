@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from src.training.progress import COLUMNS, Mean, Progress, is_evaluated
 from src.training.recorder import Recorder
 from src.training.saver import ADVICE, Saver
 from src.training.step import TrainStep
+from src.training.update import Batch, update
 from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
 from src.utils.signals import StopRequest
@@ -29,7 +29,7 @@ from src.utils.signals import StopRequest
 UNREADABLE = 63  # beside the numbers of signals, which Group.any takes: a rank's data cannot be read
 MAX_SKIPS_IN_A_ROW = 50  # a dynamic scale of 2**15 reaches 1 after 15; beyond, nothing is learnt any more
 
-Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+Batches = Iterable[Batch]
 
 
 class UnreadableDataError(ReportedError):
@@ -185,13 +185,9 @@ class Trainer:
 
     def _one_step(self, rate: float, global_step: int, clocks: tuple) -> None:
         plan = self.plan
-        start, losses = time.perf_counter() - self._waited, []
+        start = time.perf_counter() - self._waited
         batches, self._step_batches = self._step_batches, []
-        for i, (images, labels, _) in enumerate(batches):
-            self.beat()
-            is_last = Tensor(i + 1 == plan.accumulation_steps, ms.bool_)
-            loss, finite = self.train_step(Tensor(images), Tensor(labels), Tensor(rate, ms.float32), is_last)
-            losses.append(float(loss.asnumpy()))
+        loss, updated = update(self.train_step, batches, rate, self.beat)
         seconds = time.perf_counter() - start
         if self._compiled:
             for clock in clocks:
@@ -199,7 +195,7 @@ class Trainer:
         else:  # the first step of a process compiles: it would drown the speed
             get_logger().info("the first step, with compilation, took %.1f s", seconds)
             self._compiled = True
-        self._take_loss(sum(losses) / len(losses), bool(finite.asnumpy()), rate, global_step)
+        self._take_loss(loss, updated, rate, global_step)
 
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
         self._skips_in_a_row = 0 if updated else self._skips_in_a_row + 1

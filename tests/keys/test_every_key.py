@@ -24,7 +24,11 @@ PREDICT = (
 
 # tests/test_calibrate.py: calibrate. tests/report: report.
 # tests/test_distributed.py: they need a second rank; tests/utils/test_graph_cache.py: it needs a second process
-IN_OTHER_FILES = {"train": "is_save_on_master sync_bn_stats sync_batch_norm graph_cache", "eval": "graph_cache"}
+# tests/training: dry_run lr_find
+IN_OTHER_FILES = {
+    "train": "is_save_on_master sync_bn_stats sync_batch_norm graph_cache dry_run lr_find",
+    "eval": "graph_cache",
+}
 
 # tests/test_modelarts.py, and one by one tests/model_utils/test_moxing_adapter.py
 MODELARTS = {option.name for option in OPTIONS if option.group == "modelarts"}

@@ -39,6 +39,11 @@ TRAIN = {
         "found both resume 'auto' and train_pretrained 'a.ckpt', expected one way to begin; leave one of them out",
         "--dataset digits --resume auto",
     ),
+    "one_trial": (
+        "--dataset digits --resume auto --lr_find",
+        "found lr_find with resume 'auto', whose learning rate is chosen; leave one of them out",
+        "--dataset digits --resume auto --dry_run",
+    ),
     "head_of_nothing": (
         "--dataset digits --reset_head",
         "found reset_head true without train_pretrained, whose classifier it replaces; give --train_pretrained",

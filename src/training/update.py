@@ -1,0 +1,42 @@
+"""One update of the weights: the micro-batches of a step, one after the other."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from src.training.step import TrainStep
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def update(
+    train_step: TrainStep, batches: Sequence[Batch], rate: float, beat: Callable[[], None] = lambda: None
+) -> tuple[float, bool]:
+    """Train on this rank's `batches` of one step, as many as it accumulates, with the learning rate `rate`.
+
+    Returns the mean loss, and whether the weights were updated: not after an overflow. beat () is called before each
+    batch.
+    """
+    losses, finite = [], None
+    for i, batch in enumerate(batches):
+        beat()
+        loss, finite = train_step(*arguments(batch, rate, is_last=i + 1 == len(batches)))
+        losses.append(float(loss.asnumpy()))
+    return sum(losses) / len(losses), bool(finite.asnumpy())
+
+
+def arguments(batch: Batch, rate: float, *, is_last: bool) -> tuple[Tensor, ...]:
+    """What `TrainStep` takes for a batch."""
+    images, labels, _ = batch
+    return Tensor(images), Tensor(labels), Tensor(rate, ms.float32), Tensor(is_last, ms.bool_)
+
+
+def endless_steps(train_batches: Callable[..., Iterator[Batch]], batches_per_step: int) -> Iterator[list[Batch]]:
+    """The batches of a step, step after step, from the first epoch's on; the rest of an epoch begins no step."""
+    for epoch in itertools.count():
+        batches = iter(train_batches(epoch=epoch))
+        while len(step := list(itertools.islice(batches, batches_per_step))) == batches_per_step:
+            yield step
