@@ -114,13 +114,14 @@ def evaluate_all(
             # A report shows heat maps, from the graph that answers: another one would have to be compiled.
             step = GradCam if config.report else PredictStep
             predict_step = step(network, card.temperature, open_graph_cache(config.graph_cache, device))
-        if not load_on_all(predict_step.network, checkpoint, group):
+        if not load_on_all(predict_step.network, checkpoint, group, config.weights):
             continue
         matched = as_task(source, card.task).for_network(card.class_names)
         if group.is_master:
             if shown != matched.class_names:
                 describe(matched, "eval")
-            get_logger().info("checkpoint %s", checkpoint.path)
+            which = f", {checkpoint.chosen_weights(config.weights)} weights" if checkpoint.has_average else ""
+            get_logger().info("checkpoint %s%s", checkpoint.path, which)
         shown = matched.class_names
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
         seen = SeenLogits() if config.calibrate else None

@@ -76,7 +76,7 @@ def start(config: Config, results: Path) -> Path:
         activation=ACTIVATIONS[card.task],
     )
     network = DenseNet(card.architecture)
-    load_weights(network, checkpoint)
+    load_weights(network, checkpoint, weights=config.weights)
     step = PredictStep(network, card.temperature)
     threads = worker_count(config.num_parallel_workers)
     if config.quantize:

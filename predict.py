@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> list[tuple[str, Named]]:
         cpu_precision=config.cpu_precision,
         graph_cache=config.graph_cache,
         heat_maps=bool(config.heatmap),
+        weights=config.weights,
     )
     answers = answer_all(model, source, config, workers)
     if config.output:

@@ -33,6 +33,7 @@ from src.network.architecture import architecture
 from src.network.build import build_network
 from src.network.mixed_precision import resolve_amp_level
 from src.ops.select import arithmetic_of, changed_arithmetic
+from src.optimizers.average import WeightAverage
 from src.optimizers.layer_decay import layer_factors
 from src.optimizers.sgd import SGD
 from src.schema.doubts import doubts
@@ -225,12 +226,13 @@ def build_train_step(config: Config, card: ModelCard, training: Source, device: 
         nesterov=config.nesterov, decay_norm_and_bias=config.decay_norm_and_bias, kernels=network.kernels,
         lr_factors=layer_factors([parameter.name for parameter in trained], config.layer_lr_decay),
     )  # fmt: skip
+    average = WeightAverage(network, config.ema_decay, network.kernels) if config.ema_decay else None
     weights = class_weights(training, config.class_weights, config.class_weight_power, card.class_names)
     return TrainStep(
         network, build_loss(card.task, config.label_smooth_factor if config.label_smooth else 0.0, weights), optimizer,
         scaling=resolve_loss_scaling(config.loss_scale_type, config.loss_scale, amp_level),
         max_norm=config.grad_clip_norm, accumulation_steps=config.grad_accumulation_steps,
-        world_size=group.world_size, graph_cache=open_graph_cache(config.graph_cache, device),
+        world_size=group.world_size, average=average, graph_cache=open_graph_cache(config.graph_cache, device),
     )  # fmt: skip
 
 

@@ -17,15 +17,16 @@ from src.utils.checkpoint import load_checkpoint
 pytestmark = pytest.mark.slow
 
 
+AVERAGED = ["--ema_decay", 0.9]
 # Four steps an epoch, saved after the second and the fourth, when the ranks' batches are 360 images together.
 STEPS = [*TINY, "--augmentation", "none", "--log_interval", 1, "--ckpt_interval", 2, "--per_batch_size"]
 
 
 @pytest.fixture(scope="module")
 def two_ranks(forked, tmp_path_factory) -> tuple[Path, list[str]]:
-    """(run folder, output of each rank) of two epochs in which both ranks save."""
+    """(run folder, output of each rank) of two epochs in which both ranks save, an average of the weights as well."""
     root = tmp_path_factory.mktemp("two_ranks")
-    flags = [*STEPS, 180, "--max_epoch", 2, "--eval_data_dir", "bundled", "--is_save_on_master", "false"]
+    flags = [*STEPS, 180, *AVERAGED, "--max_epoch", 2, "--eval_data_dir", "bundled", "--is_save_on_master", "false"]
     outputs = run_ranks(forked, root / "logs", "train", *flags, "--save_ckpt_path", root / "out")
     return only(root / "out"), outputs
 
@@ -36,7 +37,7 @@ def test_one_folder_holds_what_both_ranks_did(two_ranks):
     names = sorted(path.name for path in run_folder.glob("*.ckpt"))
     saved = [f"{rank}-{epoch}_{step}.ckpt" for rank in (0, 1) for epoch in (1, 2) for step in (2, 4)]
     assert names == [*saved, "best.ckpt"]
-    assert outputs[0].count(f"tot={HELD_OUT_DIGITS},") == 2  # once an epoch, by the master only
+    assert outputs[0].count(f"tot={HELD_OUT_DIGITS},") == 4  # twice an epoch, by the master only
     assert f"tot={HELD_OUT_DIGITS}," not in outputs[1]
     assert "1442 images of digits, 4 steps an epoch" in outputs[0]  # 2 ranks x 180
     assert [output.count("the C++ kernels are used") for output in outputs] == [1, 0]
@@ -55,7 +56,7 @@ def test_the_saved_checkpoint_reproduces_the_counts(two_ranks, tmp_path, forked)
     run_folder, outputs = two_ranks
     checkpoint = run_folder / "0-2_4.ckpt"
     (accuracy,) = evaluation.main(["--ckpt_files", str(checkpoint), "--save_ckpt_path", str(tmp_path)]).values()
-    top1 = float(list(csv.DictReader((run_folder / "metrics.csv").open()))[-1]["top1"])
+    top1 = float(list(csv.DictReader((run_folder / "metrics.csv").open()))[-1]["ema_top1"])
     assert accuracy.top1 == top1
     flags = ["--ckpt_files", checkpoint, "--save_ckpt_path", tmp_path / "two"]
     outputs = run_ranks(forked, tmp_path / "logs", "eval", *flags)
@@ -136,6 +137,7 @@ def test_sync_bn_stats_averages_what_the_ranks_saw_before_each_checkpoint(two_ra
     flags = [
         *STEPS,
         180,
+        *AVERAGED,
         "--sync_bn_stats",
         "true",
         "--is_save_on_master",

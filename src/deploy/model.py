@@ -108,6 +108,7 @@ def load_model(
     cpu_precision: str = "fp32",
     graph_cache: str = "auto",
     heat_maps: bool = False,
+    weights: str = "auto",
 ) -> Model:
     """Load a checkpoint of train.py or convert_weights, or an ONNX model of export.py (by its ending).
 
@@ -138,7 +139,7 @@ def load_model(
         cpu_precision=cpu_precision,
         keeps_features=heat_maps,
     )
-    load_weights(network, checkpoint)
+    load_weights(network, checkpoint, weights=weights)
     step = GradCam if heat_maps else PredictStep
     step = step(network, card.temperature, open_graph_cache(graph_cache, device))
     heat = step if heat_maps else None

@@ -35,6 +35,7 @@ SIGNATURES = {
     "final_infer": "x gamma beta mean variance -> y",
     "final_backward": "x x_stats d_y gamma beta -> d_x d_x_stats d_gamma d_beta",
     "sgd_update": "settings learning_rate ( gradient ) ( parameter ) ( velocity ) -> done",
+    "average_update": "share ( average ) ( value ) -> done",
 }
 # A primitive: the function ops.zeros_like does not compile inside a bprop.
 _zeros_like = ops.ZerosLike()

@@ -168,6 +168,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("class_weight_power", float, 1.0, "optimizer",
            "class_weights auto: a class weighs as one over its number of pictures to this power", ge=0, le=4,
            commands=_TRAIN),
+    Option("ema_decay", float, 0.0, "optimizer",
+           "keep an exponential moving average of the weights as well, with this decay, such as 0.9998; 0: none",
+           ge=0, lt=1, commands=_TRAIN),
     Option("grad_clip_norm", float, 0.0, "optimizer", "largest global norm of the gradient; 0: no clipping", ge=0,
            commands=_TRAIN),
     Option("grad_accumulation_steps", int, 1, "optimizer", "batches whose gradients make one update", ge=1,
@@ -231,6 +234,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("debug", bool, False, "start", "show the traceback of an error", saved=False, in_yaml=False),
     Option("ckpt_files", str, "", "evaluation", "checkpoint to evaluate, or a folder: all in it, newest first; for "
            "eval_onnx.py the model", commands=_EVAL + _ONNX, asks=True, is_path=True),
+    Option("weights", str, "auto", "evaluation",
+           "of a run with ema_decay: raw, the last update's, or ema, their average; auto: as the checkpoint says",
+           ("auto", "raw", "ema"), commands=_EVAL + _EXPORT + _PREDICT),
     Option("predictions", str, "", "evaluation", "CSV file to write each image's label and top-5 to",
            commands=_EVAL + _ONNX, asks=True, is_path=True),
     Option("report", str, "", "evaluation", "HTML file to write: accuracy, confusions, calibration, the worst mistakes "

@@ -56,6 +56,8 @@ def begin(
     elif group.is_master:
         if pretrained:
             load_weights(train_step.network, pretrained.checkpoint, reset_head=reset_head)
+            if train_step.average is not None:
+                train_step.average.start()  # with these weights
         record_start(card, next(iter(train_batches(epoch=0))), folder)
     if resumed:
         get_logger().info("resumed from %s", resumed.path)

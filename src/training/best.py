@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from src.utils.checkpoint import RUN_CONFIG, Checkpoint
+from src.training.progress import EMA_PREFIX
+from src.utils.checkpoint import EMA, RAW, RUN_CONFIG, Checkpoint
 from src.utils.errors import UsageError
 
 BEST_METRICS = {
@@ -24,15 +25,22 @@ def resolve_best_metric(wanted: str, task: str) -> str:
     return wanted
 
 
-def score_of(metric: str, figures: Mapping[str, object]) -> float:
+def score_of(metric: str, figures: Mapping[str, object], weights: str = RAW) -> float:
     """What is to be as large as possible, between 0 and 1: the figure itself, and of a loss exp(-loss); nan for none.
 
-    figures: by the columns of metrics.csv.
+    figures: by the columns of metrics.csv. weights: whose, raw or ema.
     """
-    value = figures["eval_loss" if metric == "loss" else metric]
+    name = "eval_loss" if metric == "loss" else metric
+    value = figures[name] if weights == RAW else figures.get(EMA_PREFIX + name, "")
     if value == "":
         return float("nan")
     return math.exp(-value) if metric == "loss" else value
+
+
+def best_of(metric: str, figures: Mapping[str, object]) -> tuple[float, str]:
+    """The better score of an evaluation, and which weights have it: of equal ones the raw ones, which are simpler."""
+    raw, ema = (score_of(metric, figures, weights) for weights in (RAW, EMA))
+    return (ema, EMA) if ema > raw or (math.isnan(raw) and not math.isnan(ema)) else (raw, RAW)
 
 
 def is_new_metric(checkpoint: Checkpoint | None, metric: str, task: str) -> bool:

@@ -13,7 +13,7 @@ from src.utils.checkpoint import Checkpoint, save_checkpoint
 from src.utils.files import make_folder
 
 CALIBRATED_NAME = "calibrated.ckpt"
-_NOT_KEPT = ("format", "versions", "progress")  # written anew; it is no place to go on training from
+_NOT_KEPT = ("format", "versions", "progress", "weights")  # written anew; it is no place to go on training from
 
 
 class SeenLogits:

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.training.best import best_of
 from src.training.paired import compare_answers
 from src.training.progress import COLUMNS, Progress, is_evaluated
 from src.utils.arguments import Parser
-from src.utils.checkpoint import RUN_CONFIG, load_checkpoint
+from src.utils.checkpoint import EMA, RUN_CONFIG, load_checkpoint
 from src.utils.checkpoint_names import list_checkpoints
 from src.utils.data_url import encoded_url
 from src.utils.errors import ReportedError, UsageError, run
@@ -126,10 +127,12 @@ def results(runs: Sequence[Run]) -> list[list[str]]:
     table = [["run", "epochs", "best", "in epoch", "last", "loss", "held-out loss", "training time"]]
     for one in runs:
         rows, last = one.evaluated(), one.rows[-1] if one.rows else {}
-        best = max(rows, key=lambda row: row[one.figure], default=None)
+        scores = [(*best_of(one.figure, row), row["epoch"]) for row in rows]
+        best = max(scores, key=lambda score: score[0], default=None)
         table.append([
             one.name, str(last.get("epoch", 0)),
-            f"{one.figure} {_percent(best[one.figure])}" if best else "-", str(best["epoch"]) if best else "-",
+            f"{one.figure} {_percent(best[0])}{' (EMA)' if best[1] == EMA else ''}" if best else "-",
+            str(best[2]) if best else "-",
             _percent(rows[-1][one.figure]) if rows else "-",
             _number(last.get("loss", "")), _number(rows[-1]["eval_loss"] if rows else ""), _time(one.seconds),
         ])  # fmt: skip

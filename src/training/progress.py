@@ -22,6 +22,9 @@ COLUMNS = (
     "auroc",  # of several labels a picture: mean area under the ROC curve over the classes
     "average_precision",  # the same of the average precision
 )
+EMA_PREFIX = "ema_"  # of the same columns for the average of the weights
+EMA_COLUMNS = tuple(EMA_PREFIX + name for name in COLUMNS[COLUMNS.index("top1") :])
+COLUMNS += EMA_COLUMNS
 _LATER = dict.fromkeys(COLUMNS[COLUMNS.index("eval_loss") :], "")  # columns that rows of older checkpoints lack
 
 

@@ -5,9 +5,12 @@ import io
 from pathlib import Path
 
 from src.training.events import Events
-from src.training.progress import COLUMNS, is_evaluated
+from src.training.progress import COLUMNS, EMA_COLUMNS, EMA_PREFIX, is_evaluated
 from src.utils.files import write_text_atomically
 from src.utils.plotting import write_picture
+
+_DRAWN = {"top1": "o-", "top5": "s--", "auroc": "o-", "average_precision": "s--"}  # figures and how
+_DRAWN |= {EMA_PREFIX + name: "^" + style[1:] for name, style in _DRAWN.items()}
 
 
 class Recorder:
@@ -33,6 +36,8 @@ class Recorder:
         scalars = {key: row.get(key, "") for key in ("top1", "top5", "auroc", "average_precision")}
         scalars["loss"] = row.get("eval_loss", "")
         self._add_scalars("eval", row["step"], {name: value for name, value in scalars.items() if value != ""})
+        averaged = {name: row.get(EMA_PREFIX + ("eval_loss" if name == "loss" else name), "") for name in scalars}
+        self._add_scalars("ema", row["step"], {name: value for name, value in averaged.items() if value != ""})
         self._write_table(history)
         self._draw(history)
 
@@ -51,7 +56,9 @@ class Recorder:
 
     def _write_table(self, history: list[dict]) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        averaged = any(row.get(name, "") != "" for row in history for name in EMA_COLUMNS)
+        shown = COLUMNS if averaged else [name for name in COLUMNS if name not in EMA_COLUMNS]
+        writer = csv.DictWriter(text, shown, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         write_text_atomically(self.folder / "metrics.csv", text.getvalue())
@@ -71,6 +78,10 @@ def draw_curves(history: list[dict], path: Path) -> None:
     if with_loss:
         held_out = [row["eval_loss"] for row in with_loss]
         left.plot([row["epoch"] for row in with_loss], held_out, "s:", markersize=3, color="C2", label="held-out loss")
+        averaged = [row for row in with_loss if row.get("ema_eval_loss", "") != ""]
+        if averaged:
+            held_out = [row["ema_eval_loss"] for row in averaged]
+            left.plot([row["epoch"] for row in averaged], held_out, ":", color="C3", label="held-out loss, EMA")
         left.legend(loc="upper center")
     left.set(xlabel="epoch", title="training loss and learning rate")
     left.set_ylabel("loss", color="C0")
@@ -79,11 +90,12 @@ def draw_curves(history: list[dict], path: Path) -> None:
     rate.set_ylabel("learning rate", color="C1")
     shares = any(row["top1"] != "" for row in evaluated) or not evaluated
     right.set(xlabel="epoch", ylabel="accuracy (%)" if shares else "figure (%)", title="evaluation")
-    for key, style in (("top1", "o-"), ("top5", "s--"), ("auroc", "o-"), ("average_precision", "s--")):
+    for key, style in _DRAWN.items():
         rows = [row for row in evaluated if row.get(key, "") != ""]
         if rows:
             best = max(100 * row[key] for row in rows)
-            label = f"{key.replace('top', 'top-').replace('_', ' ')}, best {best:.2f} %"
+            name = key.removeprefix(EMA_PREFIX).replace("top", "top-").replace("_", " ")
+            label = f"{name}{' of the EMA' if key.startswith(EMA_PREFIX) else ''}, best {best:.2f} %"
             right.plot(
                 [row["epoch"] for row in rows], [100 * row[key] for row in rows], style, markersize=3, label=label
             )

@@ -198,12 +198,12 @@ def share_checkpoints_to_evaluate(path: Path, group: Group) -> list[Checkpoint]:
     return everywhere
 
 
-def load_on_all(network: nn.Cell, checkpoint: Checkpoint, group: Group) -> bool:
+def load_on_all(network: nn.Cell, checkpoint: Checkpoint, group: Group, weights: str = "auto") -> bool:
     """`load_weights` on every rank, after which the file is closed; False, with a line in the log, when it has gone or
     was replaced before every rank had read it.
     """
     try:
-        load_weights(network, checkpoint)
+        load_weights(network, checkpoint, weights=weights)
         gone = False
     except MissingError as error:
         get_logger().warning("passing over %s: %s", checkpoint.path, error)

@@ -7,7 +7,7 @@ import numpy as np
 
 from src.training.progress import Progress
 from src.training.step import TrainStep
-from src.utils.checkpoint import BEST_NAME, save_checkpoint
+from src.utils.checkpoint import BEST_NAME, EMA, save_checkpoint
 from src.utils.checkpoint_names import checkpoint_name, list_checkpoints
 from src.utils.errors import ReportedError
 from src.utils.logging import get_logger
@@ -33,9 +33,9 @@ class Saver:
             except OSError as error:  # the new one is there: training need not end
                 get_logger().warning("%s cannot be removed: %s", path, error.strerror)
 
-    def save_best(self, progress: Progress) -> None:
-        """Write `best.ckpt` with the same content."""
-        self._write(BEST_NAME, progress)
+    def save_best(self, progress: Progress, weights: str) -> None:
+        """Write `best.ckpt` with the same content; `weights` (raw or ema) are what is the best in it."""
+        self._write(BEST_NAME, progress, weights)
 
     def newest(self) -> str:
         """The name of the newest checkpoint, for messages."""
@@ -47,7 +47,7 @@ class Saver:
         """Whether this rank has a checkpoint in the folder."""
         return bool(list_checkpoints(self.folder, self.rank))
 
-    def _write(self, name: str, progress: Progress) -> None:
+    def _write(self, name: str, progress: Progress, weights: str = EMA) -> None:
         if not self.active:
             return
         parameters = self.train_step.saved_parameters()
@@ -57,4 +57,5 @@ class Saver:
                     f"{parameter.name} is not finite any more, so no checkpoint is written; the last good one is "
                     f"{self.newest()}; {ADVICE}"
                 )
-        save_checkpoint(self.folder / name, parameters, {**self.metadata, "progress": progress.to_dict()})
+        said = {} if self.train_step.average is None else {"weights": weights}
+        save_checkpoint(self.folder / name, parameters, {**self.metadata, **said, "progress": progress.to_dict()})

@@ -71,7 +71,8 @@ class TrainStep(CachedCell):
     The gradient of an update is the mean over its micro-batches and over the ranks. `max_norm` > 0 scales it so that
     its global L2 norm is at most that. With scaling fixed or dynamic, an update whose gradient is not finite is
     skipped and counted in `skipped_steps`; dynamic then halves the scale, and doubles it after SCALE_WINDOW good steps
-    (Micikevicius et al. 2018, section 3.2).
+    (Micikevicius et al. 2018, section 3.2). `average` follows the weights after each real update, see
+    `src/optimizers/average.py`.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class TrainStep(CachedCell):
         max_norm: float = 0.0,
         accumulation_steps: int = 1,
         world_size: int = 1,
+        average: nn.Cell | None = None,
         graph_cache: GraphCache | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
@@ -92,6 +94,7 @@ class TrainStep(CachedCell):
         self.network.set_grad()
         self.loss = loss
         self.optimizer = optimizer
+        self.average = average
         self.scaling = scaling.kind
         self.max_norm = max_norm
         self.accumulation_steps = accumulation_steps
@@ -172,7 +175,10 @@ class TrainStep(CachedCell):
     def _apply(self, gradients: tuple, learning_rate: Tensor) -> Tensor:
         if self.max_norm > 0:
             gradients = ops.clip_by_global_norm(gradients, self.max_norm)
-        return ops.depend(ops.ones((), ms.bool_), self.optimizer(gradients, learning_rate))
+        updated = self.optimizer(gradients, learning_rate)
+        if self.average is not None:
+            updated = self.average(updated)
+        return ops.depend(ops.ones((), ms.bool_), updated)
 
     def _skip(self) -> Tensor:
         return ops.depend(ops.ones((), ms.bool_), ops.assign_add(self.skipped_steps, Tensor(1, ms.int32)))

@@ -12,7 +12,8 @@ from mindspore import Tensor
 from tqdm import tqdm
 
 from src.model_utils.group import ALONE, Group
-from src.training.best import score_of
+from src.training.averaged import evaluate_both, figures, log_lines
+from src.training.best import best_of
 from src.training.clock import Clock, time_left
 from src.training.closing import closing_line
 from src.training.evaluation import Counter
@@ -158,11 +159,11 @@ class Trainer:
 
         Each rank collects its own over its part of the images; they play no role in training. The master's are taken,
         or with sync_bn_stats the mean over the ranks. The recursion that makes them is linear, so this mean is the
-        same, up to rounding, however often it was taken before.
+        same, up to rounding, however often it was taken before. So is that of the statistics' own average.
         """
         if self.group.world_size == 1:
             return
-        statistics = [p for p in self.train_step.network.get_parameters() if ".moving_" in p.name]
+        statistics = [p for p in self.train_step.saved_parameters() if ".moving_" in p.name]
         if not self.plan.sync_bn_stats:
             self.group.share_parameters(statistics)
             return
@@ -270,20 +271,20 @@ class Trainer:
         ):
             start = time.perf_counter()
             try:
-                accuracy = self.evaluate(lambda: self._stop.signal_number > 0)
+                found = evaluate_both(self.evaluate, self.train_step.average, lambda: self._stop.signal_number > 0)
             except ReportedError as error:
                 raise ReportedError(f"{error}; {self._where_to_go_on()}") from error
             self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
             self._seconds_of_evaluation = time.perf_counter() - start
-            row.update(accuracy.metrics())
+            row.update(figures(found))
             progress.evaluation_due = False
             if self.group.is_master:
-                for line in (accuracy.loss_line(), *accuracy.lines()):
+                for line in log_lines(found):
                     get_logger().info(line)
-            score = score_of(self.best_metric, row)
+            score, weights = best_of(self.best_metric, row)
             if score > progress.best_score:
                 progress.best_score = score
-                self.saver.save_best(progress)
+                self.saver.save_best(progress, weights)
         self.recorder.log_epoch(progress.history)
         progress.next_epoch()
 

@@ -7,6 +7,7 @@ A file is MindSpore's own `.ckpt` (protobuf, CRC at its end) with one more entry
     class_names     one name a class, in the order of the logits
     recipe          the resolved configuration of the run (RUN_CONFIG: the key is older than the name)
     progress        where training stands and what it needs to go on (see src.training.progress.Progress)
+    weights         raw or ema: which of its weights are meant where nobody says it; only where it holds both
     versions        of MindSpore, NumPy and Python
 
 A file without it is foreign (the model zoo's): it holds weights and nothing else. Nothing here unpickles, and MindSpore
@@ -29,7 +30,7 @@ import numpy as np
 from src.utils.checkpoint_arrays import Arrays, CheckpointFile, DamagedError, MissingError, reading_checkpoint
 from src.utils.checkpoint_format import read_text, scan
 from src.utils.checkpoint_names import list_checkpoints, ranks_in
-from src.utils.errors import ReportedError
+from src.utils.errors import ReportedError, UsageError
 from src.utils.files import TEMPORARY_PREFIX, is_folder, write_atomically
 from src.utils.logging import get_logger
 from src.utils.outside import open_outside
@@ -39,12 +40,14 @@ METADATA_KEY = "densenet_metadata"
 RUN_CONFIG = "recipe"
 FORMAT_VERSION = 1
 BEST_NAME = "best.ckpt"
+RAW, EMA = "raw", "ema"  # the weights of the last update, and their average (src/optimizers/average.py)
+_AVERAGED = "ema."  # how the names of the averages begin
 _MOST_OPEN = 64  # files; a process may have 1024, often less
 
 # What a training run saves besides weights and statistics: velocities, loss scaling and the dropout's random state
 # here, the optimizer's own in the model zoo.
 _TRAINING_ONLY = re.compile(
-    r"moments\..*|.*\.random_state|loss_scale|good_steps|skipped_steps|learning_rate|momentum|global_step|epoch_num|step_num"
+    r"moments\..*|ema\..*|ema_updates|.*\.random_state|loss_scale|good_steps|skipped_steps|learning_rate|momentum|global_step|epoch_num|step_num"
 )
 
 
@@ -59,9 +62,34 @@ class Checkpoint:
     arrays: Arrays
     metadata: Mapping[str, object]
 
-    def weights(self) -> Arrays:
-        """The network's parameters and running statistics, without the training state."""
+    def weights(self, wanted: str = "auto") -> Arrays:
+        """The network's parameters and running statistics, without the training state. wanted: see `chosen_weights`."""
+        if self.chosen_weights(wanted) == EMA:
+            return self.arrays.beginning_with(_AVERAGED)
         return self.arrays.only(lambda name: not _TRAINING_ONLY.fullmatch(name))
+
+    @property
+    def has_average(self) -> bool:
+        """Whether it holds an average of the weights beside them."""
+        return any(name.startswith(_AVERAGED) for name in self.arrays)
+
+    def chosen_weights(self, wanted: str = "auto") -> str:
+        """raw or ema; `auto` is what the file says, and raw where it says nothing.
+
+        Raises UsageError when the average is wanted and there is none, ReportedError when the file says neither.
+        """
+        if wanted == "auto":
+            wanted = self.metadata.get("weights", RAW)
+            if wanted not in (RAW, EMA):
+                raise ReportedError(
+                    f"{self.path} carries weights that are neither {RAW} nor {EMA}; use another copy, or give --weights"
+                )
+        elif wanted == EMA and not self.has_average:
+            raise UsageError(
+                f"found weights {EMA}, but {self.path} holds no average of its weights, as a run without --ema_decay; "
+                "leave --weights out"
+            )
+        return wanted
 
     def require(self, key: str) -> object:
         """The metadata entry `key`. Raises ReportedError when this file does not carry it."""
@@ -129,8 +157,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def checkpoints_to_evaluate(path: Path) -> list[Checkpoint]:
     """`path` itself, or all checkpoints in the folder `path`: by position, newest first, then the others by name.
 
-    best.ckpt is left out when the checkpoint of the same position is there. One that went before it was opened is
-    passed over; the last ones stay open (see `keep_last_open`). Raises ReportedError when there is none.
+    best.ckpt is left out when the checkpoint of the same position, and of the same weights, is there. One that went
+    before it was opened is passed over; the last ones stay open (see `keep_last_open`). Raises ReportedError when there
+    is none.
     """
     if not is_folder(path):
         return [load_checkpoint(path)]
@@ -172,15 +201,18 @@ def copy_checkpoint(source: Path, target: Path) -> None:
     write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
-def load_weights(network: ms.nn.Cell, checkpoint: Checkpoint, *, reset_head: bool = False) -> None:
+def load_weights(
+    network: ms.nn.Cell, checkpoint: Checkpoint, *, reset_head: bool = False, weights: str = "auto"
+) -> None:
     """Set every weight and statistic of `network` from `checkpoint`; training state is left alone in both.
 
-    With `reset_head` the classifier (`head.*`) keeps the network's own values, whatever the checkpoint holds.
+    weights: raw, ema or auto, see `Checkpoint.chosen_weights`. With `reset_head` the classifier (`head.*`) keeps the
+    network's own values, whatever the checkpoint holds.
     Raises ReportedError that lists by name whatever is missing, left over, of another shape or unusable; the network is
     then as it was.
     """
     wanted = {p.name: p for p in network.get_parameters() if not _TRAINING_ONLY.fullmatch(p.name)}
-    given = checkpoint.weights()
+    given = checkpoint.weights(weights)
     if reset_head:
         wanted = {name: value for name, value in wanted.items() if not name.startswith("head.")}
         given = given.only(lambda name: not name.startswith("head."))
@@ -222,7 +254,9 @@ def _position(checkpoint: Checkpoint) -> tuple:
     progress = checkpoint.metadata.get("progress")
     # As texts: what a damaged file holds instead of numbers need not be hashable.
     keys = ("epoch", "images")
-    return tuple(str(progress.get(k)) for k in keys) if isinstance(progress, dict) else (checkpoint.path,)
+    if not isinstance(progress, dict):
+        return (checkpoint.path,)
+    return *(str(progress.get(key)) for key in keys), str(checkpoint.metadata.get("weights"))
 
 
 def _set_all(wanted: dict[str, ms.Parameter], given: Arrays, path: Path, *, hint: str) -> None:

@@ -71,6 +71,11 @@ class Arrays(Mapping):
         """Those whose name is `wanted`."""
         return Arrays(self._path, self._file, {name: entry for name, entry in self._entries.items() if wanted(name)})
 
+    def beginning_with(self, prefix: str) -> "Arrays":
+        """Those whose name begins with `prefix`, by the rest of it."""
+        found = {name: entry for name, entry in self._entries.items() if name.startswith(prefix)}
+        return Arrays(self._path, self._file, {name.removeprefix(prefix): entry for name, entry in found.items()})
+
     def __getitem__(self, name: str) -> np.ndarray:
         file = self._file.open()
         with reading_checkpoint(self._path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from commands import only, write_cifar, write_pictures
 from keys.runs import BASE, ONNX, Model, Result
-from mindspore import Tensor
+from mindspore import Parameter, Tensor
 
 import eval as evaluation
 import eval_onnx
@@ -14,6 +14,7 @@ import predict
 import train
 from src.deploy.manifest import Manifest, write_manifest
 from src.training.step import TrainStep
+from src.utils.checkpoint import load_checkpoint, save_checkpoint
 
 # Its failed checks tell as much as those in the tests.
 pytest.register_assert_rewrite("keys.key_tables")
@@ -41,6 +42,7 @@ def places(tmp_path_factory) -> dict[str, str]:
         compute_nothing(patch)
         train.main([*BASE, "--seed", "7", "--save_ckpt_path", str(root / "run")])
     pretrained = only(root / "run") / "0-2_1.ckpt"
+    write_average(pretrained, root / "averaged.ckpt")
     return {
         "mixed": str(root / "mixed"),
         "twin": str(root / "twin"),
@@ -52,7 +54,16 @@ def places(tmp_path_factory) -> dict[str, str]:
         "onnx_yaml": str(root / "onnx.yaml"),
         "other": str(root / "other"),
         "pretrained": str(pretrained),
+        "averaged": str(root / "averaged.ckpt"),
     }
+
+
+def write_average(checkpoint: Path, path: Path) -> None:
+    """The same with halves of its weights as their average."""
+    found = load_checkpoint(checkpoint)
+    arrays = dict(found.arrays) | {f"ema.{name}": value / 2 for name, value in found.weights().items()}
+    parameters = [Parameter(Tensor(value), name=name) for name, value in arrays.items()]
+    save_checkpoint(path, parameters, dict(found.metadata) | {"weights": "ema"})
 
 
 @pytest.fixture(scope="session")

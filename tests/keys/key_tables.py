@@ -68,6 +68,7 @@ TRAIN = [
     ("decay_norm_and_bias", "", "--decay_norm_and_bias false", ("all_bits",), CHANGED),
     ("label_smooth", "", "--label_smooth", ("all_bits",), CHANGED),
     ("label_smooth_factor", "--label_smooth", "--label_smooth_factor 0.3", ("all_bits",), CHANGED),
+    ("ema_decay", "", "--ema_decay 0.9", ("names", r"^ema\."), CHANGED),
     ("grad_clip_norm", "", "--grad_clip_norm 0.01", ("all_bits",), CHANGED),
     ("grad_accumulation_steps", "--per_batch_size 500", "--grad_accumulation_steps 2", ("steps",), 1),
     ("amp_level", "", "--amp_level O2", ("value", "loss_scale"), 1024.0),  # and with it the type of `auto`
@@ -99,6 +100,7 @@ EXPORT = [
     ("eval_data_dir", FOLDER_INT8, "--eval_data_dir {twenty}", ("measured_images",), 20),
     ("config_path", "", "--config_path {onnx_yaml}", ("name",), "model.onnx"),
     ("ckpt_file", ONNX, "--ckpt_file {pretrained}", ("numbers",), CHANGED),
+    ("weights", f"{ONNX} --ckpt_file {{averaged}}", "--weights raw", ("numbers",), CHANGED),
     ("file_format", "", ONNX, ("name",), "model.onnx"),
     ("file_name", "", "--file_name {other}", ("name",), "other.mindir"),
     ("batch_size", "", "--batch_size 3", ("says", "batch_size"), 3),

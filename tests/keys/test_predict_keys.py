@@ -45,3 +45,10 @@ def test_predict_config_path(command_line, tmp_path):
     main, flags = command_line("predict")
     (tmp_path / "two.yaml").write_text("top: 2\n")
     assert {len(best) for _, best in main([*flags, "--config_path", str(tmp_path / "two.yaml")])} == {2}
+
+
+def test_predict_weights(command_line, places):
+    main, flags = command_line("predict")
+    flags = [*flags, "--model", places["averaged"]]
+    raw, ema, auto = (main([*flags, "--weights", weights]) for weights in ("raw", "ema", "auto"))
+    assert raw != ema == auto

@@ -26,7 +26,8 @@ Function stem_train_same_bf16, stem_infer_same_bf16, stem_backward_same_bf16;
 Function block_train_bf16, block_infer_bf16, block_backward_bf16;
 Function transition_train_bf16, transition_infer_bf16, transition_backward_bf16;
 #endif
-Function final_train, final_infer, final_backward, final_pool_train, final_pool_infer, final_pool_backward, sgd_update;
+Function final_train, final_infer, final_backward, final_pool_train, final_pool_infer, final_pool_backward, sgd_update,
+    average_update;
 }
 
 namespace {
@@ -267,6 +268,16 @@ void run_sgd(bool nesterov) {
   for (size_t i = 0; i < changed.size(); i++) print("sgd_update", static_cast<int>(i), changed[i]);
 }
 
+void run_average() {
+  Tensors averages, values, done = made({{1}});
+  for (const Shape& shape : {Shape{3, 70}, Shape{1}, Shape{2, 16}, Shape{5}}) {
+    averages.push_back(drawn(shape));
+    values.push_back(drawn(shape));
+  }
+  call("average_update", average_update, joined({{drawn(Shape{})}, averages, values}), done);
+  for (size_t i = 0; i < averages.size(); i++) print("average_update", static_cast<int>(i), averages[i]);
+}
+
 }  // namespace
 
 int main() {
@@ -286,6 +297,7 @@ int main() {
   // Last: what others draw does not depend on these.
   run_stem(same, 1, 26, 45, 24, 7);
   run_stem(pad, 1, 8, 9, 24, 7);  // a window sees lines of three of four threads
+  run_average();
 #ifdef __AVX512BF16__
   run_blocks({"bf16_block", block_train_bf16, block_infer_bf16, block_backward_bf16, 2});
   run_transitions({"bf16_transition", transition_train_bf16, transition_infer_bf16, transition_backward_bf16, 2});

@@ -51,6 +51,19 @@ def test_metrics_are_the_history_also_after_a_resume(tmp_path):
     )
 
 
+def test_the_average_of_the_weights_has_columns_events_and_curves_of_its_own(tmp_path):
+    recorder = Recorder(tmp_path, [], global_step=0, active=True)
+    recorder.log_epoch([FIRST])
+    plain = (tmp_path / "curves.png").read_bytes()
+    recorder.log_epoch([FIRST | {"ema_top1": 0.625, "ema_eval_loss": 0.5}])
+    assert (tmp_path / "curves.png").read_bytes() != plain
+    header, row = (line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines())
+    assert dict(zip(header, row, strict=True))["ema_top1"] == "0.625"
+    assert header[-7:] == [f"ema_{name}" for name in header[7:14]]
+    scalars = [(v.tag, e.step, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
+    assert scalars[-2:] == [("ema/top1", 11, 0.625), ("ema/loss", 11, 0.5)]
+
+
 def test_log_epoch_writes_the_new_row_and_its_events(tmp_path):
     recorder = Recorder(tmp_path, [], global_step=0, active=True)
     recorder.log_step(4, loss=2.0, learning_rate=0.5)

@@ -154,6 +154,28 @@ def test_best_is_kept_and_evaluation_comes_every_so_many_epochs_and_last(tmp_pat
     assert names(tmp_path) == ["0-6_5.ckpt", "0-7_5.ckpt", "best.ckpt"]
 
 
+def test_the_better_of_the_weights_and_their_average_is_the_best(tmp_path, capsys):
+    step = make_step(ema_decay=0.5)
+    right = iter([3, 2, 4, 6])
+
+    def evaluate(_):
+        accuracy, correct = Accuracy(2), next(right)
+        is_average = np.array_equal(step.network.fc.weight.asnumpy(), step.average.averages[0].asnumpy())
+        assert is_average == (correct % 2 == 0 and correct != 4)
+        accuracy.set_counts(np.array([[0, 0, correct], [1, 0, 10 - correct]]))
+        return accuracy
+
+    make_trainer(tmp_path, step=step, evaluate=evaluate).run()
+    assert [(r["top1"], r["ema_top1"]) for r in rows(tmp_path)] == [("0.3", "0.2"), ("0.4", "0.6")]
+    best = load_checkpoint(tmp_path / "best.ckpt").metadata
+    assert (best["progress"]["epoch"], best["progress"]["best_score"], best["weights"]) == (1, 0.6, "ema")
+    assert load_checkpoint(tmp_path / "0-1_5.ckpt").metadata["weights"] == "ema"
+    out = capsys.readouterr().out
+    assert "top1_correct=4, tot=10, acc=40.00%\n" in out
+    assert "top1_correct=6, tot=10, acc=60.00% (EMA weights)\n" in out
+    assert "best top-1 60.00 % in epoch 2 (EMA weights)" in out
+
+
 def go_on(folder, checkpoint, **plan) -> Trainer:
     """A trainer that resumes from the file, in the same folder."""
     found = load_checkpoint(folder / checkpoint)

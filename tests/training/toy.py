@@ -4,6 +4,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from src.losses.crossentropy import CrossEntropy
+from src.optimizers.average import WeightAverage
 from src.optimizers.sgd import SGD
 from src.training.step import TrainStep
 
@@ -22,10 +23,12 @@ class Linear(nn.Cell):
         return self.fc(images.reshape(images.shape[0], -1))
 
 
-def make_step(momentum: float = 0.9, kernels: str | None = None, **options) -> TrainStep:
+def make_step(momentum: float = 0.9, kernels: str | None = None, ema_decay: float = 0.0, **options) -> TrainStep:
     """A TrainStep of the linear network."""
     network = Linear()
     optimizer = SGD(network.trainable_params(), momentum=momentum, weight_decay=1e-4, kernels=kernels)
+    if ema_decay:
+        options["average"] = WeightAverage(network, ema_decay, kernels)
     return TrainStep(network, CrossEntropy(), optimizer, **options)
 
 

@@ -169,6 +169,28 @@ def test_a_folder_is_evaluated_newest_first_and_best_only_when_it_is_another_pos
     assert [c.path.name for c in checkpoints_to_evaluate(folder / "best.ckpt")] == ["best.ckpt"]
 
 
+def test_best_of_other_weights_is_evaluated_too(tmp_path):
+    for name, weights in (("0-1_2.ckpt", "ema"), ("best.ckpt", "raw")):
+        save_checkpoint(tmp_path / name, parameters(), METADATA | {"weights": weights})
+    assert [found.path.name for found in checkpoints_to_evaluate(tmp_path)] == ["0-1_2.ckpt", "best.ckpt"]
+
+
+def test_the_average_or_the_raw_weights(tmp_path):
+    """Whichever the file says, or the caller; each under the network's names."""
+    averages = [Parameter(Tensor(np.float32([[4, 5]])), name="ema.w"), Parameter(Tensor(3), name="ema_updates")]
+    for said, expected in (("ema", [[4, 5]]), ("raw", [[1.5, 0]]), (None, [[1.5, 0]])):
+        path = tmp_path / f"{said}.ckpt"
+        save_checkpoint(path, [*parameters(), *averages], METADATA | ({"weights": said} if said else {}))
+        found = load_checkpoint(path)
+        assert {name: value.tolist() for name, value in found.weights().items()} == {"w": expected}
+        assert found.weights("ema")["w"].tolist() == [[4, 5]]
+        assert found.weights("raw")["w"].tolist() == [[1.5, 0]]
+    for said in ("both", 7, ["ema"]):
+        save_checkpoint(tmp_path / "x.ckpt", [*parameters(), *averages], METADATA | {"weights": said})
+        with pytest.raises(ReportedError, match="carries weights that are neither raw nor ema; use another copy"):
+            load_checkpoint(tmp_path / "x.ckpt").weights()
+
+
 def test_what_goes_while_a_folder_is_opened_is_passed_over(saved, monkeypatch, capsys):
     """A run that trains in it removes its older checkpoints."""
     folder = saved.parent

@@ -14,6 +14,7 @@
 #include "arguments.h"
 #include "base/number.h"
 #include "map/feature_map.h"
+#include "parts/average.h"
 #include "parts/dense_block.h"
 #include "parts/final_norm.h"
 #include "parts/sgd.h"
@@ -263,6 +264,19 @@ void sgd_update(Arguments& args) {
   *args.next() = 0.0f;
 }
 
+// Changes the averages; done is a value to wait for.
+void average_update(Arguments& args) {
+  std::vector<Followed> tensors((args.left() - 2) / 2);
+  const float share = *args.next();
+  for (Followed& tensor : tensors) {
+    tensor.size = static_cast<long>(args.size());
+    tensor.average = args.next();
+  }
+  for (Followed& tensor : tensors) tensor.value = args.next();
+  follow(share, tensors);
+  *args.next() = 0.0f;
+}
+
 }  // namespace
 }  // namespace densenet
 
@@ -299,7 +313,8 @@ extern "C" double operator_seconds(const char* prefix) { return densenet::times(
   OPERATOR(final_pool_train, kFinalTrain, final_train(args, true))          \
   OPERATOR(final_pool_infer, kFinalInfer, final_infer(args, true))          \
   OPERATOR(final_pool_backward, kFinalBackward, final_backward(args, true)) \
-  OPERATOR(sgd_update, kSgdUpdate, sgd_update(args))
+  OPERATOR(sgd_update, kSgdUpdate, sgd_update(args))                        \
+  OPERATOR(average_update, kAverageUpdate, average_update(args))
 
 #define DENSENET_FUNCTION(name, signature, ...)                                                                 \
   extern "C" int name(int count, void** data, int* ranks, int64_t** shapes, const char** types, void*, void*) { \

@@ -29,6 +29,7 @@ inline constexpr char kFinalTrain[] = "x x_stats gamma beta mean variance -> y";
 inline constexpr char kFinalInfer[] = "x gamma beta mean variance -> y";
 inline constexpr char kFinalBackward[] = "x x_stats d_y gamma beta -> d_x d_x_stats d_gamma d_beta";
 inline constexpr char kSgdUpdate[] = "settings learning_rate ( gradient ) ( parameter ) ( velocity ) -> done";
+inline constexpr char kAverageUpdate[] = "share ( average ) ( value ) -> done";
 
 // Throws std::invalid_argument if number or types of the arguments are not those of the signature. number: what the
 // operator's Number is called. types: null if the caller does not tell them.
