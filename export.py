@@ -1,6 +1,7 @@
-"""Export a checkpoint for other runtimes: ONNX (ONNX Runtime), MINDIR (MindSpore, MindSpore Lite), AIR (Ascend).
+"""Export a checkpoint: ONNX (ONNX Runtime), MINDIR (MindSpore, MindSpore Lite), AIR (Ascend), ENGINE (our own, CPUs).
 
 python export.py --ckpt_file output/2026-01-31_time_12_00_00/best.ckpt --file_format ONNX
+python export.py --ckpt_file best.ckpt --file_format ENGINE --file_name flowers
 python export.py --ckpt_file best.ckpt --file_format MINDIR --batch_size 32 --mindir_version 1
 python export.py --ckpt_file best.ckpt --file_format ONNX --quantize --file_name small
 python export.py --net densenet121 --transition_pool max --stem_pool same --ckpt_file zoo.ckpt --file_format ONNX
@@ -23,7 +24,7 @@ from src.datasets.preprocessing import default_preprocessing
 from src.datasets.reading import as_task, reading_as_before
 from src.datasets.sources import open_source
 from src.datasets.usable import describe, refuse_undecodable
-from src.deploy.export import SUFFIXES, export_model
+from src.deploy.export import ANY_BATCH, SUFFIXES, export_model
 from src.deploy.manifest import Manifest, manifest_path
 from src.deploy.publish import require_new_model
 from src.deploy.quantize import export_quantized
@@ -66,7 +67,7 @@ def start(config: Config, results: Path) -> Path:
     manifest = Manifest(
         file_format=config.file_format,
         precision="float16" if config.export_fp16 else "int8" if config.quantize else "float32",
-        batch_size=0 if config.file_format == "ONNX" else config.batch_size,
+        batch_size=0 if config.file_format in ANY_BATCH else config.batch_size,
         dataset=config.kind_of_data(run_config),
         architecture=card.architecture,
         preprocessing=card.preprocessing,

@@ -136,7 +136,7 @@ def test_every_file_that_the_page_names_is_there():
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     named = set(re.findall(r"`([\w./]+)`", page))
     code = "\n".join([*sources(), *sources().values()])
-    folders = ("src", "scripts", "tests", "docs", "ascend310_infer")
+    folders = ("src", "scripts", "tests", "docs", "ascend310_infer", "engine")
     files = [*ROOT.glob("*.*"), *(ROOT / folder for folder in folders)]
     files += [path for folder in folders for path in (ROOT / folder).rglob("*")]
     endings = tuple(f"/{path.relative_to(ROOT)}" for path in files)

@@ -19,18 +19,22 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
+from src.deploy.engine_file import write_engine_file
+from src.deploy.engine_model import EngineModel
 from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from src.deploy.mindir_v1 import downgrade
 from src.deploy.onnx_file import save_onnx
 from src.deploy.onnx_session import OnnxModel
 from src.deploy.publish import publish
+from src.ops.limits import lacking
 from src.training.evaluation import Logits, PredictStep, predict
 from src.utils.accuracy import check_finite
 from src.utils.checkpoint import quiet_mindspore
 from src.utils.errors import ReportedError
 from src.utils.files import is_file
 
-SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx"}
+SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx", "ENGINE": ".engine"}
+ANY_BATCH = ("ONNX", "ENGINE")  # formats whose models take any number of images
 CHECKED_BATCHES = (1, 7, 32)  # of a model that takes any number of images
 # Largest difference to the network's own logits, as a share of its largest logit. float16 has a mantissa of 11 bits.
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
@@ -41,8 +45,8 @@ def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: 
     """Write the network of `step` to `path`, its description beside it; return that with what was measured.
 
     The file gets its name only after it was loaded back and its logits agreed with those of `step`: an ONNX model in
-    ONNX Runtime, a MINDIR in MindSpore. MindIR version 1 and AIR, which only other tools load, are made from the graph
-    of a MINDIR that agreed. Leaves `step` unusable. Raises ReportedError.
+    ONNX Runtime, a MINDIR in MindSpore, an ENGINE in the CPU engine. MindIR version 1 and AIR, which only other tools
+    load, are made from the graph of a MINDIR that agreed. Leaves `step` unusable. Raises ReportedError.
     """
     batch_size = manifest.batch_size or max(CHECKED_BATCHES)
     images = checked_images(manifest.preprocessing, batch_size * math.ceil(_REFERENCE_BATCH / batch_size))
@@ -54,6 +58,9 @@ def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: 
         if manifest.file_format == "ONNX":
             write_onnx(step, manifest, made)
             model: Logits = OnnxModel(made, "CPU", threads)
+        elif manifest.file_format == "ENGINE":
+            write_engine(step, manifest, made)
+            model = EngineModel(made)
         else:
             graph = folder / "model.mindir"
             write_mindir(step, manifest, graph)
@@ -66,6 +73,16 @@ def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: 
         manifest = replace(manifest, verified=verified)
         publish(made, manifest, path)
     return manifest
+
+
+def write_engine(step: PredictStep, manifest: Manifest, path: Path) -> None:
+    """The CPU engine's file. Raises ReportedError for a network that its kernels do not have."""
+    arch = manifest.architecture
+    _, missing = lacking(transition_pool=arch.transition_pool, amp_level="O0", norm_ranks=1, drop_rate=0.0)
+    if missing:
+        raise ReportedError(f"the CPU engine cannot compute this network: {missing}; export it with --file_format ONNX")
+    arrays = {one.name: one.asnumpy() for one in step.network.get_parameters()}
+    write_engine_file(arrays, manifest, path)
 
 
 def write_onnx(step: PredictStep, manifest: Manifest, path: Path) -> None:

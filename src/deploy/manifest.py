@@ -1,4 +1,4 @@
-"""What an exported model needs to be used without its checkpoint: a JSON text beside it, and inside an ONNX file."""
+"""What an exported model needs to be used without its checkpoint: a JSON text beside it, and inside some files."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from src.utils.outside import read_outside
 from src.utils.shown import printable
 
 FORMAT_VERSION = 1
-FILE_FORMATS = ("AIR", "MINDIR", "ONNX")
+FILE_FORMATS = ("AIR", "MINDIR", "ONNX", "ENGINE")
 PRECISIONS = ("float32", "float16", "int8")
 INPUT_NAME, OUTPUT_NAME = "images", "logits"
 MAX_BYTES = 2**24  # of 100,000 class names

@@ -12,7 +12,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -99,28 +99,48 @@ def kernels(sources: Path = SOURCES) -> Kernels:
 
 def _library(instruction_set: str, sources: Path) -> tuple[Path, str]:
     """The loadable library and where it comes from. Raises ReportedError when there is none."""
-    compiler = find_compiler()
-    texts = _texts(sources)
+    return compiled_once(
+        "the C++ kernels",
+        instruction_set,
+        lambda compiler, library: compile_command(compiler, instruction_set, sources, library),
+        (sources,),
+    )
+
+
+def compiled_once(
+    what: str,
+    instruction_set: str,
+    command: Callable[[Sequence[str], Path], list[str]],
+    folders: Sequence[Path],
+    kind: str = "",
+) -> tuple[Path, str]:
+    """A loadable library of the cache, compiled when it is not there, and where it comes from. Raises ReportedError.
+
+    command(compiler, library): the compiler's one call, for sources in `folders`. what: for the log. kind: what the
+    library's name begins with.
+    """
+    compiler, before = find_compiler(), _texts(folders)
 
     def compile_to(library: Path) -> None:
-        get_logger().info("compiling the C++ kernels for %s with %s", instruction_set, compiler[0])
-        compile_library(compile_command(compiler, instruction_set, sources, library), library.with_name(LOG_NAME))
-        if _texts(sources) != texts:  # the key would promise what the library is not
-            raise CompilationError(f"{sources} changed while it was compiled; start again")
+        get_logger().info("compiling %s for %s with %s", what, instruction_set, compiler[0])
+        compile_library(command(compiler, library), library.with_name(LOG_NAME))
+        if _texts(folders) != before:  # the key would promise what the library is not
+            raise CompilationError(f"{folders[0]} changed while it was compiled; start again")
 
-    return cached_library(f"{instruction_set}-{_key(compiler, instruction_set, texts)}", compile_to)
+    return cached_library(f"{kind}{instruction_set}-{_key(compiler, instruction_set, before)}", compile_to)
 
 
-def _texts(sources: Path) -> dict[str, str]:
-    """SHA-256 of each source and header, by its path in `sources`."""
+def _texts(folders: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of each source and header, by its path in its folder."""
     return {
-        str(path.relative_to(sources)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(sources.rglob("*"))
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
         if path.suffix in (".cc", ".h")
     }
 
 
-def _key(compiler: Sequence[str], instruction_set: str, texts: dict[str, str]) -> str:
+def _key(compiler: Sequence[str], instruction_set: str, texts: Mapping[str, str]) -> str:
     """Changes with the sources, the flags and the compiler, which is told by its file: it may be slow to say more."""
     programs = [Path(path).resolve() for word in compiler if (path := shutil.which(word))]  # of `ccache g++` both
     stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in programs]

@@ -239,6 +239,16 @@ def quantize_alone(config: Asked) -> str | None:
     return None
 
 
+def engine_in_float16(config: Asked) -> str | None:
+    """The CPU engine's numbers are chosen when it is used."""
+    if config.file_format == "ENGINE" and config.export_fp16:
+        return (
+            "found export_fp16 true with file_format ENGINE, expected float32; leave it out: predict.py and eval.py "
+            "take --cpu_precision bf16"
+        )
+    return None
+
+
 def no_place_for_results(config: Asked) -> str | None:
     """A ModelArts job's disk ends with the job."""
     if config.enable_modelarts and not config.train_url:
@@ -340,6 +350,7 @@ COMBINATIONS = {
         air_off_ascend,
         mindir_version_of_another_format,
         quantize_alone,
+        engine_in_float16,
         no_place_for_results,
         results_outside_output,
     ),

@@ -188,6 +188,12 @@ EXPORT = {
         "found quantize true with file_format MINDIR, expected ONNX; give --file_format ONNX",
         "--ckpt_file a --quantize --file_format ONNX",
     ),
+    "engine_in_float16": (
+        "--ckpt_file a --file_format ENGINE --export_fp16",
+        "found export_fp16 true with file_format ENGINE, expected float32; leave it out: predict.py and eval.py "
+        "take --cpu_precision bf16",
+        "--ckpt_file a --file_format ENGINE",
+    ),
     "no_place_for_results": (
         "--ckpt_file a --enable_modelarts",
         NO_PLACE,

@@ -1,0 +1,57 @@
+"""The CPU engine's library: `engine/` and the kernels of `src/ops/cpp`, compiled once a machine for its own CPU."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from src.ops.build import SOURCES, compiled_once
+from src.ops.compile import FLAGS, UnknownFlagError
+from src.ops.cpu import CPUINFO, INSTRUCTION_SETS, instruction_sets
+from src.utils.errors import ReportedError
+
+ENGINE = Path(__file__).parents[2] / "engine"
+# Of the kernels: what knows MindSpore, and what only training needs.
+LEFT_OUT = ("operators.cc", "signatures.cc", "dense_block_backward.cc", "sgd.cc")
+
+
+def engine_sources() -> list[Path]:
+    """All that is compiled, in the order in which it is linked."""
+    kernels = (path for path in sorted(SOURCES.rglob("*.cc")) if path.name not in LEFT_OUT)
+    return [*(path for path in sorted(ENGINE.glob("*.cc")) if path.name != "main.cc"), *kernels]
+
+
+def engine_flags(instruction_set: str) -> list[str]:
+    """The flags for a library of one instruction set, beside those of src/ops/compile.py."""
+    names = [f"-Ddensenet=densenet_{instruction_set}", f"-DDENSENET_HAS_{instruction_set}"]
+    return [*INSTRUCTION_SETS[instruction_set].flags, "-fvisibility=hidden", *names, f"-I{SOURCES}", f"-I{ENGINE}"]
+
+
+@cache
+def engine_library() -> Path:
+    """The library of the best instruction set that this CPU and the compiler have; compiled if it has not been.
+
+    Raises ReportedError when it cannot be, and UsageError for a value of DENSENET_KERNELS_ISA that is none.
+    """
+    wanted = instruction_sets()
+    if not wanted:
+        known = ", ".join(INSTRUCTION_SETS)
+        raise ReportedError(f"the CPU engine cannot be used: {CPUINFO} names none of {known} for this CPU")
+    refusal: ReportedError | None = None
+    for instruction_set in wanted:
+        try:
+            return _library(instruction_set)
+        except UnknownFlagError as error:  # an older set may do
+            refusal = error
+        except ReportedError as error:
+            refusal = error
+            break
+    raise ReportedError(f"the CPU engine cannot be used: {refusal}") from refusal
+
+
+def _library(instruction_set: str) -> Path:
+    def command(compiler: Sequence[str], library: Path) -> list[str]:
+        files = map(str, engine_sources())
+        return [*compiler, *FLAGS, *engine_flags(instruction_set), "-o", str(library), *files]
+
+    library, _ = compiled_once("the CPU engine", instruction_set, command, (SOURCES, ENGINE), kind="engine-")
+    return library

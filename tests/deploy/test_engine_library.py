@@ -1,0 +1,99 @@
+"""The engine's library under the compilers' sanitizers, with hundreds of damaged files; what it is made of."""
+
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from test_engine import SMALL, WRONG, described, random_network, written
+
+from src.deploy.engine_library import ENGINE, engine_flags, engine_sources
+from src.ops.compile import find_compiler
+from src.ops.cpu import INSTRUCTION_SETS, instruction_sets
+
+DRIVER = ENGINE.parent / "tests/deploy/engine_drivers/drive_engine.cc"
+MUTATIONS = 300
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    network = random_network(**SMALL)
+    return written(network, described(network, 9), tmp_path_factory.mktemp("model"))
+
+
+def compiled(folder, *sanitizers):
+    program = folder / "drive engine"
+    command = [*find_compiler(), "-std=c++17", "-O0", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
+    command += [*engine_flags(instruction_sets()[0]), "-o", program, DRIVER, *engine_sources()]
+    subprocess.run(command, check=True)
+    return program
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """The driver that stops at the first access outside of its memory and at undefined behaviour."""
+    return compiled(tmp_path_factory.mktemp("checked"), "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def printed_by(*command):
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def mutated(data, random):
+    """The bytes of a file, of which some are changed, left out or doubled; mostly of the header."""
+    data = bytearray(data)
+    header = 8 + int.from_bytes(data[:8], "little")
+    for _ in range(random.integers(1, 4)):
+        end = header if random.random() < 0.8 else len(data)
+        at = int(random.integers(end))
+        length = int(random.integers(1, 9))
+        change = random.integers(5)
+        if change == 0:
+            data[at] = random.integers(256)
+        elif change == 1:
+            del data[at : at + length]
+        elif change == 2:
+            data[at:at] = data[at : at + length]
+        elif change == 3:
+            data[at : at + 1] = random.choice(list(b'0129-"{}[],:.eE\\')).tobytes()[:1]
+        else:
+            del data[int(random.integers(len(data))) :]
+            header = min(header, max(len(data), 1))
+        data = data or bytearray(b"\0")
+    return bytes(data)
+
+
+def test_damaged_files_are_refused_in_one_sentence(checked, model, tmp_path):
+    random, good = np.random.default_rng(0), model.read_bytes()
+    files = [mutated(good, random) for _ in range(MUTATIONS)] + [change(good) for change, _ in WRONG.values()]
+    paths = [tmp_path / f"{i}.engine" for i in range(len(files))]
+    for path, data in zip(paths, files, strict=True):
+        path.write_bytes(data)
+    lines = printed_by(checked, "load", *paths, model)
+    assert len(lines) == len(files) + 1
+    assert lines[-1].startswith("answers ")
+    refused = [line for line in lines if not line.startswith("answers ")]
+    assert len(refused) > 0.7 * MUTATIONS
+    for path, line in zip(paths, lines[:-1], strict=True):
+        assert line.startswith((f"{path}", "answers ")), line
+
+
+def test_a_forked_process_answers(checked, model):
+    assert printed_by(checked, "fork", model) == ["child 7, parent 1"]
+
+
+def test_threads_answer_at_once(model, tmp_path):
+    """Under the thread sanitizer, with the kernels' team of four."""
+    assert printed_by(compiled(tmp_path, "-fsanitize=thread", "-DDENSENET_THREADS=4"), "threads", model) == ["0 wrong"]
+
+
+def test_the_standalone_build_has_the_same_instruction_sets():
+    """engine/CMakeLists.txt names the flags that cpu.py has."""
+    text = (ENGINE / "CMakeLists.txt").read_text("utf-8")
+    found = {name: tuple(flags.split()) for name, flags in re.findall(r"^densenet_set\((\w+) ?(.*)\)$", text, re.M)}
+    assert found == {name: one.flags for name, one in INSTRUCTION_SETS.items()}
+    assert all(f"DENSENET_HAS_{name}" in (ENGINE / "instruction_sets.cc").read_text("utf-8") for name in found)
