@@ -71,6 +71,8 @@ def check_script(command: Command) -> None:
             device_test.parse(arguments)
     elif script.name == "fetch_lite.sh":
         assert not arguments, f"{command}: it takes no arguments"
+    elif script.name == "build_engine.sh":
+        assert usage_words(command.line)[2:] == usage_of(script) or len(arguments) <= 1, command
     elif script.name == "quickstart.sh":
         parse("train", ["--dataset", "digits", *([] if is_usage else arguments)])
     else:

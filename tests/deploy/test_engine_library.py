@@ -24,10 +24,13 @@ def model(tmp_path_factory):
 
 
 def compiled(folder, *sanitizers):
-    program = folder / "drive engine"
+    """The driver, from one text of all sources: it takes half the time to compile."""
+    program, whole = folder / "drive engine", folder / "whole.cc"
+    whole.write_text(
+        "".join(f'#include "{path}"\n#undef DENSENET_INSTANTIATE\n' for path in [*engine_sources(), DRIVER])
+    )
     command = [*find_compiler(), "-std=c++17", "-O0", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
-    command += [*engine_flags(instruction_sets()[0]), "-o", program, DRIVER, *engine_sources()]
-    subprocess.run(command, check=True)
+    subprocess.run([*command, *engine_flags(instruction_sets()[0]), "-o", program, whole], check=True)
     return program
 
 
