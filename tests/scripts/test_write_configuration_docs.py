@@ -25,7 +25,7 @@ def test_each_key_has_one_row_with_its_defaults(name):
     assert by_name["lr_epochs"][1:4] == ("`30,60,90`", "`150,225`", "train")
     assert by_name["per_batch_size"][1:4] == ("`32`", "`64`", "train eval eval_onnx predict")
     assert by_name["decay_norm_and_bias"][1:3] == ("`false`", "`true`")
-    assert by_name["file_format"][0] == "`AIR`, `MINDIR`, `ONNX`"
+    assert by_name["file_format"][0] == "`AIR`, `MINDIR`, `ONNX`, `ENGINE`"
     assert by_name["momentum"][0].endswith("≥ 0, < 1")
     assert by_name["resume"][1:3] == ("", "")
 
