@@ -37,6 +37,7 @@ from src.training.calibrated import SeenLogits, write_calibrated
 from src.training.evaluation import Counter, PredictStep
 from src.training.evaluation_report import check_result, evaluate_and_report
 from src.training.held_out import held_out_again, split_of, with_own_data
+from src.training.mirrored import MIRRORED, with_mirror
 from src.training.model_card import ModelCard, model_card_as_asked, warn_of_unsaid_pools
 from src.training.run_data import require_same_everywhere
 from src.training.run_folder import load_on_all, log_name, open_run_folder, share_checkpoints_to_evaluate
@@ -121,13 +122,13 @@ def evaluate_all(
             if shown != matched.class_names:
                 describe(matched, "eval")
             which = f", {checkpoint.chosen_weights(config.weights)} weights" if checkpoint.has_average else ""
-            get_logger().info("checkpoint %s%s", checkpoint.path, which)
+            get_logger().info("checkpoint %s%s%s", checkpoint.path, which, f"; {MIRRORED}" if config.tta else "")
         shown = matched.class_names
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
         seen = SeenLogits() if config.calibrate else None
         outcomes = SeenOutcomes(card.temperature) if config.report else None
         results[str(checkpoint.path)] = accuracy = evaluate_and_report(
-            predict_step.logits,
+            with_mirror(predict_step.logits, card.task) if config.tta else predict_step.logits,
             matched,
             card.preprocessing,
             matched.class_names,

@@ -22,8 +22,9 @@ from src.deploy.onnx_session import OnnxModel
 from src.model_utils.config import Config, parse
 from src.model_utils.group import ALONE
 from src.schema.doubts import doubts
-from src.training.evaluation import Counter, predict
+from src.training.evaluation import Counter, Logits, predict
 from src.training.evaluation_report import best_classes, check_result, evaluate_and_report
+from src.training.mirrored import MIRRORED, with_mirror
 from src.training.run_folder import log_name, open_run_folder
 from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger, log_file
@@ -36,20 +37,22 @@ def main(argv: Sequence[str]) -> Counter | None:
         check_result("predictions", Path(config.predictions), config.ckpt_files, 1)
     workers = worker_count(config.num_parallel_workers)
     model = OnnxModel(Path(config.ckpt_files), config.device_target, workers, config.device_id)
+    answers = with_mirror(model, model.manifest.task) if config.tta else model
     own_net = model.manifest.architecture.net
     if (config.given("net") or own_net) != own_net:
         raise UsageError(f"net is {config.net}, but {config.ckpt_files} is a {own_net}; leave --net out")
     for doubt in doubts(config):
         get_logger().warning("%s", doubt)
     if config.images:
-        print_answers(model, config, workers)
+        print_answers(model, answers, config, workers)
         return None
     dataset, data_dir = config.data_set("eval_data_dir", {"dataset": model.manifest.dataset})
     with (
         open_run_folder(Path(config.save_ckpt_path), ALONE) as folder,
         log_file(folder / log_name("eval_onnx", ALONE.rank)),
     ):
-        get_logger().info("results in %s, model %s on %s", folder, config.ckpt_files, model.provider)
+        mirrored = f"; {MIRRORED}" if config.tta else ""
+        get_logger().info("results in %s, model %s on %s%s", folder, config.ckpt_files, model.provider, mirrored)
         source = open_usable(
             dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
             reading=reading_as_before({}, config.given("image_root"), config.given("uncertain")),
@@ -57,7 +60,7 @@ def main(argv: Sequence[str]) -> Counter | None:
         source = as_task(source, model.manifest.task).for_network(model.manifest.class_names)
         describe(source, "eval")
         return evaluate_and_report(
-            model,
+            answers,
             source,
             model.manifest.preprocessing,
             source.class_names,
@@ -69,13 +72,13 @@ def main(argv: Sequence[str]) -> Counter | None:
         )
 
 
-def print_answers(model: OnnxModel, config: Config, workers: int) -> None:
+def print_answers(model: OnnxModel, answers: Logits, config: Config, workers: int) -> None:
     """One line a picture: its name and the five most probable classes."""
     source, names = usable_pictures(Path(config.images), config.on_bad_image, workers), model.manifest.class_names
     batches = evaluation_batches(
         source, model.manifest.preprocessing, batch_size=config.per_batch_size, workers=workers
     )
-    for logits, _, indices in predict(model, batches, batch_size=0):
+    for logits, _, indices in predict(answers, batches, batch_size=0):
         for i, (best, probabilities) in zip(indices, best_classes(logits, 5, model.manifest.task), strict=True):
             named = [(names[c], p) for c, p in zip(best, probabilities, strict=True)]
             print(as_line(source.image_name(i), named, unknown_below=0.0))

@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> list[tuple[str, Named]]:
         graph_cache=config.graph_cache,
         heat_maps=bool(config.heatmap),
         weights=config.weights,
+        tta=config.tta,
     )
     answers = answer_all(model, source, config, workers)
     if config.output:

@@ -7,7 +7,7 @@ python train.py --resume output/2026-01-31_time_12_00_00
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +17,8 @@ if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
 from src.datasets.class_weights import class_weights
-from src.datasets.classification import training_batches, worker_count
-from src.datasets.preprocessing import Preprocessing, default_preprocessing
+from src.datasets.classification import Batch, training_batches, worker_count
+from src.datasets.preprocessing import default_preprocessing
 from src.datasets.reading import Reading
 from src.datasets.source import Source
 from src.datasets.usable import open_usable
@@ -43,7 +43,7 @@ from src.training.dry_run import dry_run
 from src.training.evaluation import held_out_evaluation
 from src.training.held_out import split_data
 from src.training.lr_find import find_learning_rate, report_range_test
-from src.training.model_card import ModelCard, pools_as_asked, warn_of_unsaid_pools
+from src.training.model_card import ModelCard, pools_as_asked, training_input_of, warn_of_unsaid_pools
 from src.training.plan import Plan
 from src.training.pretrained import normalised_as_before, share_pretrained
 from src.training.progress import Progress
@@ -51,6 +51,8 @@ from src.training.recorder import Recorder
 from src.training.run_data import RunData, absolute, open_run_data, require_same_everywhere
 from src.training.run_folder import log_name, open_run_folder, scratch_folder, share_checkpoint
 from src.training.saver import Saver
+from src.training.sizes import check_sizes, size_of_epoch
+from src.training.statistics import StatisticsRefresh
 from src.training.step import TrainStep, resolve_loss_scaling
 from src.training.trainer import Trainer
 from src.utils.checkpoint import RUN_CONFIG
@@ -114,11 +116,17 @@ def train(
     card = describe_model(config, data, origin)
     shard = {"batch_size": config.per_batch_size, "workers": config.num_parallel_workers,
              "rank": group.rank, "world_size": group.world_size}  # fmt: skip
-    train_batches = partial(
+    answering = card.evaluated_at(config.eval_image_size)
+    augmented_batches = partial(
         training_batches, data.training, card.preprocessing, augmentation=config.augmentation, seed=config.seed,
         balanced=config.balanced_sampling, auto_augment=config.auto_augment, random_erasing=config.random_erasing,
         **shard,
     )  # fmt: skip
+
+    def train_batches(epoch: int, **place: int) -> Iterator[Batch]:
+        size = size_of_epoch(config.progressive_size, epoch, config.max_epoch)
+        return augmented_batches(epoch=epoch, size=size, **place)
+
     train_step = build_train_step(config, card, data.training, device, group)
     network = train_step.network
 
@@ -135,43 +143,51 @@ def train(
         eta_min=config.eta_min * scale, t_max=config.T_max, power=config.lr_power,
     )  # fmt: skip
     evaluate_now = (
-        held_out_evaluation(network, data.held_out, card, shard, group, status.beat, train_step.graph_cache)
+        held_out_evaluation(network, data.held_out, answering, shard, group, status.beat, train_step.graph_cache)
         if data.held_out
         else None
     )
 
     progress = begin(train_step, origin, card, train_batches, folder, group, reset_head=config.reset_head)
     best_metric = resolve_best_metric(config.best_metric, card.task)
-    if data.is_new_held_out or is_new_metric(origin.checkpoint, best_metric, card.task):
+    if (
+        data.is_new_held_out
+        or is_new_metric(origin.checkpoint, best_metric, card.task)
+        or answering.differs_from(origin.checkpoint)
+    ):
         progress.forget_best()
     get_logger().info(
         "%s (%s parameters) on %d images of %s, %d steps an epoch; input %s",
         config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,
         plan.steps_per_epoch, card.preprocessing.shape_in_words(),
     )  # fmt: skip
+    if answering != card:
+        get_logger().info("evaluated, and to be used, with the input %s", answering.preprocessing.shape_in_words())
     if config.dry_run:
         cost = dry_run(
-            train_step, train_batches, plan, progress, group, device=device, rate=config.lr * scale,
+            train_step, augmented_batches, plan, progress, group, device=device, rate=config.lr * scale,
             evaluate=evaluate_now, num_held_out=len(data.held_out or ()),
         )  # fmt: skip
         for line in cost.lines() if group.is_master else ():
             get_logger().info("%s", line)
         return progress
     if config.lr_find:
-        found = find_learning_rate(train_step, train_batches, plan.accumulation_steps)
+        found = find_learning_rate(train_step, augmented_batches, plan.accumulation_steps)
         if group.is_master:
             get_logger().info("%s", report_range_test(found, folder, scale=scale))
         return progress
     arithmetic = arithmetic_of(network.kernels)
     if origin.checkpoint and (change := changed_arithmetic(origin.checkpoint.metadata.get("arithmetic"), arithmetic)):
         get_logger().warning(change)
-    metadata = {**card.to_metadata(), **data.to_metadata(), "arithmetic": arithmetic, RUN_CONFIG: config.run_config()}
+    metadata = {**answering.to_metadata(card.preprocessing), **data.to_metadata(), "arithmetic": arithmetic,
+                RUN_CONFIG: config.run_config()}  # fmt: skip
     saves = group.is_master or not config.is_save_on_master
     saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
     recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)
     trainer = Trainer(
         train_step, train_batches, schedule, plan, progress, saver, recorder,
         evaluate=evaluate_now, group=group, beat=status.beat, best_metric=best_metric,
+        refresh=StatisticsRefresh(network, train_step.graph_cache) if config.progressive_size else None,
     )  # fmt: skip
     return trainer.run()
 
@@ -201,8 +217,7 @@ def describe_model(config: Config, data: RunData, origin: Origin) -> ModelCard:
     if pretrained and not pretrained.architecture:
         warn_of_unsaid_pools(pretrained.path, config.net, config.given_architecture())
     if origin.checkpoint:
-        before = Preprocessing.from_dict(origin.checkpoint.require("preprocessing"))
-        preprocessing = before.as_asked(**config.given_geometry())
+        preprocessing = training_input_of(origin.checkpoint).as_asked(**config.given_geometry())
     else:
         preprocessing = default_preprocessing(data.training.dataset, **config.geometry())
         preprocessing = normalised_as_before(preprocessing, pretrained)
@@ -214,6 +229,9 @@ def build_train_step(config: Config, card: ModelCard, training: Source, device: 
     """Network, loss and optimizer in one graph."""
     norm_ranks = group.world_size if config.sync_batch_norm else 1
     card.architecture.check_batch(card.preprocessing.image_size, config.per_batch_size * norm_ranks)
+    check_sizes(
+        config.progressive_size, card.preprocessing.image_size, card.architecture, config.per_batch_size * norm_ranks
+    )
     amp_level = resolve_amp_level(config.amp_level, device)
     network = build_network(
         card.architecture, device=device, cpu_kernels=config.cpu_kernels, cpu_precision=config.cpu_precision,

@@ -80,6 +80,23 @@ def test_every_model_file_gives_the_same_answers(models, pictures, from_checkpoi
             assert best[0][0] == expected[0][0]
 
 
+def test_tta_answers_with_a_picture_and_its_mirror_image(models, tmp_path):
+    pictures = write_pictures(tmp_path / "pictures", ("7",), each=3) / "7"
+    (tmp_path / "turned").mkdir()
+    for path in pictures.iterdir():
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "turned" / f"{path.stem}.png")
+        Image.open(path).save(pictures / f"{path.stem}.png")
+        path.unlink()
+    single, turned = (answers(models["onnx"], folder, "--top", "10") for folder in (pictures, tmp_path / "turned"))
+    for name, tolerance in (("onnx", 1e-4), ("checkpoint", 2e-3)):
+        flags = ["--heatmap", str(tmp_path / "heat")] if name == "onnx" else []
+        both = answers(models[name], pictures, "--top", "10", "--tta", *flags)
+        for (_, found), (_, one), (_, other) in zip(both, single, turned, strict=True):
+            mean = {label: (p + dict(other)[label]) / 2 for label, p in one}
+            assert dict(found) == pytest.approx(mean, abs=tolerance)
+    assert len(list((tmp_path / "heat").iterdir())) == 3
+
+
 def test_the_answers_are_those_of_eval(trained_run, tmp_path):
     pictures = write_pictures(tmp_path / "pictures", ("3",), each=4)
     table = tmp_path / "predictions.csv"

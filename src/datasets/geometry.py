@@ -29,11 +29,13 @@ def evaluation_preparation(preprocessing: Preprocessing, encoded: bool) -> Prepa
     return _as_shown if encoded and preprocessing.pixels == "shown" else None
 
 
-def training_preparation(preprocessing: Preprocessing, encoded: bool, augmentation: str, seed: int) -> Prepare | None:
+def training_preparation(
+    preprocessing: Preprocessing, encoded: bool, augmentation: str, seed: int, final_size: int = 0
+) -> Prepare | None:
     """What is done with a picture before `train_transforms`; None: nothing. Random by seed and place alone."""
     if augmentation == "none" or not preprocessing.antialias:
         return evaluation_preparation(preprocessing, encoded)
-    shifted = is_shifted(preprocessing, encoded, augmentation)
+    shifted = is_shifted(final_size or preprocessing.image_size, encoded, augmentation)
 
     def prepare(data: np.ndarray, place: int) -> np.ndarray:
         random = np.random.default_rng((seed, place))

@@ -222,15 +222,16 @@ def eval_transforms(preprocessing: Preprocessing, encoded: bool) -> list:
 
 
 def train_transforms(
-    preprocessing: Preprocessing, encoded: bool, augmentation: str, auto_augment: str = "none"
+    preprocessing: Preprocessing, encoded: bool, augmentation: str, auto_augment: str = "none", final_size: int = 0
 ) -> list:
     """As `eval_transforms`, at random: photographs (`encoded`) as for ImageNet, small pictures as for CIFAR-10.
 
     augmentation: 'full' (crop, mirror, colours), 'shift' (crop, mirror: the paper's for CIFAR, section 4.1), 'crop', or
     'none' (the evaluation's operators). With `antialias` `geometry.training_pixels` does all but the colours.
-    auto_augment: see `auto_augment_operators`.
+    auto_augment: see `auto_augment_operators`. final_size: the input's at the end of training, if it is another now.
     """
-    is_small = not encoded or preprocessing.image_size <= SMALL
+    final_size = final_size or preprocessing.image_size
+    is_small = not encoded or final_size <= SMALL
     policy = auto_augment_operators(auto_augment, is_small=is_small, channels=preprocessing.input_channels)
     colours = []
     if augmentation == "full" and preprocessing.input_channels == 3:
@@ -238,7 +239,11 @@ def train_transforms(
     if augmentation == "none":
         geometry = _evaluation_geometry(preprocessing, encoded)
     else:
-        geometry = [] if preprocessing.antialias else _random_geometry(preprocessing, encoded, augmentation)
+        geometry = (
+            []
+            if preprocessing.antialias
+            else _random_geometry(preprocessing, encoded, augmentation, is_shifted(final_size, encoded, augmentation))
+        )
     return [*geometry, *policy, *colours, *normalisation(preprocessing)]
 
 
@@ -250,9 +255,9 @@ def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool) -> list:
     return [*decode, vision.Resize((size, size)), vision.CenterCrop(preprocessing.image_size)]
 
 
-def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: str) -> list:
+def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: str, shifted: bool) -> list:
     size = preprocessing.image_size
-    if encoded and not is_shifted(preprocessing, encoded, augmentation):
+    if encoded and not shifted:
         crop = [vision.RandomCropDecodeResize(size, scale=(0.08, 1.0), ratio=(0.75, 1.333))]
     else:
         decode = [vision.Decode()] if encoded else []
@@ -261,9 +266,12 @@ def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: 
     return [*crop, *mirror]
 
 
-def is_shifted(preprocessing: Preprocessing, encoded: bool, augmentation: str) -> bool:
-    """Whether training shifts the whole picture, as the paper does on CIFAR, and does not cut areas of any size."""
-    return not encoded or (augmentation == "shift" and preprocessing.image_size <= SMALL)
+def is_shifted(image_size: int, encoded: bool, augmentation: str) -> bool:
+    """Whether training shifts the whole picture, as the paper does on CIFAR, and does not cut areas of any size.
+
+    image_size: of the network's input at the end of training.
+    """
+    return not encoded or (augmentation == "shift" and image_size <= SMALL)
 
 
 def shift_padding(image_size: int) -> int:

@@ -23,6 +23,7 @@ from src.network.build import build_network
 from src.network.grad_cam import GradCam
 from src.training.evaluation import Logits, PredictStep, padded
 from src.training.evaluation_report import best_classes
+from src.training.mirrored import mean_answer, mirrored
 from src.training.model_card import model_card_of
 from src.utils.checkpoint import load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError
@@ -53,7 +54,8 @@ class Answer:
 class Model:
     """A trained network: how a picture becomes its input, one name for each output, and itself as a function.
 
-    heat: None unless the model was loaded with heat_maps. fixed_batch: each batch size is compiled anew.
+    heat: None unless the model was loaded with heat_maps. fixed_batch: each batch size is compiled anew. tta: answers
+    are those of a picture and its mirror image together (`mean_answer`); heat maps are of the picture's own answer.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Model:
     heat: Heat | None
     fixed_batch: bool
     task: str = "single"
+    tta: bool = False
 
     def predict(self, picture: str | Path | np.ndarray, top: int = 5) -> list[tuple[str, float]]:
         """The names of the `top` most probable classes of one picture, best first, with their probabilities.
@@ -93,6 +96,8 @@ class Model:
         for images, _, indices in batches:
             given = padded(images, batch_size) if self.fixed_batch else images
             logits, heat = self.heat(given) if with_heat else (self.logits(given), [None] * len(images))
+            if self.tta:
+                logits = mean_answer(logits, self.logits(mirrored(given)), self.task)
             best = best_classes(logits[: len(images)], top, self.task)
             for i, image, (classes, probabilities), one in zip(indices, images, best, heat, strict=False):
                 yield Answer(int(i), classes, probabilities, image, one)
@@ -109,6 +114,7 @@ def load_model(
     graph_cache: str = "auto",
     heat_maps: bool = False,
     weights: str = "auto",
+    tta: bool = False,
 ) -> Model:
     """Load a checkpoint of train.py or convert_weights, or an ONNX model of export.py (by its ending).
 
@@ -122,8 +128,9 @@ def load_model(
         manifest = onnx_model.manifest
         heat = onnx_model.heat if heat_maps else None
         return Model(
-            path, manifest.preprocessing, manifest.class_names, onnx_model, heat, fixed_batch=False, task=manifest.task
-        )
+            path, manifest.preprocessing, manifest.class_names, onnx_model, heat, fixed_batch=False, task=manifest.task,
+            tta=tta,
+        )  # fmt: skip
     checkpoint = load_checkpoint(path)
     if not checkpoint.metadata:
         raise ReportedError(
@@ -143,7 +150,9 @@ def load_model(
     step = GradCam if heat_maps else PredictStep
     step = step(network, card.temperature, open_graph_cache(graph_cache, device))
     heat = step if heat_maps else None
-    return Model(path, card.preprocessing, card.class_names, step.logits, heat, fixed_batch=True, task=card.task)
+    return Model(
+        path, card.preprocessing, card.class_names, step.logits, heat, fixed_batch=True, task=card.task, tta=tta
+    )
 
 
 def _pixels(picture: np.ndarray) -> Source:

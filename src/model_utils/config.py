@@ -118,13 +118,20 @@ class Config:
 
     def geometry(self) -> dict[str, Value]:
         """How a picture becomes the input of a network that no checkpoint describes, for `default_preprocessing`."""
-        return {"image_size": self.image_size or usual_image_size(self.net)} | {
+        return {"image_size": self._size or usual_image_size(self.net)} | {
             key: getattr(self, key) for key in (*_GEOMETRY, "input_channels")
         }
 
     def given_geometry(self) -> dict[str, Value]:
         """The same keys as far as a flag or --config_path gave them, for `Preprocessing.as_asked`."""
-        return {key: self.given(key) for key in ("image_size", *_GEOMETRY) if self.given(key)}
+        size = self._size if self.given("image_size") or self.given("eval_image_size") else 0
+        given = {"image_size": size, **{key: self.given(key) for key in _GEOMETRY}}
+        return {key: value for key, value in given.items() if value}
+
+    @property
+    def _size(self) -> int:
+        """The input's size: of an evaluation the one that is for evaluations."""
+        return (self.eval_image_size if self.command == "eval" else 0) or self.image_size
 
     def values_of(self, group: str) -> dict[str, Value]:
         """The keys of one group of the schema and their values."""

@@ -23,6 +23,8 @@ from src.utils.var_init import initialise
 
 __all__ = ["NETWORKS", "Architecture", "DenseNet", "architecture"]
 
+MOMENTUM = 0.9  # of the running statistics; the C++ kernels have the same
+
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     padding = kernel_size // 2
@@ -38,8 +40,8 @@ BatchNorm = Callable[[int], nn.Cell]  # number of channels -> the cell
 
 def _batch_norm(channels: int, ranks: int) -> nn.Cell:
     if ranks > 1:
-        return SyncBatchNorm(channels, ranks, eps=1e-5, momentum=0.9)
-    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
+        return SyncBatchNorm(channels, ranks, eps=1e-5, momentum=MOMENTUM)
+    return nn.BatchNorm2d(channels, eps=1e-5, momentum=MOMENTUM)
 
 
 class _DenseLayer(nn.Cell):

@@ -199,6 +199,48 @@ def power_of_nothing(config: Asked) -> str | None:
     return None
 
 
+def policy_of_grey(config: Asked) -> str | None:
+    """Its operations change colours."""
+    if config.auto_augment != "none" and config.input_channels == 1:
+        return (
+            f"found auto_augment {config.auto_augment} with input_channels 1, expected 3, as it changes colours; leave "
+            "one of them out"
+        )
+    return None
+
+
+def more_sizes_than_epochs(config: Asked) -> str | None:
+    """Each size has its part of the epochs."""
+    if len(config.progressive_size) > config.max_epoch:
+        return (
+            f"found {len(config.progressive_size)} sizes in progressive_size with max_epoch {config.max_epoch}, "
+            "expected no more sizes than epochs; leave some of them out"
+        )
+    return None
+
+
+def two_sizes(config: Asked) -> str | None:
+    """An evaluation has one size."""
+    image_size, eval_image_size = config.given("image_size"), config.given("eval_image_size")
+    if config.source("image_size") == "flag" and eval_image_size and image_size not in (0, eval_image_size):
+        return (
+            f"found image_size {image_size} and eval_image_size {eval_image_size}, expected one size to evaluate at; "
+            "leave one of them out"
+        )
+    return None
+
+
+def mirrors_of_single_answers(config: Asked) -> str | None:
+    """A temperature is fitted to, and a report shows, the network's own answers."""
+    for key in ("calibrate", "report"):
+        if config.tta and getattr(config, key):
+            shown = "true" if key == "calibrate" else show(config.report)
+            return (
+                f"found both tta true and {key} {shown}, which is of the network's own answers; leave one of them out"
+            )
+    return None
+
+
 def no_checkpoint(config: Asked) -> str | None:
     """There is nothing to evaluate."""
     if not config.ckpt_files:
@@ -341,6 +383,8 @@ COMBINATIONS = {
         folder_of_bundled_evaluation_data,
         two_held_out_parts,
         power_of_nothing,
+        policy_of_grey,
+        more_sizes_than_epochs,
         no_place_for_results,
         results_outside_output,
     ),
@@ -362,6 +406,8 @@ COMBINATIONS = {
         rank_outside_group,
         network_out_of_range,
         no_checkpoint,
+        two_sizes,
+        mirrors_of_single_answers,
         no_evaluation_data,
         folder_of_bundled_evaluation_data,
         no_place_for_results,

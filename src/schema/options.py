@@ -65,6 +65,9 @@ OPTIONS: tuple[Option, ...] = (
            le=BOUNDS["num_classes"][1], commands=_NETWORK),
     Option("image_size", int, 0, "network", "height and width of the network's input; 0: the data set's usual", ge=0,
            le=8192, commands=_NETWORK),
+    Option("eval_image_size", int, 0, "network",
+           "the input's size in evaluations, where another than in training often answers better; a run's checkpoints "
+           "and their exports keep it; 0: image_size", ge=0, le=8192, commands=_GROUP),
     Option("resize", str, "squash", "network",
            "how a picture gets the input's shape: squashed, or undistorted: cut at its longer side, or padded with "
            "black",
@@ -145,6 +148,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("T_max", int, 0, "schedule", "cosine_annealing, polynomial: the epoch that reaches eta_min; 0: max_epoch",
            ge=0, commands=_TRAIN),
     Option("max_epoch", int, 120, "schedule", "epochs to train", ge=1, commands=_TRAIN),
+    Option("progressive_size", INTS, (), "schedule",
+           "sizes of training images, one after another over equal parts of the epochs, such as 160,192,224; the last "
+           "is image_size, and empty means image_size throughout", ge=1, le=8192, commands=_TRAIN),
     Option("warmup_epochs", float, 0.0, "schedule",
            "epochs of linear warm-up, fractions allowed; one_cycle: of its rise, 0: 30 % of max_epoch", ge=0,
            commands=_TRAIN),
@@ -244,6 +250,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("calibrate", bool, False, "evaluation",
            "fit a temperature on the held-out images, so that probabilities mean what they say, and write the "
            "checkpoint that has it to the results", commands=_EVAL, asks=True),
+    Option("tta", bool, False, "evaluation",
+           "answer with the mean of the probabilities of each image and its mirror image: better, in twice the time",
+           commands=_EVAL + _ONNX + _PREDICT, asks=True),
     Option("model", str, "", "prediction", "checkpoint or ONNX model that answers", commands=_PREDICT, saved=False,
            asks=True, is_path=True),
     Option("images", str, "", "prediction", "a picture or a folder of pictures: print what they show",

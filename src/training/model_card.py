@@ -13,6 +13,7 @@ from src.utils.checkpoint import Checkpoint
 from src.utils.errors import ReportedError, UsageError
 from src.utils.logging import get_logger
 
+TRAINING_INPUT = "training_preprocessing"  # the entry in a checkpoint that is evaluated at another size
 POOLS = ("transition_pool", "stem_pool")  # what shapes a network and no array of it
 
 ACTIVATIONS = {"single": "softmax", "multilabel": "sigmoid"}  # what makes probabilities of a task's logits
@@ -41,15 +42,36 @@ class ModelCard:
                 f"{self.preprocessing.input_channels}; use another copy, or convert it with --input_channels"
             )
 
-    def to_metadata(self) -> dict[str, object]:
-        """The entries of a checkpoint that `model_card_of` reads."""
+    def evaluated_at(self, image_size: int) -> "ModelCard":
+        """The same with another input size, which the network takes as it is; 0: as it is."""
+        return replace(self, preprocessing=self.preprocessing.at(image_size or self.preprocessing.image_size))
+
+    def differs_from(self, checkpoint: Checkpoint | None) -> bool:
+        """Whether the run of `checkpoint` has been evaluated with another input until now."""
+        return checkpoint is not None and Preprocessing.from_dict(checkpoint.require("preprocessing")) != (
+            self.preprocessing
+        )
+
+    def to_metadata(self, training: Preprocessing | None = None) -> dict[str, object]:
+        """The entries of a checkpoint that `model_card_of` reads.
+
+        training: how pictures became the input in training, kept as well where it is another.
+        """
+        other = {} if training in (None, self.preprocessing) else {TRAINING_INPUT: training.to_dict()}
         return {
+            **other,
             "architecture": self.architecture.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
             "class_names": list(self.class_names),
             **({} if self.temperature == 1 else {"temperature": self.temperature}),
             "task": self.task,
         }
+
+
+def training_input_of(checkpoint: Checkpoint) -> Preprocessing:
+    """How pictures become the input when the run of `checkpoint` goes on. Raises ReportedError for an odd entry."""
+    found = checkpoint.metadata.get(TRAINING_INPUT)
+    return Preprocessing.from_dict(checkpoint.require("preprocessing") if found is None else found)
 
 
 def class_names_of(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class Progress:
     steps: int = -1
     evaluation_due: bool = False
     best_after: int = 0
+    refresh_due: bool = False
 
     def to_dict(self) -> dict:
         """As JSON-able values."""
@@ -106,7 +107,7 @@ class Progress:
                 and progress.first_image <= progress.images
                 and type(progress.steps) is int
                 and progress.steps < 2**53
-                and type(progress.evaluation_due) is bool
+                and type(progress.evaluation_due) is type(progress.refresh_due) is bool
                 and all(type(number) is float and math.isfinite(number) for number in floats)
                 and isinstance(progress.history, list)
                 and all(isinstance(row, dict) and set(row) == set(COLUMNS) for row in progress.history)

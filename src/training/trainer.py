@@ -21,6 +21,7 @@ from src.training.plan import Plan
 from src.training.progress import COLUMNS, Mean, Progress, is_evaluated
 from src.training.recorder import Recorder
 from src.training.saver import ADVICE, Saver
+from src.training.statistics import BATCHES, StatisticsRefresh
 from src.training.step import TrainStep
 from src.training.update import Batch, update
 from src.utils.errors import ReportedError, StopError
@@ -49,6 +50,7 @@ class Trainer:
             asked between two batches, and what was counted until it says true does not matter.
         beat: () is called before each batch, as a sign of life.
         best_metric: the figure whose best evaluation is kept as best.ckpt (see `score_of`).
+        refresh: counts the running statistics anew at the end of training; None: they stay as they are.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Trainer:
         group: Group = ALONE,
         beat: Callable[[], None] = lambda: None,
         best_metric: str = "top1",
+        refresh: StatisticsRefresh | None = None,
     ) -> None:
         self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
         self.progress, self.saver, self.recorder = progress, saver, recorder
         self.evaluate, self.group, self.beat, self.best_metric = evaluate, group, beat, best_metric
+        self.refresh = refresh
         progress.steps = plan.steps_done(progress)
-        self._compiled = False
+        self._compiled: set[tuple[int, ...]] = set()  # shapes of batches
         self._skips_in_a_row = 0
         self._run_clock, self._seconds_of_evaluation = Clock(), 0.0
         self._step_batches: list = []
@@ -188,14 +192,15 @@ class Trainer:
         plan = self.plan
         start = time.perf_counter() - self._waited
         batches, self._step_batches = self._step_batches, []
+        shape = batches[0][0].shape
         loss, updated = update(self.train_step, batches, rate, self.beat)
         seconds = time.perf_counter() - start
-        if self._compiled:
+        if shape in self._compiled:
             for clock in clocks:
                 clock.add(seconds, self._waited, plan.images_per_step)
-        else:  # the first step of a process compiles: it would drown the speed
+        else:  # the first step of a process, and of each size of images, compiles: it would drown the speed
             get_logger().info("the first step, with compilation, took %.1f s", seconds)
-            self._compiled = True
+            self._compiled.add(shape)
         self._take_loss(loss, updated, rate, global_step)
 
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
@@ -258,6 +263,7 @@ class Trainer:
         progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
         last = progress.epoch + 1 == plan.max_epoch
         progress.evaluation_due = last or (progress.epoch + 1) % plan.eval_interval == 0
+        progress.refresh_due = last and self.refresh is not None
 
     def _finish_epoch(self) -> None:
         """Evaluate when due, complete the epoch's row, keep the best, and move to the next epoch."""
@@ -266,6 +272,8 @@ class Trainer:
             # Resumed so near the end that no step is left, or from a checkpoint that was saved without the row.
             self._begin_row(self.schedule((progress.epoch + 1) * plan.steps_per_epoch - 1), Clock())
         row = progress.history[-1]
+        if progress.refresh_due and self.refresh:
+            self._refresh_statistics()
         if self.evaluate and (
             progress.evaluation_due or (not is_evaluated(row) and progress.epoch + 1 == plan.max_epoch)
         ):
@@ -287,6 +295,29 @@ class Trainer:
                 self.saver.save_best(progress, weights)
         self.recorder.log_epoch(progress.history)
         progress.next_epoch()
+
+    def _refresh_statistics(self) -> None:
+        """Count the running statistics anew, on pictures as in the epoch after the last one, and save them.
+
+        What was saved before is as it was before: whoever is stopped in between begins anew here.
+        """
+        plan, progress = self.plan, self.progress
+        count = min(plan.steps_per_epoch, -(-BATCHES // plan.accumulation_steps))
+        batches = iter(self.epoch_batches(epoch=plan.max_epoch))
+        for _ in range(count):
+            self._fetch(batches)
+            self._stop_if(self.group.any(UNREADABLE if self._data_error else self._stop.signal_number))
+            for images, *_ in self._step_batches:
+                self.beat()
+                self.refresh.take(images)
+        self.refresh.finish()
+        self._share_statistics()
+        progress.refresh_due = False
+        self.saver.save(progress, progress.images // plan.images_per_step)
+        if self.group.is_master:
+            get_logger().info(
+                "batch normalisation's statistics are now the means over %d batches", count * plan.accumulation_steps
+            )
 
     def _stop_if(self, reason: int) -> None:
         """Raise when a signal came in or a rank's data cannot be read; the position has been saved."""

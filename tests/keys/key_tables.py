@@ -22,6 +22,8 @@ TRAIN = [
      "8 images of cifar10"),
     ("num_classes", "", "--num_classes 12", ("shape", "head.fc.bias"), (12,)),
     ("image_size", "", "--image_size 16", ("input_size",), 16),
+    ("eval_image_size", "", "--eval_image_size 24", ("input_size",), 24),
+    ("progressive_size", "", "--progressive_size 4,8", ("log_says", "are now the means over 1 batches"), True),
     ("resize", "", "--resize letterbox", ("input", "resize_mode"), "letterbox"),
     ("interpolation", "", "--interpolation bicubic", ("input", "interpolation"), "bicubic"),
     ("crop_ratio", "", "--crop_ratio 0.5", ("input", "resize"), 16),

@@ -34,6 +34,35 @@ def test_eval_refuses_another_network_and_follows_another_image_size(planned, ba
     assert any("eval.py does not use --lr" in log for log in logs)
 
 
+def test_eval_image_size_is_the_input_s_in_evaluations(planned, base_predictions, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    checkpoint = planned("").last
+    found = predictions(checkpoint, tmp_path / "a", "--eval_image_size", "16")
+    assert found != base_predictions
+    assert found == predictions(checkpoint, tmp_path / "b", "--image_size", "16")
+    with pytest.raises(UsageError, match="found image_size 8 and eval_image_size 16, expected one size"):
+        predictions(checkpoint, tmp_path, "--image_size", "8", "--eval_image_size", "16")
+
+
+@EVALUATORS
+def test_tta_answers_with_a_picture_and_its_mirror_image(command, evaluator, base_predictions, tmp_path):
+    for name in ("single", "both"):
+        (tmp_path / name).mkdir()
+    main, model = evaluator(command)
+    single = base_predictions if command == "eval" else predictions(model, tmp_path / "single", main=main)
+    both = predictions(model, tmp_path / "both", "--tta", main=main)
+    assert both != single
+    (log,) = (tmp_path / "both" / "out").glob(f"*/{command}.log")
+    assert "each answer is the mean of the probabilities of the image and its mirror image" in log.read_text()
+
+
+def test_tta_of_a_calibration_or_report_is_refused(planned, tmp_path):
+    for flags in (["--calibrate"], ["--report", str(tmp_path / "page.html")]):
+        with pytest.raises(UsageError, match=f"found both tta true and {flags[0][2:]} "):
+            predictions(planned("").last, tmp_path, "--tta", *flags)
+
+
 def test_eval_is_distributed(command_line, tmp_path):
     main, flags = command_line("eval")
     main([*flags, "--is_distributed", "0"])

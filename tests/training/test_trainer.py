@@ -45,13 +45,13 @@ def batches(epoch: int, first_image: int, first_batch: int, accumulation_steps: 
 
 
 def make_trainer(
-    folder, *, step=None, progress=None, keep=100, evaluate=None, data=batches, schedule=rate, **plan
+    folder, *, step=None, progress=None, keep=100, evaluate=None, data=batches, schedule=rate, refresh=None, **plan
 ) -> Trainer:
     step, progress = step or make_step(), progress or Progress()
     plan = Plan(**{"max_epoch": 2, "num_images": STEPS * BATCH + 1, "batch_size": BATCH, "log_interval": 2, **plan})
     saver = Saver(folder, step, {"note": "kept"}, rank=0, keep=keep, active=True)
     recorder = Recorder(folder, progress.history, global_step=0, active=True)
-    return Trainer(step, data, schedule, plan, progress, saver, recorder, evaluate=evaluate)
+    return Trainer(step, data, schedule, plan, progress, saver, recorder, evaluate=evaluate, refresh=refresh)
 
 
 def names(folder) -> list[str]:
@@ -426,3 +426,61 @@ def test_the_last_line_names_the_best_checkpoint(tmp_path, capsys):
     assert re.fullmatch(STAMP + rf"best top-1 50.00 % in epoch 1: {tmp_path}/best.ckpt; next: python .*", lines[-1])
     assert [row["eval_loss"] for row in rows(tmp_path)] == ["0.0", "0.0"]
     assert sum(line.endswith("eval loss:0.0000 over 10 images") for line in lines) == 2
+
+
+class Refresh:
+    """What the loop asks of a `StatisticsRefresh`; it changes one weight when it is done."""
+
+    def __init__(self, step, on_take=lambda: None) -> None:
+        self.step, self.on_take, self.taken = step, on_take, []
+
+    def take(self, images: np.ndarray) -> None:
+        self.taken.append(images)
+        self.on_take()
+
+    def finish(self) -> None:
+        bias = self.step.network.fc.bias
+        bias.set_data(Tensor(bias.asnumpy() + 1))
+
+
+def test_statistics_are_counted_anew_before_the_last_evaluation_and_saved(tmp_path):
+    def later_batches(epoch: int, first_image: int = 0, first_batch: int = 0):
+        return batches(epoch, first_image, first_batch)
+
+    step, seen = make_step(), []
+    refresh = Refresh(step)
+
+    def evaluate(_):
+        seen.append((len(refresh.taken), step.network.fc.bias.asnumpy().copy()))
+        return Accuracy(3)
+
+    make_trainer(tmp_path, step=step, refresh=refresh, evaluate=evaluate, data=later_batches).run()
+    assert [count for count, _ in seen] == [0, STEPS]
+    expected = [images for images, *_ in batches(2, 0, 0)]  # of the epoch after the last one
+    np.testing.assert_array_equal(refresh.taken, expected)
+    saved = load_checkpoint(tmp_path / f"0-2_{STEPS}.ckpt")
+    np.testing.assert_array_equal(saved.arrays["fc.bias"], seen[-1][1])
+    assert saved.metadata["progress"]["refresh_due"] is False
+
+
+def test_a_stop_while_statistics_are_counted_begins_that_anew(tmp_path):
+    def later_batches(epoch: int, first_image: int = 0, first_batch: int = 0):
+        return batches(epoch, first_image, first_batch)
+
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    whole = make_step()
+    make_trainer(tmp_path / "whole", step=whole, refresh=Refresh(whole), data=later_batches).run()
+
+    step = make_step()
+    stop = Refresh(step, on_take=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StopError):
+        make_trainer(tmp_path / "stopped", step=step, refresh=stop, data=later_batches).run()
+    saved = load_checkpoint(tmp_path / "stopped" / f"0-2_{STEPS}.ckpt")
+    assert saved.metadata["progress"]["refresh_due"] is True
+    again = make_step()
+    load_training_state(again.saved_parameters(), saved)
+    progress = Progress.from_dict(saved.metadata["progress"])
+    make_trainer(tmp_path / "stopped", step=again, progress=progress, refresh=Refresh(again), data=later_batches).run()
+    for name, value in values(whole).items():
+        np.testing.assert_array_equal(values(again)[name], value)

@@ -1,0 +1,56 @@
+"""The data pipeline's ingredients in one run: resumed in the middle, evaluated and exported as it was meant."""
+
+import csv
+import shutil
+
+import pytest
+from commands import only, train_tiny, weights
+
+import eval as evaluation
+import train
+from src.training.model_card import model_card_of, training_input_of
+from src.utils.checkpoint import load_checkpoint
+from src.utils.errors import UsageError
+
+pytestmark = pytest.mark.slow
+FLAGS = [
+    *("--max_epoch", 2, "--per_batch_size", 500, "--ckpt_interval", 1, "--eval_data_dir", "bundled"),
+    *("--progressive_size", "4,8", "--eval_image_size", 12, "--auto_augment", "trivial", "--random_erasing", 0.5),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train_tiny(tmp_path_factory.mktemp("recipe"), *FLAGS)
+
+
+@pytest.mark.parametrize("position", ["0-1_1.ckpt", "0-2_1.ckpt"])
+def test_a_resumed_run_ends_with_the_same_bits(run, position, tmp_path):
+    shutil.copy(run / position, tmp_path)
+    train.main(["--resume", str(tmp_path / position), "--save_ckpt_path", str(tmp_path / "out")])
+    resumed = only(tmp_path / "out")
+    assert "are now the means over 2 batches" in (resumed / "train.log").read_text()
+    expected, found = (weights(folder / "0-2_2.ckpt") for folder in (run, resumed))
+    assert {name: value.tobytes() for name, value in found.items()} == {
+        name: value.tobytes() for name, value in expected.items()
+    }
+
+
+def test_the_evaluation_s_size_is_kept_with_the_checkpoint_and_the_training_s_beside_it(run, tmp_path):
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    checkpoint = load_checkpoint(run / "0-2_2.ckpt")
+    assert model_card_of(checkpoint).preprocessing.image_size == 12
+    assert training_input_of(checkpoint).image_size == 8
+    (accuracy,) = evaluation.main(
+        ["--ckpt_files", str(run / "0-2_2.ckpt"), "--save_ckpt_path", str(tmp_path / "out")]
+    ).values()
+    assert accuracy.top1 == pytest.approx(float(rows[-1]["top1"]))
+    log = (run / "train.log").read_text()
+    assert "evaluated, and to be used, with the input 3 x 12 x 12" in log
+    assert log.count("the first step, with compilation") == 2  # of each size
+
+
+def test_sizes_that_do_not_end_with_the_input_s_are_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="found progressive_size 4,6 with image_size 8, expected image_size as the"):
+        train_tiny(tmp_path, "--progressive_size", "4,6", "--max_epoch", 2)
+    assert not list(tmp_path.iterdir())

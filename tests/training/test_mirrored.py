@@ -1,0 +1,45 @@
+"""Answers of a picture and its mirror image: the mean of their probabilities."""
+
+import numpy as np
+import pytest
+
+from src.training.mirrored import mean_answer, mirrored, with_mirror
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+LOGITS = np.random.default_rng(0).normal(scale=3, size=(2, 50, 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("task", "probabilities"), [("single", softmax), ("multilabel", sigmoid)])
+def test_the_probabilities_are_the_mean_of_both(task, probabilities):
+    found = mean_answer(*LOGITS, task)
+    assert found.dtype == np.float32
+    expected = probabilities(LOGITS.astype(np.float64)).mean(0)
+    np.testing.assert_allclose(probabilities(found.astype(np.float64)), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        probabilities(mean_answer(LOGITS[0], LOGITS[0], task)), probabilities(LOGITS[0]), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("task", ["single", "multilabel"])
+def test_answers_that_are_very_sure_stay_finite(task):
+    sure = np.array([[2e4, -2e4, 0]], np.float32)
+    for one, other in ((sure, sure), (sure, -sure)):
+        assert np.isfinite(mean_answer(one, other, task)).all()
+    assert mean_answer(sure, sure, task).argmax() == 0
+
+
+def test_a_picture_and_its_mirror_image_get_one_answer():
+    weights = np.random.default_rng(1).normal(size=(3 * 4 * 4, 5)).astype(np.float32)
+    model = with_mirror(lambda images: images.reshape(len(images), -1) @ weights)
+    images = np.random.default_rng(2).normal(size=(6, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(mirrored(images)[2, 1, 3], images[2, 1, 3, ::-1])
+    np.testing.assert_allclose(model(images), model(mirrored(images)), rtol=1e-6)
