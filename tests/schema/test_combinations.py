@@ -22,6 +22,16 @@ def outside(key: str, value: str) -> str:
 
 
 TRAIN = {
+    "policy_of_grey": (
+        "--dataset digits --auto_augment trivial --input_channels 1",
+        "found auto_augment trivial with input_channels 1, expected 3, as it changes colours; leave one of them out",
+        "--dataset digits --auto_augment none --input_channels 1",
+    ),
+    "more_sizes_than_epochs": (
+        "--dataset digits --progressive_size 16,24,32 --max_epoch 2",
+        "found 3 sizes in progressive_size with max_epoch 2, expected no more sizes than epochs; leave some of them out",
+        "--dataset digits --progressive_size 16,24,32 --max_epoch 3",
+    ),
     "power_of_nothing": (
         "--dataset digits --class_weight_power 0.5",
         "found class_weight_power 0.5 with class_weights 'none', expected auto; give --class_weights auto, or "
@@ -138,6 +148,16 @@ EVAL = {
         "--ckpt_files a --rank 1",
         "found rank 1 with group_size 1, expected less than group_size, as ranks count from 0; correct one of them",
         "--ckpt_files a --rank 1 --group_size 2",
+    ),
+    "two_sizes": (
+        "--ckpt_files a --image_size 32 --eval_image_size 40",
+        "found image_size 32 and eval_image_size 40, expected one size to evaluate at; leave one of them out",
+        "--ckpt_files a --image_size 40 --eval_image_size 40",
+    ),
+    "mirrors_of_single_answers": (
+        "--ckpt_files a --tta --calibrate",
+        "found both tta true and calibrate true, which is of the network's own answers; leave one of them out",
+        "--ckpt_files a --tta",
     ),
     "no_checkpoint": (
         "",
