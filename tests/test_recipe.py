@@ -3,19 +3,25 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
 from commands import only, train_tiny, weights
+from mindspore import Tensor
 
 import eval as evaluation
 import train
+from src.datasets.classification import training_batches, worker_count
+from src.datasets.sources import open_source
+from src.network.densenet import DenseNet
 from src.training.model_card import model_card_of, training_input_of
-from src.utils.checkpoint import load_checkpoint
+from src.utils.checkpoint import load_checkpoint, load_weights
 from src.utils.errors import UsageError
 
 pytestmark = pytest.mark.slow
 FLAGS = [
     *("--max_epoch", 2, "--per_batch_size", 500, "--ckpt_interval", 1, "--eval_data_dir", "bundled"),
     *("--progressive_size", "4,8", "--eval_image_size", 12, "--auto_augment", "trivial", "--random_erasing", 0.5),
+    *("--ema_decay", 0.5),
 ]
 
 
@@ -44,10 +50,24 @@ def test_the_evaluation_s_size_is_kept_with_the_checkpoint_and_the_training_s_be
     (accuracy,) = evaluation.main(
         ["--ckpt_files", str(run / "0-2_2.ckpt"), "--save_ckpt_path", str(tmp_path / "out")]
     ).values()
-    assert accuracy.top1 == pytest.approx(float(rows[-1]["top1"]))
+    assert accuracy.top1 == pytest.approx(float(rows[-1]["ema_top1"]))
     log = (run / "train.log").read_text()
     assert "evaluated, and to be used, with the input 3 x 12 x 12" in log
     assert log.count("the first step, with compilation") == 2  # of each size
+
+
+@pytest.mark.parametrize("which", ["raw", "ema"])
+def test_the_last_statistics_are_of_the_last_size_and_of_the_weights_that_have_them(run, which):
+    checkpoint = load_checkpoint(run / "0-2_2.ckpt")
+    network = DenseNet(model_card_of(checkpoint).architecture)
+    load_weights(network, checkpoint, weights=which)
+    batches = training_batches(
+        open_source("digits", "", split="train"), training_input_of(checkpoint), augmentation="auto", seed=1, epoch=2,
+        batch_size=500, workers=worker_count(), auto_augment="trivial", random_erasing=0.5,
+    )  # fmt: skip
+    stem = network.backbone.features
+    expected = np.mean([stem.conv0(Tensor(images)).asnumpy().mean((0, 2, 3)) for images, *_ in batches], 0)
+    np.testing.assert_allclose(stem.norm0.moving_mean.asnumpy(), expected, atol=1e-5)
 
 
 def test_sizes_that_do_not_end_with_the_input_s_are_wrong_usage(tmp_path):

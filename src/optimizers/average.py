@@ -61,6 +61,12 @@ class WeightAverage(nn.Cell):
             for value, before in zip(self.values, own, strict=True):
                 value.set_data(Tensor(before))
 
+    def take_statistics(self) -> None:
+        """While `in_place` is open: have the averages of the running statistics be the network's present ones."""
+        for value, average in zip(self.values, self.averages, strict=True):
+            if ".moving_" in value.name:
+                average.set_data(Tensor(value.asnumpy().copy()))
+
     def construct(self, updated):
         """updated: what says that the weights have been updated -> what to wait for with ops.depend."""
         updates = ops.depend(self.updates.value(), updated) + 1

@@ -297,27 +297,35 @@ class Trainer:
         progress.next_epoch()
 
     def _refresh_statistics(self) -> None:
-        """Count the running statistics anew, on pictures as in the epoch after the last one, and save them.
+        """Count the running statistics anew, those of the weights' average too, and save them.
 
         What was saved before is as it was before: whoever is stopped in between begins anew here.
         """
-        plan, progress = self.plan, self.progress
-        count = min(plan.steps_per_epoch, -(-BATCHES // plan.accumulation_steps))
-        batches = iter(self.epoch_batches(epoch=plan.max_epoch))
-        for _ in range(count):
+        plan, progress, average = self.plan, self.progress, self.train_step.average
+        steps = min(plan.steps_per_epoch, -(-BATCHES // plan.accumulation_steps))
+        self._count_statistics(steps)
+        if average is not None:
+            with average.in_place():
+                self._count_statistics(steps)
+                average.take_statistics()
+        self._share_statistics()
+        progress.refresh_due = False
+        self.saver.save(progress, progress.images // plan.images_per_step)
+        if self.group.is_master:
+            get_logger().info(
+                "batch normalisation's statistics are now the means over %d batches", steps * plan.accumulation_steps
+            )
+
+    def _count_statistics(self, steps: int) -> None:
+        """Those of the network as it is, on the batches of so many steps of the epoch after the last one."""
+        batches = iter(self.epoch_batches(epoch=self.plan.max_epoch))
+        for _ in range(steps):
             self._fetch(batches)
             self._stop_if(self.group.any(UNREADABLE if self._data_error else self._stop.signal_number))
             for images, *_ in self._step_batches:
                 self.beat()
                 self.refresh.take(images)
         self.refresh.finish()
-        self._share_statistics()
-        progress.refresh_due = False
-        self.saver.save(progress, progress.images // plan.images_per_step)
-        if self.group.is_master:
-            get_logger().info(
-                "batch normalisation's statistics are now the means over %d batches", count * plan.accumulation_steps
-            )
 
     def _stop_if(self, reason: int) -> None:
         """Raise when a signal came in or a rank's data cannot be read; the position has been saved."""

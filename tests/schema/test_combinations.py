@@ -29,7 +29,8 @@ TRAIN = {
     ),
     "more_sizes_than_epochs": (
         "--dataset digits --progressive_size 16,24,32 --max_epoch 2",
-        "found 3 sizes in progressive_size with max_epoch 2, expected no more sizes than epochs; leave some of them out",
+        "found 3 sizes in progressive_size with max_epoch 2, expected no more sizes than epochs; leave some of them "
+        "out",
         "--dataset digits --progressive_size 16,24,32 --max_epoch 3",
     ),
     "power_of_nothing": (
