@@ -30,8 +30,9 @@ from src.model_utils.moxing_adapter import modelarts
 from src.network.architecture import architecture
 from src.network.build import build_network
 from src.network.grad_cam import GradCam
+from src.report.evaluated import Evaluated
 from src.report.outcomes import SeenOutcomes
-from src.report.page import Evaluated, write_page
+from src.report.page import write_page
 from src.schema.doubts import doubts
 from src.training.calibrated import SeenLogits, write_calibrated
 from src.training.evaluation import Counter, PredictStep
@@ -99,9 +100,6 @@ def evaluate_all(
     results, predict_step, shown = {}, None, None
     for checkpoint in checkpoints:
         card = card_to_evaluate(config, checkpoint, source)
-        for key in ("calibrate", "report"):
-            if getattr(config, key) and card.task == "multilabel":
-                raise UsageError(f"{key} is for one class a picture, and this network has several; leave it out")
         # A network is compiled once for all checkpoints that have the same.
         if predict_step is None or not is_of(predict_step, card):
             network = build_network(
@@ -126,7 +124,7 @@ def evaluate_all(
         shown = matched.class_names
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
         seen = SeenLogits() if config.calibrate else None
-        outcomes = SeenOutcomes(card.temperature) if config.report else None
+        outcomes = SeenOutcomes(card.temperature) if config.report and card.task == "single" else None
         results[str(checkpoint.path)] = accuracy = evaluate_and_report(
             with_mirror(predict_step.logits, card.task) if config.tta else predict_step.logits,
             matched,
@@ -144,9 +142,9 @@ def evaluate_all(
         card = replace(card, class_names=matched.class_names)
         if seen:
             get_logger().info("%s", write_calibrated(checkpoint, predict_step.network, card, seen, own_folder))
-        if outcomes:
+        if config.report:
             evaluated = Evaluated(
-                checkpoint, card, matched, accuracy, outcomes.all(), predict_step, config.per_batch_size,
+                checkpoint, card, matched, accuracy, outcomes and outcomes.all(), predict_step, config.per_batch_size,
                 config.num_parallel_workers,
             )  # fmt: skip
             write_page(Path(config.report), evaluated)

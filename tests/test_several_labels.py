@@ -96,6 +96,25 @@ def test_exports_say_sigmoid_and_answers_are_of_each_class(root, onnx_model):
     np.testing.assert_allclose(*[[dict(answer)[f"finding {k}"] for k in range(14)] for answer in found], atol=1e-4)
 
 
+def test_a_report_and_a_temperature(root, tmp_path):
+    """The same order of scores, with probabilities that mean more; what was written is read back."""
+    checkpoint, data = only(root / "out") / "best.ckpt", ["--eval_data_dir", str(root / "test" / "labels.csv")]
+    argv = ["--ckpt_files", str(checkpoint), "--dataset", "csv", *data, "--save_ckpt_path", str(tmp_path / "out")]
+    (before,) = evaluation.main([*argv, "--calibrate", "--report", str(tmp_path / "report.html")]).values()
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert f'<p class="headline">{before.auroc:.4f}</p>' in text and text.count("data:image/jpeg;base64,") == 48
+    folder = only(tmp_path / "out")
+    calibrated = folder / "calibrated.ckpt"
+    argv[1], argv[-1] = str(calibrated), str(tmp_path / "again")
+    (after,) = evaluation.main(argv).values()
+    assert (after.auroc, after.average_precision) == (before.auroc, before.average_precision)
+    assert after.loss < before.loss
+    temperature = load_checkpoint(calibrated).metadata["temperature"]
+    np.testing.assert_allclose(after.logits * temperature, before.logits, rtol=1e-5, atol=1e-5)
+    told = re.search(r"calibrated on \d+ images: .* loss (\S+) -> (\S+), measured", (folder / "eval.log").read_text())
+    assert told.groups() == (f"{before.loss:.4f}", f"{after.loss:.4f}")
+
+
 @pytest.mark.parametrize("command", ["eval", "eval_onnx", "export"])
 def test_where_pictures_are_and_what_uncertain_is(command, root, onnx_model, tmp_path):
     """image_root and uncertain, in the commands that read the data again."""

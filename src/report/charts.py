@@ -17,18 +17,23 @@ _VARIABLES = {"#010101": "var(--ink)", "#020202": "var(--soft)", "#030303": "var
 _INK, _SOFT, _ONE, _TWO = _VARIABLES
 
 
-def reliability_chart(rows: np.ndarray, before: np.ndarray | None) -> str:
-    """Accuracy over confidence: bars of `reliability`'s rows, the diagonal, and a line of `before` the temperature."""
+def reliability_chart(
+    rows: np.ndarray, before: np.ndarray | None, confidence: str = "confidence", accuracy: str = "accuracy"
+) -> str:
+    """Accuracy over confidence: bars of `reliability`'s rows, the diagonal, and a line of `before` the temperature.
+
+    confidence, accuracy: what to call them.
+    """
 
     def draw(axes) -> None:
         bins = len(rows)
         centres = (np.arange(bins) + 0.5) / bins
-        axes.plot([0, 1], [0, 1], "--", color=_SOFT, linewidth=1, label="as sure as it is right")
-        axes.bar(centres, np.nan_to_num(rows[:, 1]), 0.9 / bins, color=_ONE, label="accuracy")
+        axes.plot([0, 1], [0, 1], "--", color=_SOFT, linewidth=1, label="what they should be")
+        axes.bar(centres, np.nan_to_num(rows[:, 1]), 0.9 / bins, color=_ONE, label=accuracy)
         if before is not None:
             filled = before[:, 0] > 0
             axes.plot(centres[filled], before[filled, 1], "o-", color=_TWO, markersize=3, label="before calibration")
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=confidence, ylabel=accuracy)
 
     return _svg(draw, "reliability", (4.6, 3.6))
 
@@ -42,6 +47,23 @@ def confidence_chart(right: np.ndarray, wrong: np.ndarray, bins: int = 20) -> st
         axes.set(xlim=(0, 1), xlabel="confidence", ylabel="images")
 
     return _svg(draw, "confidence", (4.6, 3.6))
+
+
+def ranking_chart(roc: np.ndarray, precision_recall: np.ndarray, positives: float, name: str) -> str:
+    """Two curves side by side, points (n, 2) each, and what answers at random have; positives: their share.
+
+    name: another one for each chart of a page.
+    """
+
+    def draw(left, right) -> None:
+        left.plot([0, 1], [0, 1], "--", color=_SOFT, linewidth=1)
+        left.plot(*roc.T, color=_ONE)
+        left.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="false positive rate", ylabel="true positive rate")
+        right.plot([0, 1], [positives, positives], "--", color=_SOFT, linewidth=1)
+        right.plot(*precision_recall.T, color=_TWO)
+        right.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+
+    return _svg(draw, name, (5.2, 2.7), columns=2)
 
 
 def curves(history: Sequence[Mapping[str, float | None]], key: str, label: str) -> str:
@@ -59,8 +81,10 @@ def curves(history: Sequence[Mapping[str, float | None]], key: str, label: str) 
     return _svg(draw, f"curve of {key}", (4.6, 3.0))
 
 
-def _svg(draw, name: str, size: tuple[float, float]) -> str:
-    """What `draw(axes)` draws as the text of an <svg> that fits its place; its ids are its own."""
+def _svg(draw, name: str, size: tuple[float, float], columns: int = 1) -> str:
+    """What `draw`, which gets as many axes as there are columns, draws: the text of an <svg> that fits its place; its
+    ids are its own.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -73,12 +97,13 @@ def _svg(draw, name: str, size: tuple[float, float]) -> str:
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=size, layout="constrained")
         figure.patch.set_alpha(0)
-        axes = figure.subplots()
-        axes.patch.set_alpha(0)
-        draw(axes)
-        if len(axes.get_legend_handles_labels()[0]) > 1:
-            axes.legend(frameon=False, fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
+        places = figure.subplots(1, columns, squeeze=False)[0]
+        draw(*places)
+        for axes in places:
+            axes.patch.set_alpha(0)
+            if len(axes.get_legend_handles_labels()[0]) > 1:
+                axes.legend(frameon=False, fontsize=9)
+            axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
         FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = text.getvalue()

@@ -7,10 +7,10 @@ import numpy as np
 from mindspore import nn
 
 from src.training.model_card import ModelCard
-from src.utils.accuracy import cross_entropy
-from src.utils.calibration import calibration_error, confidences, fit_temperature
+from src.utils.calibration import calibration_error, confidences, fit_temperature, is_right, mean_loss
 from src.utils.checkpoint import Checkpoint, save_checkpoint
 from src.utils.files import make_folder
+from src.utils.multilabel import sigmoid
 
 CALIBRATED_NAME = "calibrated.ckpt"
 _NOT_KEPT = ("format", "versions", "progress", "weights")  # written anew; it is no place to go on training from
@@ -24,7 +24,7 @@ class SeenLogits:
         self._labels: list[np.ndarray] = []
 
     def add(self, logits: np.ndarray, labels: np.ndarray, _indices: np.ndarray) -> None:
-        """Take in a batch: logits (N, num_classes) float32, labels (N,) integers."""
+        """Take in a batch: logits (N, num_classes) float32, labels (N,) or (N, num_classes) integers."""
         self._logits.append(logits)
         self._labels.append(labels)
 
@@ -56,5 +56,7 @@ def write_calibrated(checkpoint: Checkpoint, network: nn.Cell, card: ModelCard, 
 
 def _measured(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """The expected calibration error and the mean cross entropy."""
-    right = logits.argmax(1) == labels
-    return calibration_error(confidences(logits), right), float(cross_entropy(logits, labels).mean())
+    if labels.ndim == 2:
+        known = labels >= 0
+        return calibration_error(sigmoid(logits[known]), labels[known] == 1), mean_loss(logits, labels)
+    return calibration_error(confidences(logits), is_right(logits, labels)), mean_loss(logits, labels)

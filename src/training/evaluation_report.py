@@ -15,7 +15,7 @@ from src.utils.csv_text import csv_text
 from src.utils.errors import UsageError
 from src.utils.files import make_folder, require_new, write_new_text, write_text_atomically
 from src.utils.logging import get_logger
-from src.utils.multilabel import MultilabelScores
+from src.utils.multilabel import MultilabelScores, sigmoid
 from src.utils.plotting import words, write_picture
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
@@ -165,7 +165,7 @@ def best_classes(logits: np.ndarray, count: int, task: str = "single") -> Iterat
     """
     check_finite(logits)
     if task == "multilabel":
-        probabilities = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))  # the sigmoid, without an overflow
+        probabilities = sigmoid(logits)
     else:
         exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
         probabilities = exponentials / exponentials.sum(1, keepdims=True)

@@ -4,6 +4,7 @@ import numpy as np
 
 from src.utils.accuracy import cross_entropy
 from src.utils.errors import ReportedError
+from src.utils.multilabel import binary_cross_entropy
 
 BINS = 15  # as in the paper
 _LOWEST, _HIGHEST = 0.05, 20.0
@@ -12,24 +13,40 @@ _LOWEST, _HIGHEST = 0.05, 20.0
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The T for which logits / T have the smallest mean cross entropy (section 4.2): one for all classes.
 
-    logits: (N, num_classes) floats; labels: (N,) integers. Raises ReportedError when there is none between 0.05 and 20:
-    the smaller it is the better where every image is answered right.
+    logits: (N, num_classes) floats; labels: (N,) integers, or (N, num_classes) of a yes or no for each class (1, 0, and
+    -1 for unknown), of which the mean binary cross entropy is taken. Raises ReportedError when there is none between
+    0.05 and 20: the smaller it is the better where every image is answered right.
     """
     from scipy.optimize import minimize_scalar  # 0.2 s to import, for this alone
 
     def loss(logarithm: float) -> float:
-        return float(cross_entropy(logits / np.exp(logarithm), labels).mean())
+        return mean_loss(logits / np.exp(logarithm), labels)
 
     logits = logits.astype(np.float64)
     bounds = (np.log(_LOWEST), np.log(_HIGHEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
     if min(abs(found.x - bound) for bound in bounds) < 1e-3:
-        right = int((logits.argmax(1) == labels).sum())
+        right, what = is_right(logits, labels), "known labels" if labels.ndim == 2 else "images"
         raise ReportedError(
-            f"no temperature between {_LOWEST:g} and {_HIGHEST:g} fits {len(labels)} images, of which {right} are "
+            f"no temperature between {_LOWEST:g} and {_HIGHEST:g} fits {right.size} {what}, of which {right.sum()} are "
             "answered right; calibrate on more images that the network was not trained on, such that some are wrong"
         )
     return float(np.exp(found.x))
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean cross entropy of images, or of known labels; see `fit_temperature`. nan where nothing is known."""
+    if labels.ndim == 1:
+        return float(cross_entropy(logits, labels).mean())
+    losses = binary_cross_entropy(logits, labels)[labels >= 0]
+    return float(losses.mean()) if losses.size else float("nan")
+
+
+def is_right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each image, or each known label from the probability 0.5 on, is answered right."""
+    if labels.ndim == 1:
+        return logits.argmax(1) == labels
+    return ((logits >= 0) == (labels == 1))[labels >= 0]
 
 
 def is_temperature(value: object) -> bool:

@@ -17,6 +17,11 @@ def binary_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(labels >= 0, loss, np.nan)
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The probability of a yes, float64, without an overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
+
+
 class MultilabelScores:
     """All logits and labels of an evaluation, from which its figures are computed at the end: merged over ranks
     they are those of one rank that saw every picture. Unknown labels count nowhere.

@@ -9,7 +9,7 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
 
     scores: (n,) floats. positive: (n,) bool.
     """
-    hits, misses, _ = _counts_from_the_top(scores, positive)
+    hits, misses, _ = counts_from_the_top(scores, positive)
     if not len(hits) or hits[-1] == 0 or misses[-1] == 0:
         return float("nan")
     new_hits, new_misses = np.diff(hits, prepend=0), np.diff(misses, prepend=0)
@@ -20,7 +20,7 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
 
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
     """The sum over thresholds of precision times the recall that is gained there; nan without a positive."""
-    hits, misses, _ = _counts_from_the_top(scores, positive)
+    hits, misses, _ = counts_from_the_top(scores, positive)
     if not len(hits) or hits[-1] == 0:
         return float("nan")
     return float((np.diff(hits, prepend=0) / hits[-1] * (hits / (hits + misses))).sum())
@@ -35,7 +35,7 @@ def best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
     """The score from which on a picture is called positive for the largest F1, the highest of equals; nan without a
     positive. It is halfway to the next lower score, so that rounding moves no picture across it.
     """
-    hits, misses, values = _counts_from_the_top(scores, positive)
+    hits, misses, values = counts_from_the_top(scores, positive)
     if not len(hits) or hits[-1] == 0:
         return float("nan")
     best = int(np.argmax(2 * hits / (hits + misses + hits[-1])))
@@ -43,9 +43,50 @@ def best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((values[best] + below) / 2)
 
 
-def _counts_from_the_top(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def counts_from_the_top(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each different score, highest first: the positives and the negatives that reach it, and the score."""
     order = np.argsort(-scores.astype(np.float64), kind="stable")
     ranked, hit = scores[order].astype(np.float64), positive[order]
     last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.zeros(0, np.int64)
     return np.cumsum(hit)[last], np.cumsum(~hit)[last], ranked[last]
+
+
+def auroc_interval(
+    scores: np.ndarray, labels: np.ndarray, resamples: int = 1000, level: float = 0.95, seed: int = 1
+) -> tuple[float, float]:
+    """The percentile bootstrap's interval (Efron and Tibshirani 1993, section 13.3) of the mean AUROC over the classes:
+    images are drawn with replacement, so that the classes of a picture stay together.
+
+    scores: (n, K) floats. labels: (n, K), 1 for yes, 0 for no, -1 for unknown. nan when no class has both.
+    """
+    images, classes = scores.shape
+    random = np.random.default_rng(seed)
+    ranks = [_ranked(scores[:, k], labels[:, k]) for k in range(classes)]
+    means = []
+    for _ in range(resamples):
+        times = np.bincount(random.integers(0, images, images), minlength=images)
+        areas = np.array([_area(times, *ranked) for ranked in ranks])
+        areas = areas[~np.isnan(areas)]
+        means += [areas.mean()] if len(areas) else []
+    if not means:
+        return float("nan"), float("nan")
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _ranked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the known labels: where they are, highest score first; whether they are a yes; where each score ends."""
+    known = np.flatnonzero(labels >= 0)
+    order = known[np.argsort(-scores[known].astype(np.float64), kind="stable")]
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1) if len(order) else np.zeros(0, np.int64)
+    return order, labels[order] == 1, last
+
+
+def _area(times: np.ndarray, order: np.ndarray, positive: np.ndarray, last: np.ndarray) -> float:
+    """`auroc` of images that occur so many `times`."""
+    drawn = times[order]
+    hits, misses = np.cumsum(drawn * positive)[last], np.cumsum(drawn * ~positive)[last]
+    if not len(last) or hits[-1] == 0 or misses[-1] == 0:
+        return float("nan")
+    between = np.diff(misses, prepend=0) * (2 * hits - np.diff(hits, prepend=0))
+    return float(between.sum() / (2 * hits[-1] * misses[-1]))

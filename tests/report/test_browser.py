@@ -17,9 +17,10 @@ def browser():
         browser.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_it_can_be_read(browser, report, scheme, width):
+@pytest.mark.parametrize("kind", ["report", "multilabel_report"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1440), ("dark", 390), ("light", 1440)])
+def test_it_can_be_read(browser, request, kind, scheme, width):
+    report = request.getfixturevalue(kind)
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     messages = []
     page.on("console", lambda message: messages.append(message.text))

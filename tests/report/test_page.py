@@ -1,57 +1,21 @@
 """The report: its numbers are the evaluation's, nothing in it is read from elsewhere, and a browser finds no fault."""
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from commands import only
+from evaluated_pictures import HOSTILE, evaluated
 
 import eval as evaluation
-from src.datasets.preprocessing import default_preprocessing
-from src.datasets.source import Source
-from src.network.architecture import architecture
-from src.report.outcomes import SeenOutcomes
-from src.report.page import Evaluated, write_page
-from src.training.model_card import ModelCard
-from src.utils.accuracy import Accuracy
-from src.utils.checkpoint import Checkpoint, load_checkpoint
-from src.utils.checkpoint_arrays import Arrays
+from src.report.page import write_page
+from src.utils.checkpoint import load_checkpoint
 from src.utils.checkpoint_names import list_checkpoints
 from src.utils.errors import UsageError
 from src.utils.files import sha256_of
 
 pytestmark = pytest.mark.slow
-SIZE = 8
-HOSTILE = '<script>alert("1")</script>'
-
-
-def evaluated(tmp_path, classes: int, images: int, **changes) -> Evaluated:
-    """An evaluation of random pictures by a stand-in for a network, which answers at random."""
-    random = np.random.default_rng(0)
-    names = tuple(changes.pop("names", [f"class {i}" for i in range(classes)]))
-    pictures = random.integers(0, 255, (images, SIZE, SIZE, 3), np.uint8)
-    labels = np.arange(images, dtype=np.int32) % max(1, classes - changes.pop("empty", 0))
-    source = Source(
-        "folder", names, labels, False, lambda i: pictures[i], lambda i: f"{HOSTILE}{i}.png", origin=HOSTILE
-    )
-    logits = changes.pop("logits", random.standard_normal((images, classes), np.float32))
-    accuracy, outcomes = Accuracy(classes), SeenOutcomes()
-    accuracy.update(logits, labels)
-    outcomes.add(logits, labels, np.arange(images))
-    path = tmp_path / "some.ckpt"
-    path.write_bytes(b"weights")
-    card = ModelCard(
-        architecture("densenet100", classes), replace(default_preprocessing("digits"), image_size=SIZE), names
-    )
-    metadata = {"recipe": {"lr": 0.1, HOSTILE: [HOSTILE]}, "progress": {"history": changes.pop("history", [])}}
-
-    def network(batch):
-        return np.zeros((len(batch), classes)), random.random((len(batch), 2, 2), np.float32)
-
-    checkpoint = Checkpoint(path, Arrays(path, None, {}), metadata)
-    return Evaluated(checkpoint, card, source, accuracy, outcomes.all(), network, 16, 1)
 
 
 class Resources(HTMLParser):

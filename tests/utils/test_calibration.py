@@ -81,3 +81,13 @@ def test_a_temperature_from_a_file(value):
 @pytest.mark.parametrize("value", [0, -1.0, True, "2", float("nan"), float("inf"), None, 1e-9])
 def test_what_is_none(value):
     assert not is_temperature(value)
+
+
+def test_one_temperature_for_several_labels():
+    """Labels drawn from known probabilities, of logits three times too large; unknown ones say nothing."""
+    random = np.random.default_rng(0)
+    logits = random.normal(scale=2, size=(4000, 5))
+    labels = (random.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.int8)
+    labels[random.random(labels.shape) < 0.3] = -1
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.03)
+    assert fit_temperature(3 * logits, np.abs(labels)) > 4, "as it is not when unknown counts as yes"

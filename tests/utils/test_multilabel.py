@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from src.utils.errors import ReportedError
 from src.utils.multilabel import MultilabelScores
-from src.utils.ranking import auroc, average_precision, best_threshold, f1
+from src.utils.ranking import auroc, auroc_interval, average_precision, best_threshold, f1
 
 RANDOM = np.random.default_rng(0)
 
@@ -96,3 +96,22 @@ def test_what_is_no_answer_is_refused():
         found.update(np.array([[np.nan, 0]], np.float32), np.zeros((1, 2), int))
     with pytest.raises(ReportedError, match="neither 1, 0 nor -1"):
         found.update(np.zeros((1, 2), np.float32), np.full((1, 2), 2))
+
+
+def test_the_interval_is_that_of_resampled_pictures():
+    """Of scikit-learn's AUROC of pictures drawn with replacement, ties and unknowns included."""
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 2, (120, 3)).astype(np.int8)
+    scores = np.round(labels * [0.5, 1, 2] + random.normal(size=labels.shape), 1)
+    labels[random.random(labels.shape) < 0.1] = -1
+    draws, means = np.random.default_rng(1), []
+    for _ in range(300):
+        chosen = draws.integers(0, 120, 120)
+        known = [chosen[labels[chosen, k] >= 0] for k in range(3)]
+        means.append(np.mean([metrics.roc_auc_score(labels[rows, k], scores[rows, k]) for k, rows in enumerate(known)]))
+    assert auroc_interval(scores, labels, 300, seed=1) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+
+
+@pytest.mark.parametrize("label", [0, 1, -1])
+def test_there_is_no_interval_where_nothing_is_ranked(label):
+    assert np.isnan(auroc_interval(np.zeros((5, 2)), np.full((5, 2), label), 20)).all()
