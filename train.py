@@ -18,6 +18,7 @@ if __name__ == "__main__":
 
 from src.datasets.class_weights import class_weights
 from src.datasets.classification import Batch, training_batches, worker_count
+from src.datasets.mixing import Mixing, mixed_batches
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.reading import Reading
 from src.datasets.source import Source
@@ -127,6 +128,11 @@ def train(
         size = size_of_epoch(config.progressive_size, epoch, config.max_epoch)
         return augmented_batches(epoch=epoch, size=size, **place)
 
+    if config.mixup or config.cutmix:
+        train_batches = partial(
+            mixed_batches, train_batches, Mixing(config.mixup, config.cutmix, config.seed), rank=group.rank,
+            images_per_batch=config.per_batch_size * group.world_size,
+        )  # fmt: skip
     train_step = build_train_step(config, card, data.training, device, group)
     network = train_step.network
 

@@ -65,6 +65,17 @@ def smoothing_by_nothing(config: Asked) -> str | None:
     return None
 
 
+def mixing_alone(config: Asked) -> str | None:
+    """A batch is mixed with itself."""
+    for key in ("mixup", "cutmix"):
+        if getattr(config, key) and config.per_batch_size < 2:
+            return (
+                f"found {key} {getattr(config, key):g} with per_batch_size {config.per_batch_size}, expected 2 or "
+                f"more, as images are mixed with others of their batch; raise per_batch_size, or leave {key} out"
+            )
+    return None
+
+
 def warmup_longer_than_training(config: Asked) -> str | None:
     """Then the learning rate would never be reached."""
     if config.warmup_epochs > config.max_epoch:
@@ -369,6 +380,7 @@ COMBINATIONS = {
         one_trial,
         head_of_nothing,
         smoothing_by_nothing,
+        mixing_alone,
         warmup_longer_than_training,
         milestones_out_of_order,
         floor_above_start,

@@ -131,6 +131,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("random_erasing", float, 0.0, "data",
            "probability that a rectangle of a training image, 0.02 to 0.33 of it, is erased", ge=0, le=1,
            commands=_TRAIN),
+    Option("mixup", float, 0.0, "data",
+           "mix each training image with another one, and the loss of both labels, by shares drawn from Beta(a, a) of "
+           "this a; 0: not", ge=0, le=1000, commands=_TRAIN),
+    Option("cutmix", float, 0.0, "data",
+           "put a box of another image into each training image, by shares drawn from Beta(a, a) of this a; with mixup "
+           "one of them for each batch; 0: not", ge=0, le=1000, commands=_TRAIN),
     Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
            ("error", "skip"), commands=_IMAGES),
     Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),

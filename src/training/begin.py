@@ -66,8 +66,10 @@ def begin(
 
 
 def record_start(card: ModelCard, first_batch: Batch, folder: Path) -> None:
-    """Write class_names.txt, and preview.png of the first batch, into the run folder."""
-    images, labels, _ = first_batch
+    """Write class_names.txt, and preview.png of the first batch, as mixed as it is, into the run folder."""
+    images, labels, _, *mixes = first_batch
+    for mix in mixes:
+        images = mix.mixed(images)
     write_text_atomically(folder / "class_names.txt", "\n".join(card.class_names) + "\n")
     write_picture(
         folder / "preview.png",

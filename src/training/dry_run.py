@@ -133,7 +133,9 @@ def dry_run(
 
 def _of_size(batch: Batch, size: int) -> Batch:
     """`size` of its images: the first ones, or some of them twice."""
-    return tuple(values.take(range(size), axis=0, mode="wrap") for values in batch)
+    *arrays, mix = batch if len(batch) > 3 else (*batch, None)
+    arrays = [values.take(range(size), axis=0, mode="wrap") for values in arrays]
+    return (*arrays, mix.of_size(size)) if mix else tuple(arrays)
 
 
 def _time_of_evaluation(evaluate: Callable[[Callable[[], bool]], object], batches: int) -> float:

@@ -64,9 +64,12 @@ def resolve_loss_scaling(kind: str, value: float, amp_level: str) -> LossScaling
 class TrainStep(CachedCell):
     """Trains on one micro-batch; after `accumulation_steps` of them the weights are updated once.
 
-    construct(images (B, 3, H, W) float32, labels (B,) int32, learning_rate () float32, is_last () bool)
+    construct(images (B, 3, H, W) float32, labels (B,) int32, learning_rate () float32, is_last () bool, *mix)
         -> (loss () float32 of this micro-batch, mean over the ranks,
             finite () bool: False when an overflow made the update be skipped)
+
+    mix: nothing, or permutation, keep and share of `src.datasets.mixing.Mix`, as which the images are then mixed, a
+    with b, and the loss is share * loss(labels of a) + (1 - share) * loss(labels of b).
 
     The gradient of an update is the mean over its micro-batches and over the ranks. `max_norm` > 0 scales it so that
     its global L2 norm is at most that. With scaling fixed or dynamic, an update whose gradient is not finite is
@@ -119,13 +122,18 @@ class TrainStep(CachedCell):
         return [p for p in self.get_parameters() if not p.name.startswith("gradient_sums.")]
 
     def construct(
-        self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor
+        self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor, *mix: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See the class."""
         scale = ops.ones((), ms.float32)
         if self.scaling != "none":
             scale = self.loss_scale.value()
-        loss, gradients = self.loss_and_gradients(images, labels, scale)
+        others = ()
+        if len(mix) > 0:
+            permutation, keep, share = mix
+            images = images * keep + ops.gather(images, permutation, 0) * (1.0 - keep)
+            others = (ops.gather(labels, permutation, 0), share)
+        loss, gradients = self.loss_and_gradients(images, labels, scale, *others)
         loss = loss / scale
         if self.world_size > 1:
             loss = self.sum_over_ranks(loss) / self.world_size
@@ -143,8 +151,13 @@ class TrainStep(CachedCell):
             loss = ops.depend(loss, sums)
         return loss, finite
 
-    def _scaled_loss(self, images: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
-        return self.loss(self.network(images), labels) * scale
+    def _scaled_loss(self, images: Tensor, labels: Tensor, scale: Tensor, *others: Tensor) -> Tensor:
+        logits = self.network(images)
+        loss = self.loss(logits, labels)
+        if len(others) > 0:
+            other_labels, share = others
+            loss = share * loss + (1.0 - share) * self.loss(logits, other_labels)
+        return loss * scale
 
     def _update(self, gradients: tuple, divisor: Tensor, learning_rate: Tensor) -> tuple:
         """Apply gradients / divisor; returns (something to depend on, whether they were finite)."""

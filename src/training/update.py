@@ -7,9 +7,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
+from src.datasets.mixing import Mix
 from src.training.step import TrainStep
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, np.ndarray, Mix]
 
 
 def update(
@@ -30,8 +31,9 @@ def update(
 
 def arguments(batch: Batch, rate: float, *, is_last: bool) -> tuple[Tensor, ...]:
     """What `TrainStep` takes for a batch."""
-    images, labels, _ = batch
-    return Tensor(images), Tensor(labels), Tensor(rate, ms.float32), Tensor(is_last, ms.bool_)
+    images, labels, _, *mixes = batch
+    mix = (Tensor(value) for one in mixes for value in one)
+    return Tensor(images), Tensor(labels), Tensor(rate, ms.float32), Tensor(is_last, ms.bool_), *mix
 
 
 def endless_steps(train_batches: Callable[..., Iterator[Batch]], batches_per_step: int) -> Iterator[list[Batch]]:

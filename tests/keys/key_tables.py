@@ -51,6 +51,8 @@ TRAIN = [
     ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),
     ("auto_augment", "", "--auto_augment trivial", ("all_bits",), CHANGED),
     ("random_erasing", "", "--random_erasing 0.5", ("all_bits",), CHANGED),
+    ("mixup", "", "--mixup 0.2", ("all_bits",), CHANGED),
+    ("cutmix", "", "--cutmix 1", ("all_bits",), CHANGED),
     ("lr", "", "--lr 0.2", ("rates",), [0.2, 0.2]),
     ("lr_epochs", "", "--lr_epochs 1", ("rates",), [0.1, 0.01]),
     ("lr_gamma", "--lr_epochs 1", "--lr_gamma 0.5", ("rates",), [0.1, 0.05]),

@@ -65,6 +65,12 @@ TRAIN = {
         "found label_smooth true with label_smooth_factor 0, expected more than 0; give a factor such as 0.1",
         "--dataset digits --label_smooth_factor 0",
     ),
+    "mixing_alone": (
+        "--dataset digits --cutmix 1 --per_batch_size 1",
+        "found cutmix 1 with per_batch_size 1, expected 2 or more, as images are mixed with others of their batch; "
+        "raise per_batch_size, or leave cutmix out",
+        "--dataset digits --cutmix 1 --per_batch_size 2",
+    ),
     "warmup_longer_than_training": (
         "--dataset digits --warmup_epochs 5.5 --max_epoch 5",
         "found warmup_epochs 5.5 with max_epoch 5, expected no more than max_epoch; shorten the warm-up",
