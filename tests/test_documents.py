@@ -13,7 +13,7 @@ MOST_LINES = {"README.md": 140, "README_CN.md": 140, "docs/scaling.md": 250}
 MADE = ("docs/configuration.md", "docs/zh/configuration.md")  # as long as the schema
 USER_PAGES = (
     *("benchmark", "checkpoints", "configuration", "cpp", "data", "devices", "distributed", "evaluation", "export"),
-    *("modelarts", "own_pictures", "prediction", "results", "training", "troubleshooting", "weights"),
+    *("modelarts", "own_pictures", "prediction", "recipes", "results", "training", "troubleshooting", "weights"),
 )
 # MindSpore's own Chinese documents say 梯度累加, 动态组网, 预热, 训练配置, 断点续训. One word is for one thing:
 # 选项 a flag and 参数 a weight, 逐比特 bit for bit; 稠密层 and 密集层 are nn.Dense.

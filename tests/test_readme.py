@@ -170,8 +170,9 @@ CHECKS = {"bash": check_script, "python": check_python, "pip": check_pip, "sourc
 
 @pytest.fixture
 def run_folder(tmp_path, monkeypatch):
-    """A working directory with the one file that a shown command reads while it is parsed."""
+    """A working directory with the files that shown commands read while they are parsed."""
     (tmp_path / "output/RUN").mkdir(parents=True)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
     parse("train", ["--net", "densenet100", "--dataset", "digits"]).to_yaml(tmp_path / "output/RUN/config.yaml")
     monkeypatch.chdir(tmp_path)
 
