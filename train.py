@@ -23,6 +23,7 @@ from src.datasets.preprocessing import default_preprocessing
 from src.datasets.reading import Reading
 from src.datasets.source import Source
 from src.datasets.usable import open_usable
+from src.deploy.named_weights import load_pretrained
 from src.losses.build import build_loss
 from src.lr_scheduler.lr_scheduler import build_schedule
 from src.model_utils.config import Config, architecture_overrides, parse, save_config
@@ -76,13 +77,19 @@ def start(config: Config, root: Path) -> Progress:
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
     status = JobStatus(launcher_place().status_dir, group.rank)
     checkpoint = share_checkpoint(config.resume, root, group)
-    origin = Origin(checkpoint, share_pretrained("" if checkpoint else config.train_pretrained, group))
+    load = partial(
+        load_pretrained, net=config.given("net") or "", reset_head=config.reset_head,
+        input_channels=config.input_channels,
+    )  # fmt: skip
+    origin = Origin(checkpoint, share_pretrained("" if checkpoint else config.train_pretrained, group, load))
     config = as_of(config, origin)
     with (
         scratch_folder() if config.dry_run else open_run_folder(root, group, checkpoint, config.resume) as folder,
         log_file(folder / log_name("train", group.rank)),
     ):
         get_logger().info("run folder %s, device %s; %s", folder, device, joined)
+        if origin.pretrained and origin.pretrained.said:
+            get_logger().info(origin.pretrained.said)
         for doubt in doubts(config):
             get_logger().warning("%s", doubt)
         if group.is_master:
@@ -101,7 +108,11 @@ def as_of(config: Config, origin: Origin) -> Config:
         pools_as_asked(checkpoint.path, checkpoint.require("architecture"), config.given_architecture())
         config = config.on_top_of(checkpoint.require(RUN_CONFIG), str(checkpoint.path))
     elif origin.pretrained:
-        config = config.replace(**origin.pretrained.pools(config.given_architecture()))
+        pretrained, asked = origin.pretrained, config.given_architecture()
+        planned = architecture(config.net, 1, **architecture_overrides(config))
+        config = config.replace(**pretrained.network(asked, planned))
+        planned_input = default_preprocessing(config.dataset, **config.geometry())
+        config = config.replace(**pretrained.geometry(config.given_geometry(), planned_input))
     return config.replace(
         # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
         num_parallel_workers=worker_count(config.num_parallel_workers),

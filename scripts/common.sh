@@ -173,7 +173,7 @@ run_command() {
 }
 
 # command_flags COMMAND TARGET NET DATASET DATA [CKPT] [FLAG VALUE]...: sets FLAGS to what train.py or eval.py is called
-# with. CKPT: pretrained weights or the checkpoint to evaluate, "" for none.
+# with. CKPT: pretrained weights, also by name, or the checkpoint to evaluate, "" for none.
 command_flags() {
   local command="$1" target="$2" net="$3" dataset="$4" data="$5" key=train_pretrained
   shift 5
@@ -185,7 +185,9 @@ command_flags() {
   fi
   FLAGS=(--net "$net" --dataset "$dataset" "--${command}_data_dir" "$data" --device_target "$target")
   if [ $# -gt 0 ] && [[ "$1" != --* ]]; then
-    if [ -n "$1" ]; then
+    if [[ "$key" = train_pretrained && "$1" =~ ^(hf://|timm/|torchvision/) && ! -e "$1" ]]; then
+      FLAGS+=("--$key" "$1") # weights by name
+    elif [ -n "$1" ]; then
       FLAGS+=("--$key" "$(absolute "$1")")
     fi
     shift

@@ -134,6 +134,10 @@ def check_python(command: Command) -> None:
         assert len(words) - 2 in count, f"{command}: it takes other arguments"
 
 
+def nothing_is_fetched(*_: object) -> None:
+    raise ReportedError("documents are read without a network")
+
+
 def check_tool(command: Command, module: str, arguments: list[str]) -> None:
     """The tool takes the arguments; what it then complains of are the files, which are not there."""
     if module == "src.ops.build":  # it needs none
@@ -144,7 +148,9 @@ def check_tool(command: Command, module: str, arguments: list[str]) -> None:
         return
     found = importlib.import_module(module)
     found = found if hasattr(found, "main") else importlib.import_module(f"{module}.__main__")
-    with pytest.raises(ReportedError) as error:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ReportedError) as error:
+        if module == "src.deploy.convert_weights":
+            patch.setattr(found, "fetch", nothing_is_fetched)
         found.main(arguments)
     assert not re.search("usage", str(error.value)), f"{command}: {error.value}"
 

@@ -135,6 +135,17 @@ def source_common(folder: Path, code: str, **variables: str) -> subprocess.Compl
     return subprocess.run(command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, timeout=100)
 
 
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [("timm/a.b", "timm/a.b"), ("hf://a/b", "hf://a/b"), ("timm/here", "{}/timm/here"), ("a.ckpt", "{}/a.ckpt")],
+)
+def test_weights_by_name_are_no_path_of_the_launchers(given, means, tmp_path):
+    (tmp_path / "timm").mkdir()
+    (tmp_path / "timm/here").touch()
+    done = source_common(tmp_path, f"command_flags train CPU densenet121 digits bundled {given}; echo ${{FLAGS[-1]}}")
+    assert done.stdout.strip() == means.format(tmp_path)
+
+
 def test_the_name_of_an_interpreter_is_never_read_as_shell_text(tmp_path):
     """A path may hold quotes, and what follows them is no command."""
     python = tmp_path / "';touch made;'" / "python3.11"

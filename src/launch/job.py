@@ -9,6 +9,7 @@ from src.launch.network import check_meeting_point
 from src.launch.rank_table import read_rank_table
 from src.launch.settings import Settings, read_settings
 from src.model_utils.config import Config, parse
+from src.schema.pretrained_names import hub_name
 from src.utils.errors import ReportedError, UsageError
 from src.utils.files import is_file, is_folder
 
@@ -97,5 +98,6 @@ def _check_paths(config: Config, *, is_master: bool) -> None:
     for key in keys:
         path = getattr(config, key)
         bundled = config.dataset == "digits" and key.endswith("_data_dir")
-        if path and not bundled and not is_file(Path(path)) and not is_folder(Path(path)):
+        named = key == "train_pretrained" and hub_name(path)
+        if path and not bundled and not named and not is_file(Path(path)) and not is_folder(Path(path)):
             raise ReportedError(f"{key} {path} does not exist on this host; check the path")

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from src.network.architecture import BOUNDS, expected_instead
 from src.ops.limits import lacking
 from src.schema.options import Value
+from src.schema.pretrained_names import hub_name
 from src.schema.values import show
+from src.utils.errors import UsageError
 
 BUNDLED = ("", "bundled")
 ANSWER_FILES = (".csv", ".json")
@@ -48,6 +50,15 @@ def one_trial(config: Asked) -> str | None:
         return "found both dry_run and lr_find, expected one of them; leave one out"
     if config.lr_find and config.resume:
         return f"found lr_find with resume {show(config.resume)}, whose learning rate is chosen; leave one of them out"
+    return None
+
+
+def weights_of_no_name(config: Asked) -> str | None:
+    """What begins as the name of weights on the hub is one."""
+    try:
+        hub_name(config.train_pretrained)
+    except UsageError as error:
+        return str(error)
     return None
 
 
@@ -378,6 +389,7 @@ COMBINATIONS = {
     "train": (
         resume_and_pretrained,
         one_trial,
+        weights_of_no_name,
         head_of_nothing,
         smoothing_by_nothing,
         mixing_alone,

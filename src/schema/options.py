@@ -230,7 +230,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("best_metric", str, "auto", "run",
            "what best.ckpt is best in; auto: top1, of multilabel auroc",
            ("auto", "top1", "balanced_accuracy", "macro_f1", "auroc", "loss"), commands=_TRAIN),
-    Option("train_pretrained", str, "", "start", "checkpoint whose weights to begin with", commands=_TRAIN,
+    Option("train_pretrained", str, "", "start", "weights to begin with: a checkpoint, or by name torchvision/NET, "
+           "timm/NAME or hf://OWNER/REPO, from the Hugging Face hub", commands=_TRAIN,
            asks=True, is_path=True),
     Option("reset_head", bool, False, "start", "train_pretrained: begin with a new classifier", commands=_TRAIN,
            asks=True),

@@ -118,7 +118,7 @@ def pools_as_asked(path: str | Path, architecture: object, asked: Mapping[str, o
 
     Raises ReportedError when the entry is not what train.py writes.
     """
-    _require_as_asked(path, Architecture.from_dict(architecture), {key: asked[key] for key in POOLS if key in asked})
+    require_as_asked(path, Architecture.from_dict(architecture), {key: asked[key] for key in POOLS if key in asked})
 
 
 def warn_of_unsaid_pools(path: str | Path, net: str, asked: Mapping[str, object]) -> None:
@@ -131,7 +131,8 @@ def warn_of_unsaid_pools(path: str | Path, net: str, asked: Mapping[str, object]
         )
 
 
-def _require_as_asked(path: str | Path, architecture: Architecture, asked: Mapping[str, object]) -> None:
+def require_as_asked(path: str | Path, architecture: Architecture, asked: Mapping[str, object]) -> None:
+    """Raise UsageError when a field that a user `asked` for is another one in `architecture`, that of the file."""
     for key, value in asked.items():
         own = getattr(architecture, key)
         if value != own:
@@ -146,5 +147,5 @@ def model_card_as_asked(
     Raises UsageError when `architecture`, fields that a user asked for, contradicts the checkpoint.
     """
     card = model_card_of(checkpoint)
-    _require_as_asked(checkpoint.path, card.architecture, architecture)
+    require_as_asked(checkpoint.path, card.architecture, architecture)
     return replace(card, preprocessing=card.preprocessing.as_asked(image_size=image_size, **geometry))

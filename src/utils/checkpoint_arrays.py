@@ -93,6 +93,22 @@ class Arrays(Mapping):
         return len(self._entries)
 
 
+class HeldArrays(dict):
+    """Arrays in memory by their names, with what `Arrays` has besides."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every array."""
+        return {name: value.shape for name, value in self.items()}
+
+    def only(self, wanted: Callable[[str], object]) -> "HeldArrays":
+        """Those whose name is `wanted`."""
+        return HeldArrays({name: value for name, value in self.items() if wanted(name)})
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def _stamp(file: BinaryIO) -> tuple[int, int]:
     """What tells a file from one that took its name. Not its number: some network disks give new ones."""
     found = os.fstat(file.fileno())

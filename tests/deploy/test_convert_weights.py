@@ -9,13 +9,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 from commands import HELD_OUT_DIGITS, contents
+from foreign_files import random_weights, state_dict, write_safetensors
 from safetensors.numpy import load_file
 
 import eval as evaluation
 from src.datasets.preprocessing import default_preprocessing
 from src.deploy import convert_weights
-from src.deploy.torch_names import torch_name
 from src.network.densenet import DenseNet, architecture
+from src.schema.pretrained_names import hub_name
 from src.training.model_card import ModelCard, model_card_of
 from src.utils.checkpoint import load_checkpoint, save_checkpoint
 from src.utils.errors import ReportedError, run
@@ -28,33 +29,6 @@ CONV1 = "features.denseblock1.denselayer1.conv1.weight"
 def convert(*arguments: object) -> Path:
     convert_weights.main([*map(str, arguments)])
     return Path(arguments[1])
-
-
-def random_weights(net: str = "densenet121", **overrides) -> dict[str, np.ndarray]:
-    """All arrays of the network with 5 classes, random, by our names."""
-    random = np.random.default_rng(0)
-    network = DenseNet(architecture(net, 5, **overrides))
-    return {name: random.random(p.shape, np.float32) for name, p in network.parameters_dict().items()}
-
-
-def state_dict(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same by PyTorch's names, with its counters of batches."""
-    state = {torch_name(name): value for name, value in weights.items()}
-    norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
-    return state | {norm + "num_batches_tracked": np.int64(1234) for norm in norms}
-
-
-def write_safetensors(path: Path, arrays: dict[str, np.ndarray], types: dict[str, str] | None = None) -> Path:
-    """A file with `arrays`, written from the format's description; `types` names those that numpy does not have."""
-    kinds = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "int8": "I8"}
-    header, data = {}, b""
-    for name, value in arrays.items():
-        start, data = len(data), data + value.tobytes()
-        kind = (types or {}).get(name) or kinds[value.dtype.name]
-        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [start, len(data)]}
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
-    return path
 
 
 def write_zoo(path: Path, weights: dict[str, np.ndarray], prefix: str = "") -> Path:
@@ -293,10 +267,11 @@ def test_a_target_that_does_not_read_back_is_deleted(tmp_path, monkeypatch):
 def test_the_commands_of_the_documentation_can_be_meant():
     start = "python -m src.deploy.convert_weights "
     commands = [line for line in convert_weights.__doc__.splitlines() if line.startswith(start)]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         asked = convert_weights._parse(shlex.split(command.removeprefix(start)))
-        assert {asked.source.suffix, asked.target.suffix} <= set(convert_weights.SUFFIXES)
+        assert hub_name(asked.source) or Path(asked.source).suffix in convert_weights.SUFFIXES
+        assert asked.target.suffix in convert_weights.SUFFIXES
 
 
 # (arguments, exit status, what the line must say). {b} is the folder that `bench` fills.

@@ -23,7 +23,7 @@ from src.utils.errors import ReportedError
 VERSIONS = {"mindspore": "2.10.0", "numpy": "1.26.4", "pyyaml": "6.0.4", "onnx": "1.23.2", "onnxruntime": "1.32.0",
             "pillow": "13.0.0", "tqdm": "4.70.1", "tensorboardX": "2.6.5", "matplotlib": "3.11.2",
             "jinja2": "3.1.6", "flask": "3.1.3", "waitress": "3.0.2", "safetensors": "0.8.0",
-            "scikit-learn": "1.9.1"}  # fmt: skip
+            "huggingface_hub": "2.4.0", "scikit-learn": "1.9.1"}  # fmt: skip
 ANSWER = {"version": "2.10.0", "seconds": 1.4, "devices": {"Ascend": 0, "GPU": 0, "CPU": 1}, "msrun": ""}
 MEMINFO = "MemTotal: 32000000 kB\nMemAvailable: 30000000 kB\n"
 PYTHON = "/env/bin/python"

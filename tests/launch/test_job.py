@@ -27,6 +27,10 @@ def test_the_ranks_of_a_host_follow_those_of_the_host_before():
     assert (second.world_size, second.ranks) == (4, range(2, 4))
 
 
+def test_weights_by_name_are_no_path_of_this_host():
+    assert check("--train_pretrained=timm/densenet121.ra_in1k").world_size == 2
+
+
 @pytest.mark.parametrize(
     "arguments, error, message",
     [

@@ -55,6 +55,12 @@ TRAIN = {
         "found lr_find with resume 'auto', whose learning rate is chosen; leave one of them out",
         "--dataset digits --resume auto --dry_run",
     ),
+    "weights_of_no_name": (
+        "--dataset digits --train_pretrained torchvision/resnet50",
+        "found the pretrained weights 'torchvision/resnet50', expected torchvision/ and one of densenet121, "
+        "densenet161, densenet169, densenet201; choose one of them",
+        "--dataset digits --train_pretrained torchvision/densenet201",
+    ),
     "head_of_nothing": (
         "--dataset digits --reset_head",
         "found reset_head true without train_pretrained, whose classifier it replaces; give --train_pretrained",

@@ -1,5 +1,7 @@
 """What a run takes over from weights that it begins with: pools and normalisation have no shape to be wrong."""
 
+from dataclasses import replace
+
 import pytest
 import toy
 
@@ -7,7 +9,7 @@ from src.datasets.preprocessing import default_preprocessing
 from src.model_utils.group import ALONE
 from src.network.architecture import architecture
 from src.training.model_card import ModelCard, warn_of_unsaid_pools
-from src.training.pretrained import normalised_as_before, share_pretrained
+from src.training.pretrained import Pretrained, normalised_as_before, share_pretrained
 from src.utils.checkpoint import save_checkpoint
 from src.utils.errors import UsageError
 
@@ -30,6 +32,40 @@ def test_the_pools_of_the_weights_are_taken_over_or_the_contradiction_is_refused
     assert found.pools({}) == found.pools({"stem_pool": "same", "growth_rate": 8}) == pools
     with pytest.raises(UsageError, match=r"transition_pool is avg, but .*own\.ckpt was made with max; leave --transit"):
         found.pools({"transition_pool": "avg"})
+
+
+def pretrained(arch=CARD.architecture, preprocessing=CARD.preprocessing) -> Pretrained:
+    return Pretrained("own.ckpt", None, ("a", "b"), arch, preprocessing)
+
+
+def test_the_network_of_the_weights_is_taken_over_where_nothing_else_was_asked_for():
+    planned = architecture("densenet121", 1)
+    own = architecture("densenet161", 7, drop_rate=0.1, input_channels=1)
+    taken = {"net": "densenet161", "growth_rate": 48, "block_config": [6, 12, 36, 24], "stem_features": 96}
+    pools = {"transition_pool": "avg", "stem_pool": "pad"}
+    assert pretrained(own).network({}, planned) == taken | {"input_channels": 1} | pools
+    assert pretrained(own).network({"net": "densenet161"}, own) == pools
+    assert "growth_rate" not in pretrained(own).network({"growth_rate": 32}, planned)  # loading says it does not fit
+    for asked, message in (
+        ({"net": "densenet121"}, r"net is densenet121, but own\.ckpt was made with densenet161; leave --net out"),
+        ({"input_channels": 3}, "input_channels is 3, but own.ckpt was made with 1; leave --input_channels out"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            pretrained(own).network(asked, planned)
+    assert pretrained(None).network({"net": "densenet121"}, planned) == {}
+
+
+def test_pictures_are_resized_as_those_that_the_weights_were_trained_on():
+    usual = default_preprocessing("folder")
+    timms = replace(usual, resize_mode="shorter_side", interpolation="bicubic", resize=248)
+    found = pretrained(preprocessing=timms)
+    taken = {"resize": "shorter_side", "interpolation": "bicubic", "crop_ratio": 224 / 248}
+    assert found.geometry({}, usual) == taken
+    assert default_preprocessing("folder", **taken) == timms
+    assert default_preprocessing("folder", 288, **taken) == timms.at(288)
+    assert found.geometry({"interpolation": "bilinear", "crop_ratio": 1.0}, usual) == {"resize": "shorter_side"}
+    assert found.geometry({}, default_preprocessing("cifar10")) == {}  # its pictures are the input
+    assert pretrained().geometry({}, usual) == pretrained(preprocessing=usual).geometry({}, usual) == {}
 
 
 def test_pictures_are_normalised_as_those_that_the_weights_were_trained_on(saved):
