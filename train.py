@@ -44,6 +44,7 @@ from src.training.best import is_new_metric, resolve_best_metric
 from src.training.dry_run import dry_run
 from src.training.evaluation import held_out_evaluation
 from src.training.held_out import split_data
+from src.training.limits import Limits
 from src.training.lr_find import find_learning_rate, report_range_test
 from src.training.model_card import ModelCard, pools_as_asked, training_input_of, warn_of_unsaid_pools
 from src.training.plan import Plan
@@ -204,6 +205,7 @@ def train(
     trainer = Trainer(
         train_step, train_batches, schedule, plan, progress, saver, recorder,
         evaluate=evaluate_now, group=group, beat=status.beat, best_metric=best_metric,
+        limits=Limits(config.patience, config.max_hours, best_metric),
         refresh=StatisticsRefresh(network, train_step.graph_cache) if config.progressive_size else None,
     )  # fmt: skip
     return trainer.run()

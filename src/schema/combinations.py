@@ -211,6 +211,16 @@ def two_held_out_parts(config: Asked) -> str | None:
     return None
 
 
+def patience_with_nothing(config: Asked) -> str | None:
+    """Only evaluations can be better or not; a run that goes on has its held-out data in its checkpoint."""
+    if config.patience and not (config.eval_data_dir or config.val_split or config.resume):
+        return (
+            f"found patience {config.patience} without held-out data, whose evaluations it counts; give "
+            "--eval_data_dir or --val_split, or leave it out"
+        )
+    return None
+
+
 def power_of_nothing(config: Asked) -> str | None:
     """Only the weights that are counted have a power."""
     if config.class_weights != "auto" and config.source("class_weight_power") == "flag" and not config.resume:
@@ -406,6 +416,7 @@ COMBINATIONS = {
         folder_of_bundled_training_data,
         folder_of_bundled_evaluation_data,
         two_held_out_parts,
+        patience_with_nothing,
         power_of_nothing,
         policy_of_grey,
         more_sizes_than_epochs,

@@ -230,6 +230,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("best_metric", str, "auto", "run",
            "what best.ckpt is best in; auto: top1, of multilabel auroc",
            ("auto", "top1", "balanced_accuracy", "macro_f1", "auroc", "loss"), commands=_TRAIN),
+    Option("patience", int, 0, "run", "end after so many evaluations with no better best_metric; 0: not", ge=0,
+           commands=_TRAIN),
+    Option("max_hours", float, 0.0, "run",
+           "end after so many hours of training, those before a resumption counted in; 0: not", ge=0, commands=_TRAIN),
     Option("train_pretrained", str, "", "start", "weights to begin with: a checkpoint, or by name torchvision/NET, "
            "timm/NAME or hf://OWNER/REPO, from the Hugging Face hub", commands=_TRAIN,
            asks=True, is_path=True),

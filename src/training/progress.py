@@ -70,6 +70,8 @@ class Progress:
     history        one row an epoch that was trained to its end, the rows of metrics.csv
     steps          updates of the weights since the start of training; -1 in checkpoints that do not say
     evaluation_due  whether the epoch's end is still to be evaluated
+    not_better     evaluations since the best one
+    seconds        of training, evaluation and saving until this was saved, over all resumptions
     best_after     the last epoch whose evaluation was of other pictures than best_score's, 0 for none
     """
 
@@ -84,6 +86,8 @@ class Progress:
     evaluation_due: bool = False
     best_after: int = 0
     refresh_due: bool = False
+    not_better: int = 0
+    seconds: float = 0.0
 
     def to_dict(self) -> dict:
         """As JSON-able values."""
@@ -100,8 +104,8 @@ class Progress:
                 progress.history = [{**_LATER, **row} for row in progress.history]
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
             integers = [progress.epoch, progress.images, progress.first_image, progress.best_after]
-            integers += [progress.epoch_loss.count, progress.window_loss.count]
-            floats = [progress.best_score, progress.epoch_loss.total, progress.window_loss.total]
+            integers += [progress.epoch_loss.count, progress.window_loss.count, progress.not_better]
+            floats = [progress.seconds, progress.best_score, progress.epoch_loss.total, progress.window_loss.total]
             valid = (
                 all(type(number) is int and 0 <= number < 2**53 for number in integers)
                 and progress.first_image <= progress.images
@@ -128,7 +132,7 @@ class Progress:
 
     def forget_best(self) -> None:
         """Count the best accuracy anew: the held-out pictures are others from now on."""
-        self.best_score = -1.0
+        self.best_score, self.not_better = -1.0, 0
         self.best_after = max((row["epoch"] for row in self.history if is_evaluated(row)), default=0)
 
     def next_epoch(self) -> None:

@@ -17,6 +17,7 @@ from src.training.best import best_of
 from src.training.clock import Clock, time_left
 from src.training.closing import closing_line
 from src.training.evaluation import Counter
+from src.training.limits import OUT_OF_TIME, Limits
 from src.training.plan import Plan
 from src.training.progress import COLUMNS, Mean, Progress, is_evaluated
 from src.training.recorder import Recorder
@@ -39,7 +40,7 @@ class UnreadableDataError(ReportedError):
 
 
 class Trainer:
-    """Runs `plan` from `progress` on.
+    """Runs `plan` from `progress` on, to its end or to that of `limits`.
 
     Args:
         train_step: the graph of one micro-batch.
@@ -68,11 +69,13 @@ class Trainer:
         beat: Callable[[], None] = lambda: None,
         best_metric: str = "top1",
         refresh: StatisticsRefresh | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.train_step, self.epoch_batches, self.schedule, self.plan = train_step, epoch_batches, schedule, plan
         self.progress, self.saver, self.recorder = progress, saver, recorder
         self.evaluate, self.group, self.beat, self.best_metric = evaluate, group, beat, best_metric
-        self.refresh = refresh
+        self.refresh, self.limits = refresh, limits or Limits()
+        self._ends_early = ""  # why
         progress.steps = plan.steps_done(progress)
         self._compiled: set[tuple[int, ...]] = set()  # shapes of batches
         self._skips_in_a_row = 0
@@ -82,7 +85,7 @@ class Trainer:
         self._data_error: ReportedError | None = None
 
     def run(self) -> Progress:
-        """Train to the last epoch.
+        """Train to the last epoch, or until `limits` end it, which the log says.
 
         Raises StopError after SIGINT or SIGTERM, and UnreadableDataError when a file cannot be read any more, both with
         a checkpoint of the position reached; ReportedError when the loss is not finite any more: the last good
@@ -90,9 +93,11 @@ class Trainer:
         """
         try:
             with StopRequest() as self._stop:
-                while self.progress.epoch < self.plan.max_epoch:
+                self.limits.start(self.progress)
+                while self.progress.epoch < self.plan.max_epoch and not self._ends_early:
                     self._train_epoch()
-                    self._finish_epoch()
+                    if not self._ends_early:
+                        self._finish_epoch()
         except ReportedError as error:
             with contextlib.suppress(ReportedError):  # a full disk refuses the picture too; the first error is told
                 self.recorder.close(self.progress.history)
@@ -101,6 +106,8 @@ class Trainer:
             raise
         self.recorder.close(self.progress.history)
         if self.group.is_master:
+            if self._ends_early:
+                get_logger().info("%s", self._ends_early)
             get_logger().info(closing_line(self.progress, self.saver.folder, self.saver.newest(), self.best_metric))
         return self.progress
 
@@ -128,7 +135,10 @@ class Trainer:
             if not self._compiled:
                 bar.set_postfix_str("compiling the network; it moves after that")
             self._fetch(batches)
-            self._stop_if(self.group.any(UNREADABLE if self._data_error else 0))
+            stop = self.group.any(UNREADABLE if self._data_error else self._time_is_over())
+            if self._end_if_time_is_over(stop):
+                return
+            self._stop_if(stop)
             for step in range(first, end):
                 global_step = progress.epoch * plan.steps_per_epoch + step
                 rate = self.schedule(global_step)
@@ -144,7 +154,7 @@ class Trainer:
                 if (global_step + 1) % plan.log_interval == 0 and not is_last:
                     self._log(global_step, rate, window_clock, ends_epoch=False)
                     window_clock = Clock()
-                stop = self._stop.signal_number
+                stop = self._stop.signal_number or self._time_is_over()
                 if not is_last:
                     self._fetch(batches)
                 stop = self.group.any(UNREADABLE if self._data_error else stop)
@@ -155,8 +165,22 @@ class Trainer:
                     self._log(global_step, rate, epoch_clock, ends_epoch=True)
                     self._begin_row(rate, epoch_clock)
                 if saves:
+                    progress.seconds = self.limits.seconds()
                     self.saver.save(progress, step + 1)
+                if self._end_if_time_is_over(stop):
+                    return
                 self._stop_if(stop)
+
+    def _time_is_over(self) -> int:
+        """OUT_OF_TIME when the master's clock says so and more is left to do than the last evaluation."""
+        plan, progress = self.plan, self.progress
+        left = progress.epoch + 1 < plan.max_epoch or plan.num_images - progress.images >= plan.images_per_step
+        return OUT_OF_TIME if left and self.group.is_master and self.limits.is_out_of_time() else 0
+
+    def _end_if_time_is_over(self, reason: int) -> bool:
+        if reason == OUT_OF_TIME:
+            self._ends_early = self.limits.why_no_time(self.saver.newest(), self.saver.folder)
+        return reason == OUT_OF_TIME
 
     def _share_statistics(self) -> None:
         """Give every rank the same running statistics, so that all evaluate the network that is saved.
@@ -290,9 +314,12 @@ class Trainer:
                 for line in log_lines(found):
                     get_logger().info(line)
             score, weights = best_of(self.best_metric, row)
+            progress.not_better += 1
             if score > progress.best_score:
-                progress.best_score = score
+                progress.best_score, progress.not_better, progress.seconds = score, 0, self.limits.seconds()
                 self.saver.save_best(progress, weights)
+            if self.limits.has_no_patience(progress) and progress.epoch + 1 < plan.max_epoch:
+                self._ends_early = self.limits.why_no_patience(progress, self.saver.folder)
         self.recorder.log_epoch(progress.history)
         progress.next_epoch()
 

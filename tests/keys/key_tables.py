@@ -46,6 +46,7 @@ TRAIN = [
     ("balanced_sampling", "--augmentation none", "--balanced_sampling", ("all_bits",), CHANGED),
     ("class_weights", "", "--class_weights auto", ("all_bits",), CHANGED),
     ("class_weight_power", "--class_weights auto", "--class_weight_power 3", ("all_bits",), CHANGED),
+    ("patience", "--eval_data_dir bundled --max_epoch 4", "--patience 1", ("evaluated_epochs",), ["1", "2"]),
     ("best_metric", "--eval_data_dir bundled", "--best_metric loss", ("log_says", "best held-out loss"), True),
     ("per_batch_size", "", "--per_batch_size 500", ("steps",), 2),
     ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),

@@ -7,7 +7,7 @@ from src.schema.options import COMMANDS, OPTIONS
 # What the tests in the files beside this one cover, apart from the tables.
 OTHERS = {
     "train": "recompute on_bad_image num_parallel_workers device_target device_id rank group_size deterministic "
-    "save_ckpt_path debug resume cpu_precision",
+    "save_ckpt_path debug resume cpu_precision max_hours",
     "eval": "dataset eval_data_dir per_batch_size num_parallel_workers on_bad_image device_target device_id rank "
     "group_size save_ckpt_path debug is_distributed config_path ckpt_files predictions cpu_kernels cpu_precision "
     "calibrate report weights image_root uncertain "  # the last two: tests/test_several_labels.py

@@ -8,6 +8,7 @@ from keys.runs import BASE, Result
 import train
 from src.model_utils import device_adapter
 from src.network.recompute import RecomputedBottleneck
+from src.training.limits import Limits
 from src.utils.errors import UsageError
 
 pytestmark = pytest.mark.slow
@@ -37,6 +38,15 @@ def test_train_workers(tmp_path, monkeypatch):
     assert set(asked) == {1}
     with pytest.raises(UsageError, match="num_parallel_workers is 9999"):
         train.main([*BASE, "--num_parallel_workers", "9999", "--save_ckpt_path", str(tmp_path)])
+
+
+@pytest.mark.usefixtures("no_steps")
+def test_max_hours(tmp_path, monkeypatch):
+    """What comes of them: tests/training/test_limits.py."""
+    asked = []
+    monkeypatch.setattr(train, "Limits", lambda *limits: asked.append(limits) or Limits(*limits))
+    train.main([*BASE, "--max_epoch", "1", "--max_hours", "2.5", "--save_ckpt_path", str(tmp_path)])
+    assert asked == [(0, 2.5, "top1")]
 
 
 @pytest.mark.usefixtures("no_steps")

@@ -71,6 +71,12 @@ TRAIN = {
         "found label_smooth true with label_smooth_factor 0, expected more than 0; give a factor such as 0.1",
         "--dataset digits --label_smooth_factor 0",
     ),
+    "patience_with_nothing": (
+        "--dataset digits --patience 3",
+        "found patience 3 without held-out data, whose evaluations it counts; give --eval_data_dir or --val_split, or "
+        "leave it out",
+        "--dataset digits --patience 3 --val_split 0.2",
+    ),
     "mixing_alone": (
         "--dataset digits --cutmix 1 --per_batch_size 1",
         "found cutmix 1 with per_batch_size 1, expected 2 or more, as images are mixed with others of their batch; "

@@ -45,13 +45,25 @@ def batches(epoch: int, first_image: int, first_batch: int, accumulation_steps: 
 
 
 def make_trainer(
-    folder, *, step=None, progress=None, keep=100, evaluate=None, data=batches, schedule=rate, refresh=None, **plan
+    folder,
+    *,
+    step=None,
+    progress=None,
+    keep=100,
+    evaluate=None,
+    data=batches,
+    schedule=rate,
+    refresh=None,
+    limits=None,
+    **plan,
 ) -> Trainer:
     step, progress = step or make_step(), progress or Progress()
     plan = Plan(**{"max_epoch": 2, "num_images": STEPS * BATCH + 1, "batch_size": BATCH, "log_interval": 2, **plan})
     saver = Saver(folder, step, {"note": "kept"}, rank=0, keep=keep, active=True)
     recorder = Recorder(folder, progress.history, global_step=0, active=True)
-    return Trainer(step, data, schedule, plan, progress, saver, recorder, evaluate=evaluate, refresh=refresh)
+    return Trainer(
+        step, data, schedule, plan, progress, saver, recorder, evaluate=evaluate, refresh=refresh, limits=limits
+    )
 
 
 def names(folder) -> list[str]:
