@@ -23,9 +23,10 @@ from src.model_utils.config import Config, parse
 from src.model_utils.group import ALONE
 from src.schema.doubts import doubts
 from src.training.evaluation import Counter, Logits, predict
-from src.training.evaluation_report import best_classes, check_result, evaluate_and_report
+from src.training.evaluation_report import check_result, evaluate_and_report
 from src.training.mirrored import MIRRORED, with_mirror
 from src.training.run_folder import log_name, open_run_folder
+from src.utils.best_classes import best_classes
 from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger, log_file
 

@@ -1,7 +1,8 @@
-"""Say what pictures show, with any trained model: a checkpoint or an exported ONNX model.
+"""Say what pictures show, with any trained model: a checkpoint, an ONNX model or a file of the CPU engine.
 
 python predict.py --model output/2026-01-31_time_12_00_00/best.ckpt --images holiday.jpg
 python predict.py --model densenet121.onnx --images DIR --top 3 --output answers.csv
+python predict.py --model densenet121.engine --images holiday.jpg
 python predict.py --model best.ckpt --images DIR --heatmap heat
 """
 
@@ -18,7 +19,7 @@ from src.datasets.classification import worker_count
 from src.datasets.source import Source
 from src.deploy.answers import WRITERS, Named, as_line, usable_pictures
 from src.deploy.heat_picture import write_heat_picture
-from src.deploy.model import Model, load_model
+from src.deploy.model import Model, import_runtime, load_model
 from src.model_utils.config import Config, parse
 from src.schema.doubts import doubts
 from src.utils.errors import UsageError, run
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> list[tuple[str, Named]]:
         get_logger().warning("%s", doubt)
     if config.output:
         require_new(Path(config.output))
+    import_runtime(Path(config.model))
     workers = worker_count(config.num_parallel_workers)
     source = usable_pictures(Path(config.images), config.on_bad_image, workers)
     if config.heatmap:

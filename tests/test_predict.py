@@ -3,10 +3,12 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from commands import write_pictures
+from commands import ROOT, write_pictures
 from documents import blocks
 from PIL import Image
 from shared import made_once
@@ -16,6 +18,7 @@ import eval as evaluation
 import export
 import predict
 from src.datasets.pictures import open_pictures
+from src.deploy.answers import as_line
 from src.deploy.model import load_model
 from src.network.build import build_network
 from src.training.model_card import model_card_of
@@ -47,9 +50,16 @@ def models(tmp_path_factory, trained_run):
         for name, flags in (("exact", []), ("half", ["--export_fp16", "true"])):
             target = ["--file_format", "ONNX", "--file_name", str(folder / name)]
             export.main(["--ckpt_file", str(trained_run / "best.ckpt"), *target, *flags])
+        target = ["--file_format", "ENGINE", "--file_name", str(folder / "digits")]
+        export.main(["--ckpt_file", str(trained_run / "best.ckpt"), *target])
 
     folder = made_once(tmp_path_factory, "models_that_answer", make)
-    return {"checkpoint": trained_run / "best.ckpt", "onnx": folder / "exact.onnx", "fp16": folder / "half.onnx"}
+    return {
+        "checkpoint": trained_run / "best.ckpt",
+        "onnx": folder / "exact.onnx",
+        "fp16": folder / "half.onnx",
+        "engine": folder / "digits.engine",
+    }
 
 
 def answers(model, pictures, *flags):
@@ -65,6 +75,8 @@ def from_checkpoint(models, pictures):
     ("name", "flags", "tolerance"),
     [
         ("onnx", [], 1e-4),
+        ("engine", [], 1e-4),
+        ("engine", ["--per_batch_size", "7"], 1e-4),
         ("fp16", [], 2e-2),
         ("checkpoint", ["--cpu_kernels", "off"], 1e-4),
         ("checkpoint", ["--per_batch_size", "7", "--num_parallel_workers", "1"], 1e-4),
@@ -95,6 +107,16 @@ def test_tta_answers_with_a_picture_and_its_mirror_image(models, tmp_path):
             mean = {label: (p + dict(other)[label]) / 2 for label, p in one}
             assert dict(found) == pytest.approx(mean, abs=tolerance)
     assert len(list((tmp_path / "heat").iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["onnx", "engine"])
+def test_exported_models_answer_without_mindspore(models, pictures, from_checkpoint, name):
+    """Its import alone takes longer than a whole answer."""
+    program = "import sys; sys.modules['mindspore'] = None; import predict; predict.main(sys.argv[1:])"
+    argv = ["--model", models[name], "--images", pictures / "003.png", "--top", "3"]
+    done = subprocess.run([sys.executable, "-c", program, *map(str, argv)], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == as_line("003.png", from_checkpoint[3][1][:3], 0)
 
 
 def test_the_answers_are_those_of_eval(trained_run, tmp_path):
@@ -141,12 +163,13 @@ def test_heat_maps(models, pictures, tmp_path):
     """One PNG an image from each kind of file; those that are there are not overwritten."""
     one = pictures / "007.png"
     drawn = []
-    for name in ("checkpoint", "onnx"):
+    for name in ("checkpoint", "onnx", "engine"):
         answers(models[name], one, "--heatmap", str(tmp_path / name))
         (picture,) = (tmp_path / name).iterdir()
         assert picture.name == "007.png.png"
         drawn.append(np.asarray(Image.open(picture).convert("RGB")).astype(int))
     assert np.abs(drawn[0] - drawn[1]).max() <= 2
+    assert np.abs(drawn[0] - drawn[2]).max() <= 2
     _, width, _ = drawn[0].shape
     left, right = drawn[0][32:, : width // 2 - 8], drawn[0][32:, width // 2 : width - 8]
     assert np.abs(left - right).max() > 50
@@ -164,6 +187,7 @@ def test_every_heat_is_the_same_from_every_file(models, pictures):
         heats[name] = np.stack([answer.heat for answer in found])
     assert heats["checkpoint"].max() > 0
     np.testing.assert_allclose(heats["onnx"], heats["checkpoint"], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(heats["engine"], heats["checkpoint"], rtol=1e-3, atol=1e-5)
     largest = heats["checkpoint"].max((1, 2), keepdims=True)
     assert np.median(np.abs(heats["fp16"] - heats["checkpoint"]) / np.maximum(largest, 1e-3)) < 1e-2
 
@@ -215,7 +239,7 @@ def test_what_cannot_be_answered(models, pictures, tmp_path, capsys):
     with pytest.raises(UsageError, match="taken cannot become a folder"):
         answers(models["onnx"], pictures, "--heatmap", str(tmp_path / "taken"))
     assert (tmp_path / "answers.csv").read_text() == (tmp_path / "taken").read_text() == "kept"
-    for name in ("gone.ckpt", "gone.onnx"):
+    for name in ("gone.ckpt", "gone.onnx", "gone.engine"):
         with pytest.raises(ReportedError, match=f"{name} does not exist"):
             answers(tmp_path / name, pictures)
     (tmp_path / "page.ckpt").write_text("<!DOCTYPE html><html></html>")

@@ -1,13 +1,6 @@
 """Learnt and random policies of changing training pictures, as MindSpore's C++ operators."""
 
-from mindspore.dataset import vision
-from mindspore.dataset.vision import AutoAugmentPolicy, Inter
-
 from src.utils.errors import UsageError
-
-# Where a turned or moved picture leaves corners these are black, as those of a shifted one; pixels between pixels are
-# bilinear, as in torchvision's references. The magnitudes are the operators' own, of 31 bins.
-_DRAWING = {"interpolation": Inter.BILINEAR, "fill_value": 0}
 
 
 def auto_augment_operators(policy: str, *, is_small: bool, channels: int) -> list:
@@ -24,9 +17,14 @@ def auto_augment_operators(policy: str, *, is_small: bool, channels: int) -> lis
             f"found auto_augment {policy} for an input of {channels} channel, expected 3, as its operations change "
             "colours; leave it out"
         )
+    from mindspore.dataset import vision
+
+    # Where a turned or moved picture leaves corners these are black, as those of a shifted one; pixels between pixels
+    # are bilinear, as in torchvision's references. The magnitudes are the operators' own, of 31 bins.
+    drawing = {"interpolation": vision.Inter.BILINEAR, "fill_value": 0}
     if policy == "trivial":
-        return [vision.TrivialAugmentWide(num_magnitude_bins=31, **_DRAWING)]
+        return [vision.TrivialAugmentWide(num_magnitude_bins=31, **drawing)]
     if policy == "rand":
-        return [vision.RandAugment(num_ops=2, magnitude=9, num_magnitude_bins=31, **_DRAWING)]
-    found_on = AutoAugmentPolicy.CIFAR10 if is_small else AutoAugmentPolicy.IMAGENET
-    return [vision.AutoAugment(found_on, **_DRAWING)]
+        return [vision.RandAugment(num_ops=2, magnitude=9, num_magnitude_bins=31, **drawing)]
+    found_on = vision.AutoAugmentPolicy.CIFAR10 if is_small else vision.AutoAugmentPolicy.IMAGENET
+    return [vision.AutoAugment(found_on, **drawing)]

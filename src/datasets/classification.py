@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import mindspore.dataset as ds
 import numpy as np
 
 from src.datasets.draws import shown_in
@@ -98,6 +97,8 @@ def training_batches(
     transforms = train_transforms(preprocessing, source.encoded, augmentation, auto_augment, final_size)
     own_seed = augmentation_seed(seed, epoch, rank, first_image)
     prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed, final_size)
+    import mindspore.dataset as ds
+
     ds.config.set_seed(own_seed)
     batches = _batches(source, shown.images, prepare, transforms, batch_size, workers, first_batch)
     if not random_erasing:
@@ -201,6 +202,8 @@ def _batches(
     first_batch: int = 0,
 ) -> Iterator[Batch]:
     """Yield the images of `indices` in their order. Raises the ReportedError of the first one that cannot be read."""
+    import mindspore.dataset as ds  # 2 s, which those that use the rest of this file need not wait
+
     if first_batch * batch_size >= len(indices):
         return
     with ThreadPoolExecutor(workers, "image reader") as pool:

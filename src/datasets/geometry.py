@@ -25,7 +25,7 @@ _COLOURS = (0.6, 1.4)  # factors of brightness and contrast
 def evaluation_preparation(preprocessing: Preprocessing, encoded: bool) -> Prepare | None:
     """What is done with a picture before `eval_transforms`; None: nothing."""
     if preprocessing.antialias:
-        return lambda data, _: evaluation_pixels(_picture(data, preprocessing, encoded), preprocessing)
+        return lambda data, _: evaluation_pixels(picture_of(data, preprocessing, encoded), preprocessing)
     return _as_shown if encoded and preprocessing.pixels == "shown" else None
 
 
@@ -39,7 +39,7 @@ def training_preparation(
 
     def prepare(data: np.ndarray, place: int) -> np.ndarray:
         random = np.random.default_rng((seed, place))
-        return training_pixels(_picture(data, preprocessing, encoded), preprocessing, augmentation, shifted, random)
+        return training_pixels(picture_of(data, preprocessing, encoded), preprocessing, augmentation, shifted, random)
 
     return prepare
 
@@ -100,7 +100,8 @@ def _as_shown(data: np.ndarray, _: int) -> np.ndarray:
     return as_bitmap(rgb(shown_picture(data))) if differs_as_shown(data) else data
 
 
-def _picture(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> Image.Image:
+def picture_of(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> Image.Image:
+    """A source's picture in the mode RGB, L or F, for `evaluation_pixels`. Raises what Pillow raises."""
     if not encoded:
         image = Image.fromarray(data)
     else:

@@ -13,9 +13,9 @@ from enum import IntFlag
 from io import BytesIO
 
 import numpy as np
-from mindspore.dataset import vision
 from PIL import Image
 
+from src.datasets.decoding import decode_to_check
 from src.datasets.shown import MAX_EXIF_BYTES
 from src.utils.file_kind import kind_of_file
 
@@ -117,7 +117,7 @@ def _check_bitmap(data: np.ndarray, file_format: str) -> Form:
 
 
 def _decode(data: np.ndarray, deep: bool) -> Form:
-    pixels = vision.Decode()(data)
+    pixels = decode_to_check(data)
     return Form.DARK if deep and pixels.max() < _DARK else Form(0)
 
 

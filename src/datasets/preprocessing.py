@@ -1,15 +1,14 @@
 """What happens to a picture on its way into the network: one description for training, evaluation and every export.
 
 `Preprocessing` is saved with each checkpoint and each exported model. `eval_transforms` and `train_transforms` turn it
-into MindSpore's C++ operators. What these cannot do, Pillow does before them (`geometry.py`): `antialias` says when.
+into MindSpore's C++ operators, which are imported only then: others use the description without MindSpore. What these
+cannot do, Pillow does before them (`geometry.py`): `antialias` says when.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from reprlib import repr as repr_of_some
-
-from mindspore.dataset import vision
 
 from src.datasets.auto_augment import auto_augment_operators
 from src.datasets.preprocessing_choices import AUGMENTATIONS as AUGMENTATIONS
@@ -230,6 +229,8 @@ def train_transforms(
     'none' (the evaluation's operators). With `antialias` `geometry.training_pixels` does all but the colours.
     auto_augment: see `auto_augment_operators`. final_size: the input's at the end of training, if it is another now.
     """
+    from mindspore.dataset import vision
+
     final_size = final_size or preprocessing.image_size
     is_small = not encoded or final_size <= SMALL
     policy = auto_augment_operators(auto_augment, is_small=is_small, channels=preprocessing.input_channels)
@@ -248,6 +249,8 @@ def train_transforms(
 
 
 def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool) -> list:
+    from mindspore.dataset import vision
+
     if preprocessing.antialias:
         return []
     size = preprocessing.resized_to
@@ -256,6 +259,8 @@ def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool) -> list:
 
 
 def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: str, shifted: bool) -> list:
+    from mindspore.dataset import vision
+
     size = preprocessing.image_size
     if encoded and not shifted:
         crop = [vision.RandomCropDecodeResize(size, scale=(0.08, 1.0), ratio=(0.75, 1.333))]
@@ -281,6 +286,8 @@ def shift_padding(image_size: int) -> int:
 
 def normalisation(preprocessing: Preprocessing) -> list:
     """The operators from pixels, (S, S, input_channels) from 0 to 255, to float32 (input_channels, S, S)."""
+    from mindspore.dataset import vision
+
     mean = [255 * value for value in preprocessing.mean]
     std = [255 * value for value in preprocessing.std]
     return [vision.Normalize(mean, std), vision.HWC2CHW()]

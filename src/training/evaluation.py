@@ -14,6 +14,7 @@ from src.training.model_card import ModelCard
 from src.utils.accuracy import Accuracy
 from src.utils.graph_cache import CachedCell, GraphCache
 from src.utils.multilabel import MultilabelScores
+from src.utils.padding import padded
 
 Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32
 
@@ -53,12 +54,6 @@ def predict(
     """
     for images, *others in batches:
         yield model(padded(images, batch_size))[: len(images)], *others
-
-
-def padded(images: np.ndarray, batch_size: int) -> np.ndarray:
-    """`images` (B, ...), with zeros behind them if B is below batch_size."""
-    missing = batch_size - len(images)
-    return np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing > 0 else images
 
 
 def evaluate(

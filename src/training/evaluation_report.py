@@ -1,6 +1,6 @@
 """An evaluation and what it leaves for its reader: per-class accuracy, confusion matrix, predictions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
 from src.model_utils.group import ALONE, Group
 from src.training.evaluation import Counter, Logits, evaluate
-from src.utils.accuracy import Accuracy, check_finite
+from src.utils.accuracy import Accuracy
+from src.utils.best_classes import best_classes
 from src.utils.csv_text import csv_text
 from src.utils.errors import UsageError
 from src.utils.files import make_folder, require_new, write_new_text, write_text_atomically
 from src.utils.logging import get_logger
-from src.utils.multilabel import MultilabelScores, sigmoid
+from src.utils.multilabel import MultilabelScores
 from src.utils.plotting import words, write_picture
 
 MAX_NAMED_CLASSES = 40  # above, a picture has no room for names and numbers
@@ -155,22 +156,6 @@ def _drawn(accuracy: Accuracy) -> np.ndarray:
     counts = np.zeros((side, side), np.int64)
     np.add.at(counts, (accuracy.cells[:, 0] // together, accuracy.cells[:, 1] // together), accuracy.cells[:, 2])
     return counts
-
-
-def best_classes(logits: np.ndarray, count: int, task: str = "single") -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each row of logits (N, C): its `count` most probable classes, best first, and their probabilities: of one
-    answer, or with the task `multilabel` of a yes to each.
-
-    Raises ReportedError when a logit is not finite.
-    """
-    check_finite(logits)
-    if task == "multilabel":
-        probabilities = sigmoid(logits)
-    else:
-        exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-        probabilities = exponentials / exponentials.sum(1, keepdims=True)
-    for row, best in zip(probabilities, np.argsort(-logits, axis=1, kind="stable")[:, :count], strict=True):
-        yield best, row[best]
 
 
 def label_text(label: np.ndarray, class_names: Sequence[str]) -> str:

@@ -1,0 +1,88 @@
+"""Batches for evaluation without MindSpore: the same bits as its pipeline's, in NumPy and Pillow. Of damaged JPEGs that
+both accept, the pixels behind the damage may differ.
+
+For models of other runtimes, which answer sooner than MindSpore is imported; its own pipeline is faster over many
+pictures.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from src.datasets.decoding import stored_pixels
+from src.datasets.geometry import evaluation_pixels, picture_of
+from src.datasets.preprocessing import Preprocessing
+from src.datasets.resizing import resized
+from src.datasets.shown import differs_as_shown, rgb, shown_picture
+from src.datasets.source import Source
+from src.utils.errors import ReportedError
+from src.utils.logging import get_logger
+
+
+def plain_batches(
+    source: Source, preprocessing: Preprocessing, *, batch_size: int, workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """As `evaluation_batches`: images (B, C, S, S) float32, labels and indices (B,) int32, in order, each image once.
+
+    Raises the ReportedError of the first one that cannot be used.
+    """
+    with ThreadPoolExecutor(workers, "image reader") as pool:
+        rows = _rows(source, preprocessing, pool, ahead=2 * batch_size + 2 * workers)
+        try:
+            for first in range(0, len(source), batch_size):
+                batch = [next(rows) for _ in range(min(batch_size, len(source) - first))]
+                images, labels, indices = zip(*batch, strict=True)
+                yield np.stack(images), np.stack(labels), np.array(indices, np.int32)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for sentence in source.noticed():
+                get_logger().warning(sentence)
+
+
+def network_input(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> np.ndarray:
+    """One picture, uint8 (H, W, 3) or a file's bytes (length,) if `encoded`: float32 (input_channels, S, S).
+
+    Raises what Pillow raises, and ValueError for a shape that cannot be resized.
+    """
+    size = preprocessing.image_size
+    if preprocessing.antialias:
+        pixels = evaluation_pixels(picture_of(data, preprocessing, encoded), preprocessing)
+    else:
+        pixels = resized(_pixels(data, preprocessing, encoded), preprocessing.resized_to)
+        top = left = (preprocessing.resized_to - size) // 2
+        pixels = pixels[top : top + size, left : left + size]
+    mean, std = (
+        np.array([255 * value for value in values], np.float32) for values in (preprocessing.mean, preprocessing.std)
+    )
+    return np.ascontiguousarray(((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1))
+
+
+def _pixels(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> np.ndarray:
+    if not encoded:
+        return data
+    if preprocessing.pixels == "shown" and differs_as_shown(data):
+        return np.asarray(rgb(shown_picture(data)))
+    return stored_pixels(data)
+
+
+def _rows(
+    source: Source, preprocessing: Preprocessing, pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    def load(i: int) -> tuple[np.ndarray, np.ndarray, int]:
+        data, label, index = source[i]
+        try:
+            return network_input(data, preprocessing, source.encoded), label, index
+        except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
+            raise ReportedError(
+                f"{source.image_name(i)} cannot be used: {error}; convert it to PNG, or leave it out"
+            ) from error
+
+    pending: deque[Future] = deque()
+    for i in range(len(source)):
+        pending.append(pool.submit(load, i))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
