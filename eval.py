@@ -3,6 +3,7 @@
 python eval.py --ckpt_files output/2026-01-31_time_12_00_00/best.ckpt
 python eval.py --ckpt_files output/2026-01-31_time_12_00_00 --eval_data_dir DIR
 python eval.py --ckpt_files best.ckpt --eval_data_dir DIR --predictions answers.csv
+python eval.py --engine densenet121.engine --eval_data_dir DIR
 python eval.py --net densenet121 --transition_pool max --stem_pool same --ckpt_files zoo.ckpt --eval_data_dir DIR/val
 """
 
@@ -22,6 +23,8 @@ from src.datasets.preprocessing import default_preprocessing
 from src.datasets.reading import as_task, reading_as_before
 from src.datasets.source import Source
 from src.datasets.usable import describe, open_usable
+from src.deploy.engine_model import EngineModel
+from src.deploy.exported_evaluation import evaluate_exported
 from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
 from src.model_utils.group import Group, join_group
@@ -56,7 +59,39 @@ def main(argv: Sequence[str]) -> dict[str, Counter]:
         for key in ("predictions", "report"):
             if path := getattr(config, key):
                 config = config.replace(**{key: results / path})
+        if config.engine:
+            return {config.engine: evaluate_engine(config, results / config.save_ckpt_path)}
         return start(config, results / config.save_ckpt_path)
+
+
+def evaluate_engine(config: Config, root: Path) -> Counter:
+    """Evaluate a file of the CPU engine, which says itself what network it is and how pictures become its input."""
+    if launcher_place().world_size > 1:
+        raise UsageError("--engine is the work of a single process; run eval.py without a launcher")
+    if given := {**config.given_architecture(), **config.given_geometry()}:
+        key, value = next(iter(given.items()))
+        raise UsageError(f"found {key} {value} with engine {config.engine}, which says it itself; leave it out")
+    if config.predictions:
+        check_result("predictions", Path(config.predictions), config.engine, 1)
+    for doubt in doubts(config):
+        get_logger().warning("%s", doubt)
+    model = EngineModel(Path(config.engine), config.device_target, config.cpu_precision)
+    dataset, data_dir = config.data_set("eval_data_dir", {"dataset": model.manifest.dataset})
+    return evaluate_exported(
+        model,
+        model.manifest,
+        described=f"engine {config.engine}, {model.instruction_set}, {config.cpu_precision}",
+        command="eval",
+        root=root,
+        dataset=dataset,
+        data_dir=data_dir,
+        reading=reading_as_before({}, config.given("image_root"), config.given("uncertain")),
+        on_bad_image=config.on_bad_image,
+        batch_size=config.per_batch_size,
+        workers=worker_count(config.num_parallel_workers),
+        predictions=config.predictions,
+        tta=config.tta,
+    )
 
 
 def start(config: Config, root: Path) -> dict[str, Counter]:

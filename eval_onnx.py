@@ -15,20 +15,18 @@ if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
 from src.datasets.classification import evaluation_batches, worker_count
-from src.datasets.reading import as_task, reading_as_before
-from src.datasets.usable import describe, open_usable
+from src.datasets.reading import reading_as_before
 from src.deploy.answers import as_line, usable_pictures
+from src.deploy.exported_evaluation import evaluate_exported
 from src.deploy.onnx_session import OnnxModel
 from src.model_utils.config import Config, parse
-from src.model_utils.group import ALONE
 from src.schema.doubts import doubts
 from src.training.evaluation import Counter, Logits, predict
-from src.training.evaluation_report import check_result, evaluate_and_report
-from src.training.mirrored import MIRRORED, with_mirror
-from src.training.run_folder import log_name, open_run_folder
+from src.training.evaluation_report import check_result
+from src.training.mirrored import with_mirror
 from src.utils.best_classes import best_classes
 from src.utils.errors import UsageError, run
-from src.utils.logging import get_logger, log_file
+from src.utils.logging import get_logger
 
 
 def main(argv: Sequence[str]) -> Counter | None:
@@ -38,39 +36,31 @@ def main(argv: Sequence[str]) -> Counter | None:
         check_result("predictions", Path(config.predictions), config.ckpt_files, 1)
     workers = worker_count(config.num_parallel_workers)
     model = OnnxModel(Path(config.ckpt_files), config.device_target, workers, config.device_id)
-    answers = with_mirror(model, model.manifest.task) if config.tta else model
     own_net = model.manifest.architecture.net
     if (config.given("net") or own_net) != own_net:
         raise UsageError(f"net is {config.net}, but {config.ckpt_files} is a {own_net}; leave --net out")
     for doubt in doubts(config):
         get_logger().warning("%s", doubt)
     if config.images:
+        answers = with_mirror(model, model.manifest.task) if config.tta else model
         print_answers(model, answers, config, workers)
         return None
     dataset, data_dir = config.data_set("eval_data_dir", {"dataset": model.manifest.dataset})
-    with (
-        open_run_folder(Path(config.save_ckpt_path), ALONE) as folder,
-        log_file(folder / log_name("eval_onnx", ALONE.rank)),
-    ):
-        mirrored = f"; {MIRRORED}" if config.tta else ""
-        get_logger().info("results in %s, model %s on %s%s", folder, config.ckpt_files, model.provider, mirrored)
-        source = open_usable(
-            dataset, data_dir, split="eval", on_bad_image=config.on_bad_image, workers=workers, folder=folder,
-            reading=reading_as_before({}, config.given("image_root"), config.given("uncertain")),
-        )  # fmt: skip
-        source = as_task(source, model.manifest.task).for_network(model.manifest.class_names)
-        describe(source, "eval")
-        return evaluate_and_report(
-            answers,
-            source,
-            model.manifest.preprocessing,
-            source.class_names,
-            folder,
-            batch_size=config.per_batch_size,
-            workers=workers,
-            predictions=config.predictions,
-            task=model.manifest.task,
-        )
+    return evaluate_exported(
+        model,
+        model.manifest,
+        described=f"model {config.ckpt_files} on {model.provider}",
+        command="eval_onnx",
+        root=Path(config.save_ckpt_path),
+        dataset=dataset,
+        data_dir=data_dir,
+        reading=reading_as_before({}, config.given("image_root"), config.given("uncertain")),
+        on_bad_image=config.on_bad_image,
+        batch_size=config.per_batch_size,
+        workers=workers,
+        predictions=config.predictions,
+        tta=config.tta,
+    )
 
 
 def print_answers(model: OnnxModel, answers: Logits, config: Config, workers: int) -> None:

@@ -24,6 +24,7 @@ def load_checkpoint_model(
     graph_cache: str,
     heat_maps: bool,
     weights: str,
+    tta: bool,
 ) -> Model:
     """See `load_model`."""
     checkpoint = load_checkpoint(path)
@@ -53,4 +54,5 @@ def load_checkpoint_model(
         fixed_batch=True,
         task=card.task,
         batches=evaluation_batches,
+        tta=tta,
     )

@@ -10,6 +10,7 @@ from src.datasets.pictures import open_pictures
 from src.datasets.plain_batches import plain_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
+from src.training.mirrored import mean_answer, mirrored
 from src.utils.best_classes import best_classes
 from src.utils.errors import UsageError
 from src.utils.files import is_folder
@@ -40,7 +41,8 @@ class Model:
     """A trained network: how a picture becomes its input, one name for each output, and itself as a function.
 
     heat: None unless the model was loaded with heat_maps. fixed_batch: each batch size is compiled anew. batches: makes
-    its input of pictures, as `plain_batches` or `evaluation_batches` does.
+    its input of pictures, as `plain_batches` or `evaluation_batches` does. tta: answers are those of a picture and its
+    mirror image together (`mean_answer`); heat maps are of the picture's own answer.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class Model:
     fixed_batch: bool
     task: str = "single"
     batches: Callable[..., Iterator[tuple[np.ndarray, ...]]] = plain_batches
+    tta: bool = False
 
     def predict(self, picture: str | Path | np.ndarray, top: int = 5) -> list[tuple[str, float]]:
         """The names of the `top` most probable classes of one picture, best first, with their probabilities.
@@ -81,6 +84,8 @@ class Model:
         for images, _, indices in batches:
             given = padded(images, batch_size) if self.fixed_batch else images
             logits, heat = self.heat(given) if with_heat else (self.logits(given), [None] * len(images))
+            if self.tta:
+                logits = mean_answer(logits, self.logits(mirrored(given)), self.task)
             best = best_classes(logits[: len(images)], top, self.task)
             for i, image, (classes, probabilities), one in zip(indices, images, best, heat, strict=False):
                 yield Answer(int(i), classes, probabilities, image, one)

@@ -34,6 +34,7 @@ def load_model(
     graph_cache: str = "auto",
     heat_maps: bool = False,
     weights: str = "auto",
+    tta: bool = False,
 ) -> Model:
     """Load a checkpoint of train.py or convert_weights, or by its ending an ONNX model or one of the CPU engine, which
     export.py writes.
@@ -46,13 +47,14 @@ def load_model(
     if suffix == ENGINE_SUFFIX:
         from src.deploy.engine_model import EngineModel
 
-        return _exported(path, EngineModel(path, device_target, cpu_precision, keeps_features=heat_maps), heat_maps)
+        model = EngineModel(path, device_target, cpu_precision, keeps_features=heat_maps)
+        return _exported(path, model, heat_maps, tta)
     if suffix == ONNX_SUFFIX:
         from src.deploy.onnx_session import OnnxModel
 
         threads = worker_count(workers)
         model = OnnxModel(path, device_target, threads, device_id or 0, keeps_features=heat_maps)
-        return _exported(path, model, heat_maps)
+        return _exported(path, model, heat_maps, tta)
     from src.deploy.checkpoint_model import load_checkpoint_model
 
     return load_checkpoint_model(
@@ -64,6 +66,7 @@ def load_model(
         graph_cache=graph_cache,
         heat_maps=heat_maps,
         weights=weights,
+        tta=tta,
     )
 
 
@@ -75,6 +78,8 @@ def import_runtime(path: Path) -> None:
         import src.deploy.checkpoint_model  # noqa: F401
 
 
-def _exported(path: Path, model: "OnnxModel | EngineModel", heat_maps: bool) -> Model:
+def _exported(path: Path, model: "OnnxModel | EngineModel", heat_maps: bool, tta: bool) -> Model:
     manifest, heat = model.manifest, model.heat if heat_maps else None
-    return Model(path, manifest.preprocessing, manifest.class_names, model, heat, fixed_batch=False, task=manifest.task)
+    return Model(
+        path, manifest.preprocessing, manifest.class_names, model, heat, fixed_batch=False, task=manifest.task, tta=tta
+    )

@@ -10,9 +10,9 @@ from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.preview import shown_pixels
 from src.report.evaluated import Evaluated
-from src.training.evaluation import padded
 from src.utils.data_url import data_url
 from src.utils.heat import overlay
+from src.utils.padding import padded
 
 EXAMPLES = 12  # of each kind
 _THUMBNAIL = 112  # pixels

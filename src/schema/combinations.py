@@ -275,8 +275,19 @@ def mirrors_of_single_answers(config: Asked) -> str | None:
 
 def no_checkpoint(config: Asked) -> str | None:
     """There is nothing to evaluate."""
-    if not config.ckpt_files:
+    if not config.ckpt_files and not config.engine:
         return "found no ckpt_files, expected a checkpoint or a folder of checkpoints; give --ckpt_files"
+    return None
+
+
+def engine_and_what_it_lacks(config: Asked) -> str | None:
+    """It is one exported network; reports and temperatures are made of checkpoints."""
+    for key in ("ckpt_files", "report", "calibrate", "weights"):
+        if config.engine and config.source(key) != "default":
+            return (
+                f"found both engine {show(config.engine)} and {key}, expected a file of the CPU engine alone; leave "
+                "one of them out"
+            )
     return None
 
 
@@ -441,6 +452,7 @@ COMBINATIONS = {
         rank_outside_group,
         network_out_of_range,
         no_checkpoint,
+        engine_and_what_it_lacks,
         two_sizes,
         mirrors_of_single_answers,
         no_evaluation_data,

@@ -251,6 +251,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("debug", bool, False, "start", "show the traceback of an error", saved=False, in_yaml=False),
     Option("ckpt_files", str, "", "evaluation", "checkpoint to evaluate, or a folder: all in it, newest first; for "
            "eval_onnx.py the model", commands=_EVAL + _ONNX, asks=True, is_path=True),
+    Option("engine", str, "", "evaluation", "instead of ckpt_files: a file of the CPU engine to evaluate",
+           commands=_EVAL, asks=True, is_path=True),
     Option("weights", str, "auto", "evaluation",
            "of a run with ema_decay: raw, the last update's, or ema, their average; auto: as the checkpoint says",
            ("auto", "raw", "ema"), commands=_EVAL + _EXPORT + _PREDICT),

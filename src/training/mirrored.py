@@ -1,8 +1,10 @@
 """Test-time augmentation: a picture and its mirror image are both asked, and their probabilities averaged."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from src.training.evaluation import Logits
+Logits = Callable[[np.ndarray], np.ndarray]  # as in evaluation.py, which imports MindSpore
 
 MIRRORED = "each answer is the mean of the probabilities of the image and its mirror image (tta)"
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from src.utils.accuracy import check_finite
+from src.utils.multilabel import sigmoid
 
 
 def best_classes(logits: np.ndarray, count: int, task: str = "single") -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -15,7 +16,7 @@ def best_classes(logits: np.ndarray, count: int, task: str = "single") -> Iterat
     """
     check_finite(logits)
     if task == "multilabel":
-        probabilities = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))  # the sigmoid, without an overflow
+        probabilities = sigmoid(logits)
     else:
         exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
         probabilities = exponentials / exponentials.sum(1, keepdims=True)

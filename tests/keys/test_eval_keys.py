@@ -1,5 +1,7 @@
 """What the keys of eval.py do, and those that eval_onnx.py has as well."""
 
+import csv
+
 import pytest
 from commands import HELD_OUT_DIGITS, only, write_pictures
 from keys.runs import ONNX, predictions
@@ -43,6 +45,24 @@ def test_eval_image_size_is_the_input_s_in_evaluations(planned, base_predictions
     assert found == predictions(checkpoint, tmp_path / "b", "--image_size", "16")
     with pytest.raises(UsageError, match="found image_size 8 and eval_image_size 16, expected one size"):
         predictions(checkpoint, tmp_path, "--image_size", "8", "--eval_image_size", "16")
+
+
+def test_an_engine_file_is_evaluated_as_its_checkpoint(exported, base_predictions, tmp_path):
+    """Every image once, in the same order, with the same answers; what it says itself is not asked for again."""
+    model = exported("--file_format ENGINE").path
+    table, out = tmp_path / "predictions.csv", ["--save_ckpt_path", str(tmp_path / "out")]
+    argv = ["--engine", str(model), *out, "--per_batch_size", "100"]
+    (accuracy,) = evaluation.main([*argv, "--predictions", str(table)]).values()
+    assert accuracy.seen == HELD_OUT_DIGITS
+    rows, expected = (list(csv.DictReader(text.splitlines())) for text in (table.read_text(), base_predictions))
+    assert [row["image"] for row in rows] == [row["image"] for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        assert float(row["probability1"]) == pytest.approx(float(other["probability1"]), abs=1e-4)
+    assert accuracy.top1_correct == sum(row["top1"] == row["label"] for row in rows)
+    (log,) = (tmp_path / "out").glob("*/eval.log")
+    assert f"after allreduce eval: top1_correct={accuracy.top1_correct}, tot={HELD_OUT_DIGITS}," in log.read_text()
+    with pytest.raises(UsageError, match=r"found growth_rate 6 with engine .*, which says it itself; leave it out"):
+        evaluation.main([*argv, "--growth_rate", "6"])
 
 
 @EVALUATORS

@@ -183,6 +183,11 @@ EVAL = {
         "found no ckpt_files, expected a checkpoint or a folder of checkpoints; give --ckpt_files",
         "--ckpt_files a",
     ),
+    "engine_and_what_it_lacks": (
+        "--engine a --report b.html",
+        "found both engine 'a' and report, expected a file of the CPU engine alone; leave one of them out",
+        "--engine a",
+    ),
     "no_evaluation_data": (
         "--ckpt_files a --dataset folder",
         "found no eval_data_dir, expected the folder or file of the folder data; give --eval_data_dir, or "
