@@ -25,6 +25,7 @@ from src.datasets.source import Source
 from src.datasets.usable import open_usable
 from src.deploy.named_weights import load_pretrained
 from src.losses.build import build_loss
+from src.losses.distillation import DistillationLoss
 from src.lr_scheduler.lr_scheduler import build_schedule
 from src.model_utils.config import Config, architecture_overrides, parse, save_config
 from src.model_utils.device_adapter import set_up_device
@@ -57,6 +58,8 @@ from src.training.saver import Saver
 from src.training.sizes import check_sizes, size_of_epoch
 from src.training.statistics import StatisticsRefresh
 from src.training.step import TrainStep, resolve_loss_scaling
+from src.training.teacher import ENTRY as TEACHER
+from src.training.teacher import TeacherFile, open_teacher
 from src.training.trainer import Trainer
 from src.utils.checkpoint import RUN_CONFIG
 from src.utils.errors import run
@@ -117,7 +120,7 @@ def as_of(config: Config, origin: Origin) -> Config:
     return config.replace(
         # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
         num_parallel_workers=worker_count(config.num_parallel_workers),
-        **{key: absolute(getattr(config, key)) for key in ("train_data_dir", "eval_data_dir", "image_root")},
+        **{key: absolute(getattr(config, key)) for key in ("train_data_dir", "eval_data_dir", "image_root", "teacher")},
     )
 
 
@@ -145,7 +148,8 @@ def train(
             mixed_batches, train_batches, Mixing(config.mixup, config.cutmix, config.seed), rank=group.rank,
             images_per_batch=config.per_batch_size * group.world_size,
         )  # fmt: skip
-    train_step = build_train_step(config, card, data.training, device, group)
+    teacher = open_teacher(config.teacher, card, origin.checkpoint, group)
+    train_step = build_train_step(config, card, data.training, device, group, teacher)
     network = train_step.network
 
     plan = Plan(
@@ -198,7 +202,7 @@ def train(
     if origin.checkpoint and (change := changed_arithmetic(origin.checkpoint.metadata.get("arithmetic"), arithmetic)):
         get_logger().warning(change)
     metadata = {**answering.to_metadata(card.preprocessing), **data.to_metadata(), "arithmetic": arithmetic,
-                RUN_CONFIG: config.run_config()}  # fmt: skip
+                RUN_CONFIG: config.run_config(), **({TEACHER: teacher.sha256} if teacher else {})}  # fmt: skip
     saves = group.is_master or not config.is_save_on_master
     saver = Saver(folder, train_step, metadata, rank=group.rank, keep=config.keep_checkpoint_max, active=saves)
     recorder = Recorder(folder, progress.history, global_step=plan.steps_done(progress), active=group.is_master)
@@ -244,7 +248,9 @@ def describe_model(config: Config, data: RunData, origin: Origin) -> ModelCard:
     return ModelCard(arch, preprocessing, data.class_names, task=data.training.task)
 
 
-def build_train_step(config: Config, card: ModelCard, training: Source, device: str, group: Group) -> TrainStep:
+def build_train_step(
+    config: Config, card: ModelCard, training: Source, device: str, group: Group, teacher: TeacherFile | None
+) -> TrainStep:  # fmt: skip
     """Network, loss and optimizer in one graph."""
     norm_ranks = group.world_size if config.sync_batch_norm else 1
     card.architecture.check_batch(card.preprocessing.image_size, config.per_batch_size * norm_ranks)
@@ -263,13 +269,22 @@ def build_train_step(config: Config, card: ModelCard, training: Source, device: 
         nesterov=config.nesterov, decay_norm_and_bias=config.decay_norm_and_bias, kernels=network.kernels,
         lr_factors=layer_factors([parameter.name for parameter in trained], config.layer_lr_decay),
     )  # fmt: skip
+    taught = {}
+    if teacher:
+        build = partial(
+            build_network, device=device, cpu_kernels="off" if config.cpu_kernels == "off" else "auto",
+            cpu_precision=config.cpu_precision, amp_level=amp_level, is_master=False,
+        )  # fmt: skip
+        taught = {"teacher": teacher.build(build, group), "distillation": DistillationLoss(config.teacher_temperature),
+                  "teacher_weight": config.teacher_weight}  # fmt: skip
     average = WeightAverage(network, config.ema_decay, network.kernels) if config.ema_decay else None
     weights = class_weights(training, config.class_weights, config.class_weight_power, card.class_names)
     return TrainStep(
         network, build_loss(card.task, config.label_smooth_factor if config.label_smooth else 0.0, weights), optimizer,
         scaling=resolve_loss_scaling(config.loss_scale_type, config.loss_scale, amp_level),
         max_norm=config.grad_clip_norm, accumulation_steps=config.grad_accumulation_steps,
-        world_size=group.world_size, average=average, graph_cache=open_graph_cache(config.graph_cache, device),
+        world_size=group.world_size, average=average, **taught,
+        graph_cache=open_graph_cache(config.graph_cache, device),
     )  # fmt: skip
 
 

@@ -221,6 +221,14 @@ def patience_with_nothing(config: Asked) -> str | None:
     return None
 
 
+def teaching_of_nobody(config: Asked) -> str | None:
+    """Only a teacher has a temperature and a weight."""
+    for key in ("teacher_temperature", "teacher_weight"):
+        if not config.teacher and config.source(key) == "flag" and not config.resume:
+            return f"found {key} {getattr(config, key):g} without a teacher; give --teacher, or leave it out"
+    return None
+
+
 def power_of_nothing(config: Asked) -> str | None:
     """Only the weights that are counted have a power."""
     if config.class_weights != "auto" and config.source("class_weight_power") == "flag" and not config.resume:
@@ -428,6 +436,7 @@ COMBINATIONS = {
         folder_of_bundled_evaluation_data,
         two_held_out_parts,
         patience_with_nothing,
+        teaching_of_nobody,
         power_of_nothing,
         policy_of_grey,
         more_sizes_than_epochs,

@@ -69,7 +69,9 @@ class TrainStep(CachedCell):
             finite () bool: False when an overflow made the update be skipped)
 
     mix: nothing, or permutation, keep and share of `src.datasets.mixing.Mix`, as which the images are then mixed, a
-    with b, and the loss is share * loss(labels of a) + (1 - share) * loss(labels of b).
+    with b, and the loss is share * loss(labels of a) + (1 - share) * loss(labels of b). With a `teacher`
+    (`src/training/teacher.py`), which answers the same images, it is 1 - teacher_weight of that, and teacher_weight of
+    `distillation` (logits, teacher's logits).
 
     The gradient of an update is the mean over its micro-batches and over the ranks. `max_norm` > 0 scales it so that
     its global L2 norm is at most that. With scaling fixed or dynamic, an update whose gradient is not finite is
@@ -89,6 +91,9 @@ class TrainStep(CachedCell):
         accumulation_steps: int = 1,
         world_size: int = 1,
         average: nn.Cell | None = None,
+        teacher: nn.Cell | None = None,
+        distillation: nn.Cell | None = None,
+        teacher_weight: float = 0.0,
         graph_cache: GraphCache | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
@@ -98,6 +103,7 @@ class TrainStep(CachedCell):
         self.loss = loss
         self.optimizer = optimizer
         self.average = average
+        self.teacher, self.distillation, self.teacher_weight = teacher, distillation, teacher_weight
         self.scaling = scaling.kind
         self.max_norm = max_norm
         self.accumulation_steps = accumulation_steps
@@ -118,8 +124,10 @@ class TrainStep(CachedCell):
         self.set_train()
 
     def saved_parameters(self) -> list[Parameter]:
-        """All state that survives a restart. Gradient sums do not: they are zero between two updates."""
-        return [p for p in self.get_parameters() if not p.name.startswith("gradient_sums.")]
+        """All state that survives a restart. Gradient sums do not: they are zero between two updates. Nor does the
+        teacher, which has a file of its own.
+        """
+        return [p for p in self.get_parameters() if not p.name.startswith(("gradient_sums.", "teacher."))]
 
     def construct(
         self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor, *mix: Tensor
@@ -133,6 +141,8 @@ class TrainStep(CachedCell):
             permutation, keep, share = mix
             images = images * keep + ops.gather(images, permutation, 0) * (1.0 - keep)
             others = (ops.gather(labels, permutation, 0), share)
+        if self.teacher is not None:
+            others = (*others, self.teacher(images))
         loss, gradients = self.loss_and_gradients(images, labels, scale, *others)
         loss = loss / scale
         if self.world_size > 1:
@@ -154,9 +164,12 @@ class TrainStep(CachedCell):
     def _scaled_loss(self, images: Tensor, labels: Tensor, scale: Tensor, *others: Tensor) -> Tensor:
         logits = self.network(images)
         loss = self.loss(logits, labels)
-        if len(others) > 0:
-            other_labels, share = others
+        if len(others) > 1:
+            other_labels, share = others[:2]
             loss = share * loss + (1.0 - share) * self.loss(logits, other_labels)
+        if self.teacher is not None:
+            taught = self.distillation(logits, others[-1])
+            loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * taught
         return loss * scale
 
     def _update(self, gradients: tuple, divisor: Tensor, learning_rate: Tensor) -> tuple:

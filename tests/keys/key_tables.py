@@ -10,6 +10,7 @@ CHANGED = object()  # anything but what it was
 GROUPED = "--per_batch_size 500 --grad_accumulation_steps 2"
 COSINE = "--lr_scheduler cosine_annealing"
 ZOO_STEM = "--net densenet121"
+TEACHER = "--teacher {pretrained}"
 PRETRAINED = "--train_pretrained {pretrained} --lr 1e-9"
 
 CSV = "--dataset csv --per_batch_size 2 --train_data_dir {mixed}/labels.csv"
@@ -74,6 +75,9 @@ TRAIN = [
     ("label_smooth", "", "--label_smooth", ("all_bits",), CHANGED),
     ("label_smooth_factor", "--label_smooth", "--label_smooth_factor 0.3", ("all_bits",), CHANGED),
     ("ema_decay", "", "--ema_decay 0.9", ("names", r"^ema\."), CHANGED),
+    ("teacher", "", TEACHER, ("all_bits",), CHANGED),
+    ("teacher_temperature", TEACHER, "--teacher_temperature 1", ("all_bits",), CHANGED),
+    ("teacher_weight", TEACHER, "--teacher_weight 0.5", ("all_bits",), CHANGED),
     ("grad_clip_norm", "", "--grad_clip_norm 0.01", ("all_bits",), CHANGED),
     ("grad_accumulation_steps", "--per_batch_size 500", "--grad_accumulation_steps 2", ("steps",), 1),
     ("amp_level", "", "--amp_level O2", ("value", "loss_scale"), 1024.0),  # and with it the type of `auto`

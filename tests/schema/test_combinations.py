@@ -77,6 +77,11 @@ TRAIN = {
         "leave it out",
         "--dataset digits --patience 3 --val_split 0.2",
     ),
+    "teaching_of_nobody": (
+        "--dataset digits --teacher_weight 0.5",
+        "found teacher_weight 0.5 without a teacher; give --teacher, or leave it out",
+        "--dataset digits --teacher_weight 0.5 --teacher a.ckpt",
+    ),
     "mixing_alone": (
         "--dataset digits --cutmix 1 --per_batch_size 1",
         "found cutmix 1 with per_batch_size 1, expected 2 or more, as images are mixed with others of their batch; "
