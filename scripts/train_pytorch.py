@@ -4,8 +4,9 @@
   python scripts/train_pytorch.py --net densenet100 --dataset digits --eval_data_dir bundled --max_epoch 8
 
 Takes train.py's flags and prints its log lines. Batches come from this project's own pipeline and the first weights
-from its network, so what differs is the framework: operators, gradients, optimizer. Mixed precision, clipping,
-accumulation, dropout, smoothing and resuming are not repeated here; flags that ask for them are an error.
+from its network, so what differs is the framework: operators, gradients, optimizer. What is not repeated here, such as
+mixed precision, clipping, accumulation, dropout, mixed pictures, averaged weights and resuming, is an error when a flag
+asks for it.
 """
 
 import os
@@ -29,9 +30,10 @@ from src.datasets.sampler import steps_per_epoch
 from src.datasets.sources import open_source
 from src.deploy.torch_names import torch_name
 from src.lr_scheduler.lr_scheduler import build_schedule
-from src.model_utils.config import architecture_overrides, parse
+from src.model_utils.config import Config, architecture_overrides, parse
 from src.model_utils.device_adapter import set_up_device
 from src.network.densenet import Architecture, DenseNet, architecture
+from src.schema.options import OPTIONS
 from src.utils.accuracy import Accuracy
 from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger
@@ -40,15 +42,14 @@ from src.utils.logging import get_logger
 if _ASKED is None:
     del os.environ[_LIMIT]
 
-PLAIN = {
-    "grad_clip_norm": 0,
-    "grad_accumulation_steps": 1,
-    "label_smooth": False,
-    "drop_rate": 0,
-    "resume": "",
-    "train_pretrained": "",
-    "transition_pool": "avg",
-    "stem_pool": "pad",
+# The keys of train.py that are repeated here; of the others of these groups only the defaults are.
+GROUPS = ("network", "data", "schedule", "optimizer", "start")
+REPEATED = {
+    *("net", "dataset", "num_classes", "image_size", "resize", "interpolation", "crop_ratio", "input_channels"),
+    *("growth_rate", "block_config", "stem_features", "bn_size", "compression", "train_data_dir", "eval_data_dir"),
+    *("per_batch_size", "augmentation", "auto_augment", "random_erasing", "num_parallel_workers", "lr_scheduler", "lr"),
+    *("lr_epochs", "lr_gamma", "eta_min", "T_max", "lr_power", "max_epoch", "warmup_epochs", "momentum", "nesterov"),
+    *("weight_decay", "decay_norm_and_bias", "label_smooth", "label_smooth_factor", "config_path", "debug"),
 }
 
 
@@ -117,12 +118,19 @@ class TorchDenseNet(nn.Module):
         self.load_state_dict(weights)
 
 
+def refuse_what_is_not_repeated(config: Config) -> None:
+    """Raise UsageError for a key that would change the recipe of train.py and not this one."""
+    for option in OPTIONS:
+        value = getattr(config, option.name)
+        concerns = option.group in GROUPS and "train" in option.commands and option.name not in REPEATED
+        if concerns and value != option.default:
+            raise UsageError(f"{option.name} is {value}, the comparison only knows {option.default!r}; leave it out")
+
+
 def main(argv: Sequence[str]) -> Accuracy:
     """Train and evaluate as the flags of train.py say; return the last accuracy."""
     config = parse("train", argv, __doc__)
-    for key, plain in PLAIN.items():
-        if getattr(config, key) != plain:
-            raise UsageError(f"{key} is {getattr(config, key)}, the comparison only knows {plain!r}; leave it out")
+    refuse_what_is_not_repeated(config)
     set_up_device("CPU", 0, deterministic=True)
     source = open_source(config.dataset, config.train_data_dir, split="train")
     held_out = open_source(config.dataset, config.eval_data_dir, split="eval", class_names=source.class_names)
@@ -142,12 +150,13 @@ def main(argv: Sequence[str]) -> Accuracy:
     schedule = build_schedule(
         config.lr_scheduler, lr=config.lr, steps_per_epoch=steps, max_epoch=config.max_epoch,
         warmup_epochs=config.warmup_epochs, milestones=config.lr_epochs, gamma=config.lr_gamma,
-        eta_min=config.eta_min, t_max=config.T_max,
+        eta_min=config.eta_min, t_max=config.T_max, power=config.lr_power,
     )  # fmt: skip
+    smoothing = config.label_smooth_factor if config.label_smooth else 0.0
     for epoch in range(config.max_epoch):
         batches = training_batches(
-            source, preprocessing, augmentation=config.augmentation, batch_size=batch_size, seed=config.seed,
-            epoch=epoch, workers=workers,
+            source, preprocessing, augmentation=config.augmentation, auto_augment=config.auto_augment,
+            random_erasing=config.random_erasing, batch_size=batch_size, seed=config.seed, epoch=epoch, workers=workers,
         )  # fmt: skip
         model.train()
         losses, start = [], time.perf_counter()
@@ -155,7 +164,8 @@ def main(argv: Sequence[str]) -> Accuracy:
             for group in optimizer.param_groups:
                 group["lr"] = schedule(epoch * steps + step)
             optimizer.zero_grad(set_to_none=True)
-            loss = functional.cross_entropy(model(torch.from_numpy(images)), torch.from_numpy(labels).long())
+            logits = model(torch.from_numpy(images))
+            loss = functional.cross_entropy(logits, torch.from_numpy(labels).long(), label_smoothing=smoothing)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())

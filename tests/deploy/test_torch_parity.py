@@ -31,7 +31,7 @@ from src.network.densenet import DenseNet, architecture
 from src.ops import build
 from src.training.model_card import model_card_of
 from src.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from src.utils.errors import ReportedError, run
+from src.utils.errors import ReportedError, UsageError, run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -406,11 +406,23 @@ def test_pickles_are_read_in_a_process_of_their_own(theirs, torch, tmp_path, mon
         read_torch_weights(Path("bomb.pth"))
 
 
-def test_the_comparison_script_trains_as_train_py_does(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def comparison():
     spec = importlib.util.spec_from_file_location("train_pytorch", ROOT / "scripts" / "train_pytorch.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    flags = [*TINY, "--eval_data_dir", "bundled", "--per_batch_size", "64"]
+    return script
+
+
+@pytest.mark.parametrize("flags", ["--mixup 0.2", "--ema_decay 0.9", "--drop_rate 0.2", "--dry_run", "--val_split 0.2"])
+def test_the_comparison_script_refuses_what_it_does_not_repeat(flags, comparison):
+    with pytest.raises(UsageError, match=r"the comparison only knows .*; leave it out"):
+        comparison.main([*TINY, *([] if "val" in flags else ["--eval_data_dir", "bundled"]), *flags.split()])
+
+
+def test_the_comparison_script_trains_as_train_py_does(tmp_path, capsys, comparison):
+    script = comparison
+    flags = [*TINY, "--eval_data_dir", "bundled", "--per_batch_size", "64", "--label_smooth", "--random_erasing", "0.5"]
     accuracy = script.main(flags)
     (loss,) = re.findall(r"loss:([0-9.]+),", capsys.readouterr().out)
     (epoch,) = train.main([*flags, "--save_ckpt_path", str(tmp_path)]).history
