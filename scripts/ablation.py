@@ -63,8 +63,8 @@ class Run:
     seconds: float
 
 
-def main(argv: Sequence[str]) -> dict[str, list[Run]]:
-    """Train what is not there yet, write runs.csv and table.md into OUTPUT, and return the runs of each ingredient."""
+def parse(argv: Sequence[str]) -> tuple[Path, list[str], list[str], list[str]]:
+    """OUTPUT, the ingredients, the seeds, and train.py's flags. Raises UsageError."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", default="1,2,3", help="numbers with commas between them (default: 1,2,3)")
@@ -75,12 +75,18 @@ def main(argv: Sequence[str]) -> dict[str, list[Run]]:
         raise UsageError(f"found the ingredient {unknown[0]!r}, expected some of {', '.join(INGREDIENTS)}")
     if not all(seed.isdecimal() for seed in seeds):
         raise UsageError(f"found the seeds {asked.seeds!r}, expected whole numbers such as 1,2,3")
+    return asked.output, names, seeds, flags
+
+
+def main(argv: Sequence[str]) -> dict[str, list[Run]]:
+    """Train what is not there yet, write runs.csv and table.md into OUTPUT, and return the runs of each ingredient."""
+    output, names, seeds, flags = parse(argv)
     found: dict[str, list[Run]] = {}
     for seed in seeds:  # a seed of all first: what is compared was measured at about the same time
         for name in names:
-            found.setdefault(name, []).append(trained(asked.output, name, seed, flags))
-            write_tables(asked.output, found, seeds)
-    print((asked.output / "table.md").read_text("utf-8"))
+            found.setdefault(name, []).append(trained(output, name, seed, flags))
+            write_tables(output, found, seeds)
+    print((output / "table.md").read_text("utf-8"))
     return found
 
 

@@ -126,6 +126,9 @@ def check_python(command: Command) -> None:
         check_tool(command, words[1].removesuffix(".py").replace("/", "."), words[2:])
     elif words[1] in ("scripts/hccl_rank_table.py", "scripts/benchmark.py", "scripts/mutate.py"):
         importlib.import_module(words[1].removesuffix(".py").replace("/", ".")).parse(words[2:])
+    elif words[1] == "scripts/ablation.py":
+        *_, flags = importlib.import_module("scripts.ablation").parse(words[2:])
+        assert parse("train", flags).ignored == (), command
     elif words[1] == "scripts/scaling_table.py":
         assert re.fullmatch(r"(\S+\.png)?", " ".join(words[2:])), f"{command}: it takes one PNG at most"
     else:
