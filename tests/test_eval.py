@@ -44,6 +44,7 @@ def reported(trained_run, tmp_path_factory):
     return accuracy, only(output), rows(predictions)
 
 
+@pytest.mark.slow
 def test_checkpoint_answers_all_questions(reported, trained_run):
     """The same count as training logged for this checkpoint, with no flag but the file's name."""
     accuracy, folder, _ = reported
@@ -114,6 +115,7 @@ def test_a_folder_is_evaluated_newest_first(trained_run, tmp_path):
         np.testing.assert_array_equal([[int(count) for count in row[1:]] for row in table[1:]], accuracy.confusion)
 
 
+@pytest.mark.slow
 def test_best_is_evaluated_when_its_own_epoch_is_gone(trained_run, tmp_path):
     folder = shutil.copytree(trained_run, tmp_path / "run")
     for path in folder.glob("0-*.ckpt"):

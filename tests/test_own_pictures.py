@@ -56,6 +56,7 @@ def answers(folder, monkeypatch):
         return {"/".join(Path(row["image"]).parts[-4:]): row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_what_the_page_speaks_of_is_there(folder, answers):
     assert len(answers) == 72
     assert {row["label"] for row in answers.values()} == {"china", "flower"}

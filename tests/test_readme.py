@@ -186,6 +186,7 @@ def run_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run_folder")
 @pytest.mark.parametrize("document", documents())
 def test_each_command_is_accepted(document):

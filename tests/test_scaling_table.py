@@ -14,6 +14,7 @@ from src.utils.errors import UsageError
 DOCUMENT = (ROOT / "docs/scaling.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_document_shows_exactly_the_computed_tables():
     shown = re.findall(r"^<!-- .*? -->\n(?:\|.*\n)+", DOCUMENT, re.MULTILINE)
     assert [text.rstrip("\n") for text in shown] == tables()

@@ -31,6 +31,7 @@ def run_script(name: str, *arguments: str, folder: Path) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="the folder is made somebody else's")
 def test_the_c_program_is_built_in_the_cache_where_the_checkout_cannot_be_written(tmp_path):
     """As the user nobody, to whom this checkout is read-only."""
@@ -65,6 +66,7 @@ def test_the_c_program_is_built_in_the_cache_where_the_checkout_cannot_be_writte
     assert "can be written by others; remove it" in build_folder(cache).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", ["CMAKE_HOME_DIRECTORY", "CMAKE_CACHEFILE_DIR"])
 def test_the_c_program_is_configured_anew_after_its_folder_was_moved(moved, tmp_path):
     places = {"CMAKE_HOME_DIRECTORY": ROOT / "ascend310_infer", "CMAKE_CACHEFILE_DIR": tmp_path, moved: "/gone"}
@@ -146,6 +148,7 @@ def test_weights_by_name_are_no_path_of_the_launchers(given, means, tmp_path):
     assert done.stdout.strip() == means.format(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_name_of_an_interpreter_is_never_read_as_shell_text(tmp_path):
     """A path may hold quotes, and what follows them is no command."""
     python = tmp_path / "';touch made;'" / "python3.11"
@@ -243,6 +246,7 @@ def test_the_lock_has_all_that_is_asked_for_with_hashes(name):
         )
 
 
+@pytest.mark.slow
 def test_an_environment_goes_on_after_a_move_and_is_made_anew_without_its_interpreter(tmp_path):
     """Nothing is fetched for a moved one, and nothing of it is started by a script that names its old path."""
     python = tmp_path / "python3.11"

@@ -70,6 +70,7 @@ def _name(row: tuple) -> str:
     return f"{row[0]} {row[1]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", BAD_INPUTS, ids=_name)
 def test_one_clear_line_and_nothing_lost(row, bench, tmp_path, capfd, monkeypatch):
     command, flags, status, fragment = row

@@ -198,6 +198,7 @@ def test_read_again_as_before():
     assert reading_as_before(None, None, None) == Reading()
 
 
+@pytest.mark.slow
 def test_long_files_take_little_memory(tmp_path):
     """What is kept of a line: its name's bytes and a few numbers; blocks of lines are forgotten."""
     import tracemalloc

@@ -97,6 +97,7 @@ def as_elsewhere(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray
     return np.broadcast_to(np.atleast_3d(pixels), (crop, crop, preprocessing.input_channels)).transpose(2, 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preprocessing", GEOMETRIES.values(), ids=GEOMETRIES)
 def test_every_kind_of_picture_has_the_pixels_that_pillow_gives(preprocessing):
     files = pictures()
@@ -123,6 +124,7 @@ def test_sixteen_bits_are_kept_for_one_channel():
     assert len(np.unique(batch[0])) == 65536
 
 
+@pytest.mark.slow
 def test_as_stored_nothing_is_turned_and_transparency_is_dropped():
     files = pictures()
     stored = replace(GEOMETRIES["squash to its own size"], pixels="stored")
@@ -154,6 +156,7 @@ def test_of_the_thinnest_letterbox_a_line_is_left():
     assert pixels[16].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("augmentation", ["full", "shift", "crop"])
 def test_training_pictures_depend_on_seed_and_place_alone(channels, augmentation):

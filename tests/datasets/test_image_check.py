@@ -55,6 +55,7 @@ def test_every_kind_of_picture_is_let_through(photograph, file_format, modes):
         assert check_picture(encode(photograph.convert(mode), file_format)) & Form.CHECKED, mode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
 def test_tiff_of_every_compression_is_let_through_however_well_it_compresses(compression):
     for picture in (Image.effect_noise((90, 70), 90), Image.new("L", (2000, 1500), 255)):
@@ -100,6 +101,7 @@ def test_the_limits_are_those_of_the_c_program():
     assert re.search(r"kMaxPixels = (\d+);", text)[1] == str(MAX_PIXELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [False, True])
 def test_colour_profiles_and_text_of_any_size_are_no_damage(photograph, text):
     plain = encode(photograph, "PNG")
@@ -186,6 +188,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.slow
 def test_small_files_that_claim_much_are_refused_without_its_memory(tmp_path):
     files = claims()
     for i, data in enumerate(files.values()):

@@ -66,6 +66,7 @@ for content in sorted((folder / "then").iterdir()):
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_is_checked_again_even_when_its_size_and_time_stay(tmp_path, photograph):
     good = encode(photograph, "JPEG")
     frame = good.index(b"\xff\xc0") + 5

@@ -115,6 +115,7 @@ def test_a_list_that_counts_from_one_is_said_to(tmp_path, capsys):
     assert "no picture for the labels below 1, which are classes too: labels count from 0" in line
 
 
+@pytest.mark.slow
 def test_a_file_without_an_ending_that_cannot_be_read_is_listed_so_that_its_reader_says_so(tmp_path, monkeypatch):
     """It was counted as no picture, and the class went on without it."""
     picture(tmp_path / "IMG_0001", "PNG")

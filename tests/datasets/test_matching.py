@@ -103,6 +103,7 @@ TABLE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "classes", "known", "expected", "said"), TABLE)
 def test_the_outputs_of_a_data_set_s_classes(kind, classes, known, expected, said, tmp_path):
     if isinstance(expected, str):

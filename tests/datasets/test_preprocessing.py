@@ -106,6 +106,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_no_value_of_any_kind_gets_through_or_raises_anything_else(value):
     for values in (value, GOOD | {"mean": value}, GOOD | {"image_size": value}, {1: value}):

@@ -59,6 +59,7 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_state_dict_becomes_a_checkpoint_and_comes_back(tmp_path, capsys):
     weights = random_weights("densenet100")
     source = write_safetensors(tmp_path / "model.safetensors", state_dict(weights))
@@ -156,6 +157,7 @@ def test_a_file_larger_than_any_densenet_is_not_read(tmp_path, suffix):
         convert(source, tmp_path / "new.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rename", "said"),
     [
@@ -225,6 +227,7 @@ def test_the_zoos_whole_training_step(tmp_path):
     assert_same(checkpoint.arrays, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "flags", "pools"),
     [
@@ -241,6 +244,7 @@ def test_pools_of_a_foreign_checkpoint(tmp_path, net, flags, pools):
     assert (arch.transition_pool, arch.stem_pool) == pools
 
 
+@pytest.mark.slow
 def test_eval_takes_what_was_converted(trained_run, tmp_path):
     convert(trained_run / "best.ckpt", tmp_path / "digits.safetensors")
     names = ["--class_names", trained_run / "class_names.txt"]
@@ -384,6 +388,7 @@ def bench(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "status", "message"), BAD)
 def test_bad_input(bench, capsys, arguments, status, message):
     before = contents(bench)

@@ -117,6 +117,7 @@ def _race(made, manifest, target, start, told):
         told.put((manifest.batch_size, str(error)))
 
 
+@pytest.mark.slow
 def test_of_two_exports_to_one_name_one_wins(made, target):
     processes = multiprocessing.get_context("fork")
     for race in range(20):

@@ -40,6 +40,7 @@ def test_names_of_the_files_that_torchvision_released():
     assert present_style("features.denseblock1.denselayer1.conv.1.weight").endswith("denselayer1.conv1.weight")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", NETWORKS)
 def test_each_network_is_known_by_its_shapes(net):
     assert infer_architecture(shapes_of(net)) == architecture(net, 7)

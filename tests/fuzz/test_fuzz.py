@@ -10,6 +10,7 @@ from fuzz import failing_disk, weight_files
 RACES = Path(__file__).with_name("races.py")
 
 
+@pytest.mark.slow
 def test_mutated_safetensors(tmp_path):
     path = tmp_path / "weights.safetensors"
     found = {seed: weight_files.problem(path, weight_files.mutated_safetensors(seed)) for seed in range(40)}

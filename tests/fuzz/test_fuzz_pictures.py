@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FUZZ = Path(__file__).with_name("pictures.py")
 
 
+@pytest.mark.slow
 def test_damaged_pictures_neither_kill_the_process_nor_fail_to_decode_once_let_through():
     done = subprocess.run([sys.executable, FUZZ, "600", "0"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -172,6 +172,7 @@ def test_a_ranks_own_error_and_exit_status_reach_the_caller(data, tmp_path, laun
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script, arguments, settings, status, message",
     [

@@ -108,6 +108,7 @@ def test_all_end_well_and_the_first_ranks_log_is_shown(fake_job):
     assert done == Done(0, "", False, "hello")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "end, status, how, restartable",
     [
@@ -141,6 +142,7 @@ def test_a_failed_scheduler_names_the_rank_that_is_stopped(fake_job, tmp_path):
     assert (done.status, done.restartable) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "batches, message",
     [
@@ -156,6 +158,7 @@ def test_a_job_in_which_nothing_moves_is_ended(batches, message, fake_job, tmp_p
     assert (done.status, done.restartable) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_job_that_moves_slowly_is_not_ended(fake_job):
     slow = "for n in 1 2 3; do echo $n > status/rank_0; sleep 0.7; done; touch done_0"
     assert fake_job(slow, "sleep 2.5; touch done_1", hang_timeout=1).done().status == 0
@@ -181,6 +184,7 @@ SAVES = "trap 'echo saved; exit 143' TERM; while :; do sleep 0.05; done"
 DEAF = "trap '' TERM; while :; do sleep 0.05; done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_the_ranks_save(number, fake_job):
     job = fake_job(SAVES, f"{SAVES}", "sleep 1.5")
@@ -194,6 +198,7 @@ def test_a_signal_lets_the_ranks_save(number, fake_job):
     assert not done.restartable
 
 
+@pytest.mark.slow
 def test_a_rank_that_does_not_end_is_killed_after_a_while(fake_job):
     job = fake_job(DEAF, SAVES, stop_timeout=1)
     job.wait_for_all()
@@ -212,6 +217,7 @@ def test_a_second_signal_kills_at_once(fake_job):
     assert job.done().status == 130
 
 
+@pytest.mark.slow
 def test_a_closed_output_stops_the_job_as_a_signal_does(tmp_path, fake_job):
     job = fake_job(f"echo x; {SAVES}", SAVES, "sleep 1.5")
     job.driver.stdout.close()

@@ -302,6 +302,7 @@ SAVED = {option.name: _values(option) for option in OPTIONS if option.saved}
 
 
 # predict.py's own keys belong to one call.
+@pytest.mark.slow
 @given(st.fixed_dictionaries(SAVED), st.sampled_from([command for command in COMMANDS if command != "predict"]))
 @settings(max_examples=30, deadline=None)
 def test_flags_to_saved_file_and_back(tmp_path_factory, texts, command):
@@ -317,6 +318,7 @@ def test_flags_to_saved_file_and_back(tmp_path_factory, texts, command):
     assert given_back.ignored == ()
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries(SAVED))
 @settings(max_examples=30, deadline=None)
 def test_text_means_the_same_in_a_file_as_in_a_flag(tmp_path_factory, texts):

@@ -310,6 +310,7 @@ def found(process: subprocess.Popen) -> str:
     return next(line for line in process.stdout if line.startswith("found: ")).removeprefix("found: ").strip()
 
 
+@pytest.mark.slow
 def test_one_rank_copies_and_the_others_and_the_scheduler_wait(cloud, start, monkeypatch):
     stale = leave_stale_files(cloud, monkeypatch)
     cloud.faults("slow=0.5")
@@ -348,6 +349,7 @@ def leave_stale_files(cloud: Cloud, monkeypatch) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_a_copier_that_fails_tells_the_others(cloud, start):
     cloud.faults("always=b/data full slow=2")
     processes = [start("one"), start("other"), start("scheduler", "MS_SCHED")]

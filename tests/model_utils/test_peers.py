@@ -76,6 +76,7 @@ WAIT = "time.sleep(300)"
 HOST = socket.gethostname()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dead, how",
     [
@@ -101,6 +102,7 @@ def test_the_others_end_when_one_has_died_and_say_which(ranks, dead, how, tmp_pa
             assert (tmp_path / f"last act of {number}").exists()
 
 
+@pytest.mark.slow
 def test_one_that_has_done_its_work_is_not_waited_for(ranks):
     """Whether it ended well or the ranks were stopped together; rank 0 may be the first to end or the last."""
     for number, line in ((1, "pass"), (0, "raise StopError(15, 'stopped')"), (2, "time.sleep(3)")):
@@ -108,6 +110,7 @@ def test_one_that_has_done_its_work_is_not_waited_for(ranks):
     assert [rank.ended()[0] for rank in ranks] == [143, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_stopped_or_busy_is_left_in_peace(ranks):
     for rank in ranks:
         rank.do(WAIT)
@@ -125,6 +128,7 @@ def test_a_rank_that_fails_by_itself_in_the_meantime_says_its_own_error(ranks):
     assert ranks[2].ended() == (1, "error: the disk is full too")
 
 
+@pytest.mark.slow
 def test_strangers_are_neither_ranks_nor_a_nuisance(ranks, tmp_path):
     address, port, token = json.loads((tmp_path / "meeting").read_text())
     assert address != "0.0.0.0"  # noqa: S104

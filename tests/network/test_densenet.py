@@ -30,6 +30,7 @@ def with_random_statistics(network: nn.Cell) -> nn.Cell:
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "num_classes", "weights", "parameters"),
     [
@@ -66,6 +67,7 @@ def test_parameter_names_and_shapes_are_those_of_the_model_zoo():
     assert {name: shapes.get(name) for name in expected} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "size", "pools"),
     [
@@ -85,6 +87,7 @@ def test_equals_the_paper_in_numpy(net, size, pools):
     np.testing.assert_allclose(network(x).asnumpy(), expected, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "overrides", "height", "width", "expected"),
     [
@@ -102,6 +105,7 @@ def test_feature_shapes(net, overrides, height, width, expected):
     assert (arch.feature_size(height), arch.feature_size(width)) == expected[2:]
 
 
+@pytest.mark.slow
 def test_training_moves_the_running_statistics_by_a_tenth():
     network = DenseNet(architecture("densenet100", 3, **TINY)).set_train()
     x = images(4, 3, 8, 8)
@@ -113,6 +117,7 @@ def test_training_moves_the_running_statistics_by_a_tenth():
     np.testing.assert_allclose(after["backbone.features.norm0.moving_variance"], 0.9 + 0.1 * unbiased, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_head_stays_in_float32_under_mixed_precision():
     network = with_random_statistics(DenseNet(architecture("densenet100", 3, **TINY))).set_train(False)
     x = images(2, 3, 8, 8)
@@ -129,6 +134,7 @@ def test_head_stays_in_float32_under_mixed_precision():
     assert half_network(x).asnumpy()[0].tolist() == [2048.0, 2049.0, 2051.0]
 
 
+@pytest.mark.slow
 def test_dropout_changes_training_only_and_is_absent_at_rate_zero():
     x = images(4, 3, 8, 8)
     plain = DenseNet(architecture("densenet100", 3, **TINY))
@@ -141,6 +147,7 @@ def test_dropout_changes_training_only_and_is_absent_at_rate_zero():
     assert not np.array_equal(dropped.set_train()(x).asnumpy(), dropped(x).asnumpy())
 
 
+@pytest.mark.slow
 def test_a_call_does_not_touch_each_cell():
     """As MindSpore would: with hundreds of cells that takes as long as a good part of the work."""
     net = DenseNet(architecture("densenet100", 3, **TINY))

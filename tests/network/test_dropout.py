@@ -12,6 +12,7 @@ def masks(dropout: CountedDropout, count: int) -> np.ndarray:
     return np.stack([dropout(ONES).asnumpy() > 0 for _ in range(count)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.5])
 def test_drops_its_share_and_scales_the_rest(rate):
     y = CountedDropout(rate, key=-7).set_train()(ONES).asnumpy()

@@ -22,6 +22,7 @@ def network(request):
     return network.set_train(False)
 
 
+@pytest.mark.slow
 def test_the_heat_is_that_of_the_gradient_which_finite_differences_have(network, images):
     """A step in one feature changes the logit by the gradient: the head is linear, so by exactly that."""
     features = network.backbone(Tensor(images)).asnumpy()
@@ -40,6 +41,7 @@ def test_the_heat_is_that_of_the_gradient_which_finite_differences_have(network,
         assert heat.shape == (2, *features.shape[2:])
 
 
+@pytest.mark.slow
 def test_it_is_cam_divided_by_the_pixels(network, images):
     """Zhou et al. 2016, equation 2: the sum of the features, each times its weight for the class."""
     features = network.backbone(Tensor(images)).asnumpy()

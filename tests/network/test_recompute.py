@@ -64,6 +64,7 @@ def test_running_statistics_move_in_half_precision_too():
         np.testing.assert_allclose(recomputed[name], plain[name], atol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_parameters_and_evaluation_do_not_depend_on_it():
     x = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 8, 8), np.float32))
     plain = DenseNet(architecture("densenet100", 3, **ARCH)).set_train(False)

@@ -135,6 +135,7 @@ def test_each_instruction_set_has_its_own_library(checkout):
     assert {path.parent.name.split("-")[0] for path in checkout.libraries()} == {BEST, "avx2"}
 
 
+@pytest.mark.slow
 def test_changed_sources_and_compilers_are_compiled_anew(checkout):
     cxx = checkout.compiler("")
     assert "compiled" in checkout.check(CXX=cxx)
@@ -157,6 +158,7 @@ HOLDING = (  # a signal that these tests were told to ignore, as by nohup, is no
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number, status", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)]
 )

@@ -23,6 +23,7 @@ from src.ops import build
 NOBODY = 54321  # no such user
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_compile_once(checkout):
     cxx = checkout.compiler("sleep 1")
     processes = [checkout.start(CXX=cxx) for _ in range(4)]
@@ -54,6 +55,7 @@ def test_one_that_is_killed_while_it_compiles_is_succeeded(checkout):
 PLANTED = 'extern "C" __attribute__((constructor)) void planted() { __builtin_abort(); }\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place, how",
     [
@@ -104,6 +106,7 @@ def test_a_cache_that_others_may_read_is_closed(checkout):
     assert stat.S_IMODE(checkout.kernels.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_compiled_anew(checkout):
     checkout.check()
     (library,) = checkout.libraries()
@@ -141,6 +144,7 @@ def assert_for_this_process_alone(
     assert list(checkout.temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_used(checkout, tmp_path):
     before = contents(checkout.folder)
     (tmp_path / "file").write_text("mine")

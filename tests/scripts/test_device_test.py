@@ -57,6 +57,7 @@ def test_the_record_is_what_numpy_computes_in_float64():
 # Faults. Each test plants one, or some of a kind, and the row has to fail with a sentence about it.
 
 
+@pytest.mark.slow
 def test_fault_a_wrong_recorded_logit_and_a_broken_kernel(context, monkeypatch):
     monkeypatch.setattr(rows, "TOLERANCE", {"O0": 1e-4})
     assert verdict("logits", context)[0] == PASSED
@@ -190,6 +191,7 @@ def test_fault_a_cpp_program_that_answers_otherwise(context, monkeypatch, answer
     assert found == FAILED and message in figure
 
 
+@pytest.mark.slow
 def test_fault_a_worker_that_crashes_hangs_or_leaves_fails_that_row_alone(tmp_path):
     names = ["a", "die", "b", "hang", "leave", "c"]
     said = []

@@ -25,6 +25,7 @@ HALF = "def half(x):\n    return x / 2\n"
 TEST = "from half import half\n\n\ndef test_half():\n    assert half(4) == 2\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [("x / 2", "x / 3", "noticed"), ("x / 2", "x * 0.5", "SURVIVED"), ("y / 2", "y", "does not apply")],

@@ -60,6 +60,7 @@ def log_of(folder: Path, name: str) -> str:
     return (folder / name).read_text()
 
 
+@pytest.mark.slow
 def test_eval_counts_the_held_out_pictures_only(run_folder, pictures, tmp_path):
     checkpoint = run_folder / "best.ckpt"
     assert "held out 12 of 61 pictures (val_split 0.2, seed 1), by their contents; 1 copies" in log_of(
@@ -81,6 +82,7 @@ def test_eval_counts_the_held_out_pictures_only(run_folder, pictures, tmp_path):
     assert next(iter(evaluation.main([*argv[:-1], str(tmp_path / "d")]).values())).seen == 15
 
 
+@pytest.mark.slow
 def test_a_resumed_run_holds_out_the_same(run_folder, tmp_path):
     before = split_of(load_checkpoint(run_folder / "0-1_3.ckpt"))
     resumed = tmp_path / "run"
@@ -106,6 +108,7 @@ def test_leaks_are_found_by_content(pictures, tmp_path):
     assert len(in_both(*digits, workers=2)) == 0
 
 
+@pytest.mark.slow
 def test_the_trainer_tells_leaks_in_one_line(pictures, tmp_path):
     held_out = write_pictures(tmp_path / "held_out", CLASSES, each=2)
     flags = ["--dataset", "folder", "--train_data_dir", pictures, "--eval_data_dir", held_out, "--image_size", 16]

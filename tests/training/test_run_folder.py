@@ -73,6 +73,7 @@ def test_a_read_only_root_is_reported():
         create_run_folder(type(ROOT)("/proc/output"), STAMP)
 
 
+@pytest.mark.slow
 def test_one_process_trains_in_a_folder_at_a_time(tmp_path):
     code = f"""
 from pathlib import Path
@@ -123,6 +124,7 @@ for root in sorted(Path(sys.argv[1]).glob("race_*")):
 """
 
 
+@pytest.mark.slow
 def test_of_many_that_resume_a_run_one_trains_and_the_others_are_told(tmp_path):
     races, racers = 20, 3
     for i in range(races):

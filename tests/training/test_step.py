@@ -44,6 +44,7 @@ def assert_close(left: dict, right: dict, rtol: float = 1e-5) -> None:
         np.testing.assert_allclose(left[name], value, rtol=rtol, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_norm", [0.0, 0.1, 1e3])
 def test_loss_and_update_equal_numpy(make_step, max_norm):
     """With clipping: the gradient is scaled to norm 0.1, and left alone when it is shorter than max_norm."""
@@ -84,6 +85,7 @@ def test_nothing_moves_before_the_last_micro_batch(make_step):
     assert all(not p.asnumpy().any() for p in step.get_parameters() if p.name.startswith("gradient_sums"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fixed", "dynamic"])
 def test_scaling_by_a_power_of_two_changes_no_bit_of_the_updates(make_step, kind):
     plain, scaled = make_step(), make_step(scaling=LossScaling(kind, 1024.0))
@@ -96,6 +98,7 @@ def test_scaling_by_a_power_of_two_changes_no_bit_of_the_updates(make_step, kind
     assert values(scaled)["loss_scale"] == 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "scale_after"), [("fixed", 1024.0), ("dynamic", 512.0)])
 def test_an_overflow_skips_the_update_and_is_counted(make_step, kind, scale_after):
     step, (images, labels) = make_step(scaling=LossScaling(kind, 1024.0)), make_data(8)
@@ -124,6 +127,7 @@ def test_an_overflow_in_an_early_micro_batch_skips_the_whole_update_and_is_forgo
     assert np.isfinite(values(step)["fc.weight"]).all()
 
 
+@pytest.mark.slow
 def test_the_scale_doubles_after_a_window_of_good_steps(make_step, monkeypatch):
     monkeypatch.setattr(step_module, "SCALE_WINDOW", 3)
     step, (images, labels) = make_step(scaling=LossScaling("dynamic", 8.0)), make_data(4)

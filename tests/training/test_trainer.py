@@ -113,6 +113,7 @@ def test_a_step_with_accumulation_takes_several_batches_and_logs_their_mean(tmp_
     assert "iter[4]" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("interval", "keep", "expected"),
     [
@@ -202,6 +203,7 @@ def half_right(_) -> Accuracy:
     return accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["0-2_5.ckpt", "best.ckpt"])
 def test_what_is_past_is_not_computed_again_when_a_finished_run_gets_more_epochs(checkpoint, tmp_path):
     """With another schedule, batch size and interval of evaluations: each would change the last row."""
@@ -244,6 +246,7 @@ def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
     assert modes == [True, False, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_stops_and_the_last_good_checkpoint_stays_the_newest(bad, tmp_path):
     def data(epoch, first_image, first_batch):
@@ -325,6 +328,7 @@ def unreadable_at(broken: tuple[int, int], accumulation_steps: int = 1):
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accumulation_steps", "broken"), [(1, (1, 2)), (2, (1, 5))])
 def test_an_unreadable_file_saves_the_position_and_training_goes_on_from_there(accumulation_steps, broken, tmp_path):
     """Once it is mended the end is, bit for bit, that of a run that was not interrupted."""

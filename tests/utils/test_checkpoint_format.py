@@ -106,6 +106,7 @@ def test_an_open_checkpoint_outlives_its_name(tmp_path):
     assert checkpoint.arrays["w"].tolist() == WEIGHT.tolist()
 
 
+@pytest.mark.slow
 def test_mutated_checkpoints_crash_nothing_and_are_never_counted_wrongly(tmp_path):
     """A few of those that `python tests/fuzz/checkpoints.py 1000` tries."""
     trial = Trial(tmp_path)

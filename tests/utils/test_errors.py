@@ -95,6 +95,7 @@ sys.exit(run(main))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["", "<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("how, status, logged", [("well", 0, "a line"), ("error", 1, "an error"), ("bug", 1, "a bug")])
 def test_closed_streams_end_nothing_and_the_log_has_what_they_lack(closed, how, status, logged, tmp_path):

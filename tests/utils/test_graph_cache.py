@@ -165,6 +165,7 @@ def test_without_room_for_a_graph_none_is_asked_for():
     _Slots().require_room()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written_again", [True, False])
 def test_a_graph_that_was_compiled_again_is_not_said_to_have_been_found(written_again):
     """After a miss MindSpore compiles all that follows, and writes the very same bytes."""

@@ -67,6 +67,7 @@ def test_the_same_configuration_has_the_same_key():
     assert key_of(**masks) == key_of(**masks, network={"seed": 7})  # values of weights and masks are not in the graph
 
 
+@pytest.mark.slow
 def test_every_change_has_another_key():
     keys = {name: key_of(**change) for name, change in CHANGES.items()}
     keys["as it is"] = key_of()

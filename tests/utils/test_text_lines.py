@@ -45,6 +45,7 @@ def test_what_is_no_text(tmp_path):
             lines(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["list", "labels"])
 def test_a_line_without_end_takes_no_memory(kind, tmp_path):
     """A sparse file of 8 GB, in a process that may have 4."""
