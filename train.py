@@ -136,7 +136,7 @@ def train(
     augmented_batches = partial(
         training_batches, data.training, card.preprocessing, augmentation=config.augmentation, seed=config.seed,
         balanced=config.balanced_sampling, auto_augment=config.auto_augment, random_erasing=config.random_erasing,
-        **shard,
+        streams=config.augmentation_streams, **shard,
     )  # fmt: skip
 
     def train_batches(epoch: int, **place: int) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 FLAGS = [
     *("--max_epoch", 2, "--per_batch_size", 500, "--ckpt_interval", 1, "--eval_data_dir", "bundled"),
     *("--progressive_size", "4,8", "--eval_image_size", 12, "--auto_augment", "trivial", "--random_erasing", 0.5),
-    *("--ema_decay", 0.5),
+    *("--ema_decay", 0.5, "--augmentation_streams", "image"),
 ]
 
 
@@ -30,10 +30,11 @@ def run(tmp_path_factory):
     return train_tiny(tmp_path_factory.mktemp("recipe"), *FLAGS)
 
 
-@pytest.mark.parametrize("position", ["0-1_1.ckpt", "0-2_1.ckpt"])
-def test_a_resumed_run_ends_with_the_same_bits(run, position, tmp_path):
+@pytest.mark.parametrize(("position", "workers"), [("0-1_1.ckpt", 0), ("0-2_1.ckpt", 1)])
+def test_a_resumed_run_ends_with_the_same_bits_for_any_number_of_workers(run, position, workers, tmp_path):
     shutil.copy(run / position, tmp_path)
-    train.main(["--resume", str(tmp_path / position), "--save_ckpt_path", str(tmp_path / "out")])
+    flags = ["--num_parallel_workers", str(workers), "--save_ckpt_path", str(tmp_path / "out")]
+    train.main(["--resume", str(tmp_path / position), *flags])
     resumed = only(tmp_path / "out")
     assert "are now the means over 2 batches" in (resumed / "train.log").read_text()
     expected, found = (weights(folder / "0-2_2.ckpt") for folder in (run, resumed))
@@ -63,7 +64,7 @@ def test_the_last_statistics_are_of_the_last_size_and_of_the_weights_that_have_t
     load_weights(network, checkpoint, weights=which)
     batches = training_batches(
         open_source("digits", "", split="train"), training_input_of(checkpoint), augmentation="auto", seed=1, epoch=2,
-        batch_size=500, workers=worker_count(), auto_augment="trivial", random_erasing=0.5,
+        batch_size=500, workers=worker_count(), auto_augment="trivial", random_erasing=0.5, streams="image",
     )  # fmt: skip
     stem = network.backbone.features
     expected = np.mean([stem.conv0(Tensor(images)).asnumpy().mean((0, 2, 3)) for images, *_ in batches], 0)

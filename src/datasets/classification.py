@@ -73,12 +73,14 @@ def training_batches(
     balanced: bool = False,
     auto_augment: str = "none",
     random_erasing: float = 0.0,
+    streams: str = "worker",
     size: int = 0,
 ) -> Iterator[Batch]:
     """Yield this rank's batches, all of batch_size, of what follows the `first_image` images of the epoch's order.
 
     The first `first_batch` batches are left out: the bits of batch t depend on all arguments but that one; also on
-    `workers`, as each has its own random stream. balanced: all classes are equally frequent.
+    `workers` and `rank`, as each worker has its own random stream; with streams 'image' each picture has one, by
+    seed, epoch and picture alone (see `image_streams.py`). balanced: all classes are equally frequent.
     augmentation 'auto': see `usual_augmentation`. auto_augment: see `auto_augment_operators`. random_erasing: the
     probability that a rectangle of a picture is erased, see `erase`. size: of the images, 0: as `preprocessing` says,
     which is that of the end of training and decides what is usual for small ones.
@@ -94,13 +96,20 @@ def training_batches(
     ]
     final_size = preprocessing.image_size
     preprocessing = preprocessing.at(size or final_size)
-    transforms = train_transforms(preprocessing, source.encoded, augmentation, auto_augment, final_size)
-    own_seed = augmentation_seed(seed, epoch, rank, first_image)
-    prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed, final_size)
-    import mindspore.dataset as ds
+    how = {"augmentation": augmentation, "auto_augment": auto_augment, "final_size": final_size}
+    if streams == "image":
+        from src.datasets.image_streams import Augmented, image_stream_batches
 
-    ds.config.set_seed(own_seed)
-    batches = _batches(source, shown.images, prepare, transforms, batch_size, workers, first_batch)
+        augmented = Augmented(source, preprocessing, **how)
+        batches = image_stream_batches(augmented, shown, batch_size, workers, first_batch)
+    else:
+        import mindspore.dataset as ds
+
+        own_seed = augmentation_seed(seed, epoch, rank, first_image)
+        transforms = train_transforms(preprocessing, source.encoded, **how)
+        prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed, final_size)
+        ds.config.set_seed(own_seed)
+        batches = _batches(source, shown.images, prepare, transforms, batch_size, workers, first_batch)
     if not random_erasing:
         yield from batches
         return

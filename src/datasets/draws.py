@@ -37,6 +37,10 @@ class Shown:
         """Uint32 (n,), a seed for each."""
         return (self._bits(purpose, 1)[:, 0] >> np.uint64(32)).astype(np.uint32)
 
+    def generator(self, place: int) -> np.random.Generator:
+        """Any number of numbers for one picture, by its place in the order; slower than `uniforms`."""
+        return np.random.default_rng((self.seed, self.epoch, int(self.images[place]), int(self.times[place])))
+
     def _bits(self, purpose: str, count: int) -> np.ndarray:
         place = [self.seed, self.epoch, PURPOSES.index(purpose)]
         key = np.random.SeedSequence(place).generate_state(1, np.uint64)

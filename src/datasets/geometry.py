@@ -87,7 +87,7 @@ def training_pixels(
         top, left = random.integers(2 * padding + 1, size=2)
         pixels = padded[top : top + size, left : left + size]
     else:
-        area = image.crop(_random_area(image.size, random))
+        area = image.crop(random_area(image.size, random))
         pixels = _array(area.resize((size, size), _FILTERS[preprocessing.interpolation]))
     if augmentation in ("full", "shift") and random.random() < 0.5:
         pixels = pixels[:, ::-1]
@@ -126,8 +126,10 @@ def _array(image: Image.Image) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None].astype(np.float32)
 
 
-def _random_area(size: tuple[int, int], random: np.random.Generator) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of an area of a picture of `size` (width, height)."""
+def random_area(size: tuple[int, int], random: np.random.Generator) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of an area of a picture of `size` (width, height), as of torchvision's
+    RandomResizedCrop: a share of it that is uniform, a shape whose logarithm is.
+    """
     width, height = size
     for _ in range(_TRIES):
         area = random.uniform(*_AREA) * width * height

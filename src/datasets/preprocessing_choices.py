@@ -4,3 +4,4 @@ RESIZE_MODES = ("squash", "shorter_side", "letterbox")
 INTERPOLATIONS = ("bilinear", "bicubic")
 AUGMENTATIONS = ("auto", "full", "shift", "crop", "none")
 AUTO_AUGMENTS = ("none", "trivial", "rand", "auto")
+STREAMS = ("worker", "image")  # whose random numbers augment a picture

@@ -8,7 +8,7 @@ To add a key, add one `Option` here; the flag, the YAML key, the check and the l
 from dataclasses import dataclass
 
 from src.datasets.layouts import DATASETS
-from src.datasets.preprocessing_choices import AUGMENTATIONS, AUTO_AUGMENTS, INTERPOLATIONS, RESIZE_MODES
+from src.datasets.preprocessing_choices import AUGMENTATIONS, AUTO_AUGMENTS, INTERPOLATIONS, RESIZE_MODES, STREAMS
 from src.network.architecture import BOUNDS, CHOICES, INPUT_CHANNELS, NETWORKS
 
 INTS = tuple[int, ...]
@@ -137,6 +137,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("cutmix", float, 0.0, "data",
            "put a box of another image into each training image, by shares drawn from Beta(a, a) of this a; with mixup "
            "one of them for each batch; 0: not", ge=0, le=1000, commands=_TRAIN),
+    Option("augmentation_streams", str, "worker", "data",
+           "worker: each worker thread augments with random numbers of its own; image: each image has its own, so that "
+           "the bits are the same for any number of workers and ranks", STREAMS, commands=_TRAIN),
     Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
            ("error", "skip"), commands=_IMAGES),
     Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),

@@ -52,6 +52,7 @@ TRAIN = [
     ("per_batch_size", "", "--per_batch_size 500", ("steps",), 2),
     ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),
     ("auto_augment", "", "--auto_augment trivial", ("all_bits",), CHANGED),
+    ("augmentation_streams", "", "--augmentation_streams image", ("all_bits",), CHANGED),
     ("random_erasing", "", "--random_erasing 0.5", ("all_bits",), CHANGED),
     ("mixup", "", "--mixup 0.2", ("all_bits",), CHANGED),
     ("cutmix", "", "--cutmix 1", ("all_bits",), CHANGED),
