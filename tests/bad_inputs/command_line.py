@@ -15,6 +15,7 @@ def fill_in(text: str, b: Path) -> str:
         "{x}": "--ckpt_file {run}/best.ckpt",
         "{q}": "--file_format ONNX --quantize",
         "{quantize_cats}": "--file_format ONNX --quantize --ckpt_file {b}/cats.ckpt --dataset folder --train_data_dir",
+        "{model}": "--model {run}/best.ckpt",
         "{onnx}": "--ckpt_files {m}/good.onnx",
         "{cats}": "--ckpt_files {b}/cats.ckpt",
         "{held_out}": "--dataset folder --eval_data_dir",
@@ -38,7 +39,7 @@ def fill_in(text: str, b: Path) -> str:
 def command_line(command: str, flags: str, b: Path, output: Path) -> list[str]:
     argv = shlex.split(fill_in(flags, b), posix=False)
     flag = "--file_name" if command == "export" else "--save_ckpt_path"
-    if flag not in argv:
+    if flag not in argv and command != "predict":
         argv += [flag, str(output)]
     return [*TINY, *argv] if command == "train" and "--resume" not in argv else argv
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bad_inputs.answer_rows import PREDICT, REPORT
 from bad_inputs.command_line import assert_one_line, command_line, fill_in
 from bad_inputs.model_rows import EXPORT, ONNX
 from bad_inputs.training_rows import CHECKPOINTS, DATA, FLAGS, MACHINE, YAML
@@ -15,12 +16,19 @@ from commands import ROOT, contents
 import eval as evaluation
 import eval_onnx
 import export
+import predict
 import train
 from src.deploy.export import SUFFIXES
 from src.utils.errors import run
 
-MAIN = {"train": train.main, "eval": evaluation.main, "export": export.main, "eval_onnx": eval_onnx.main}
-BAD_INPUTS = FLAGS + YAML + DATA + CHECKPOINTS + MACHINE + EXPORT + ONNX
+MAIN = {
+    "train": train.main,
+    "eval": evaluation.main,
+    "export": export.main,
+    "eval_onnx": eval_onnx.main,
+    "predict": predict.main,
+}
+BAD_INPUTS = FLAGS + YAML + DATA + CHECKPOINTS + MACHINE + EXPORT + ONNX + PREDICT + REPORT
 
 # Some rows again as a user types them: these also show what MindSpore itself writes on stderr.
 AS_PROCESSES = [
@@ -46,6 +54,7 @@ AS_PROCESSES = [
         "--ckpt_files {m}/kernel.onnx",
         "{onnx} --device_target GPU",
         "{onnx} --images {b}/cut/dog",
+        "{model} --images {b}/cut/dog",
     )
 ]
 
