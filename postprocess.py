@@ -18,8 +18,8 @@ from pathlib import Path
 from src.deploy.labels import DATASETS, read_csv_labels, read_labels
 from src.deploy.manifest import read_manifest
 from src.deploy.results import count_results, form_from_size, read_summary
-from src.training.evaluation import Counter
 from src.utils.arguments import Parser
+from src.utils.counter import Counter
 from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger
 

@@ -150,14 +150,15 @@ make_environment() {
   ) 9>"$ROOT/.venv.lock" || fail "the environment could not be made; see the messages above"
 }
 
-# use_python: sets PYTHON to the environment's interpreter, or to the caller's own when there is no environment.
+# use_python [MODULE]: sets PYTHON to the environment's interpreter, or to the caller's own when there is no environment,
+# which has to have MindSpore, or MODULE.
 use_python() {
   if [ -x "$ROOT/.venv/bin/python" ]; then
     PYTHON="$ROOT/.venv/bin/python"
   else
     PYTHON="${PYTHON:-python}"
-    "$PYTHON" -c 'import mindspore' 2>/dev/null ||
-      fail "MindSpore was not found for $PYTHON; run bash scripts/quickstart.sh once, or pip install -r requirements.txt ($PYTHON -m src.doctor says what is missing)"
+    "$PYTHON" -c "import ${1:-mindspore}" 2>/dev/null ||
+      fail "${1:-MindSpore} was not found for $PYTHON; run bash scripts/quickstart.sh once, or pip install -r requirements.txt ($PYTHON -m src.doctor says what is missing)"
     case "$PYTHON" in
       */*) PYTHON="$(absolute "$PYTHON")" ;; # some scripts leave the user's folder
     esac

@@ -6,12 +6,14 @@
 #   DEVICE_TARGET=CPU bash scripts/run_infer_310.sh densenet121.mindir folder ~/pictures labels.txt 0
 #   bash scripts/run_infer_310.sh densenet100.mindir cifar10 ~/cifar-10-batches-bin - 0
 #
+#   DEVICE_TARGET=CPU bash scripts/run_infer_310.sh densenet121.engine folder ~/pictures labels.txt 0
+#
 # MINDIR_PATH: a model of export.py, its .json beside it. DATASET: imagenet or folder (class folders; LABEL_FILE comes
 # from src.deploy.write_labels), cifar10 (LABEL_FILE is - or the records), or pictures (LABEL_FILE is -; one picture or a
 # folder of pictures that nobody has labelled: what each shows is printed, and there is no acc.log), or csv (a folder of
 # pictures; LABEL_FILE is a CSV data set, also of several labels a picture). For Ascend, the default, set LITE_HOME to
 # the unpacked MindSpore Lite and load the CANN toolkit's set_env.sh; for CPU Lite 2.0.0 is fetched, which reads models
-# that were exported with --mindir_version 1.
+# that were exported with --mindir_version 1. A file of the CPU engine (export.py --file_format ENGINE) needs neither.
 # Results go to result_Files, time_Result and acc.log in this folder; those of an earlier run are moved to infer0,
 # infer1, ... first. The exit status is that of the part that failed.
 set -euo pipefail
@@ -31,6 +33,13 @@ elif [ "$4" = - ]; then
     fail "LABEL_FILE is -, but only cifar10 carries its own labels; give a label file, or ask with DATASET pictures" 2
   labels="$data"
 fi
+program_name=main
+case "$model" in
+  *.[eE][nN][gG][iI][nN][eE])
+    [ "$target" = CPU ] || fail "MINDIR_PATH is $model, a file of the CPU engine; set DEVICE_TARGET=CPU" 2
+    program_name=engine_main
+    ;;
+esac
 case "$target" in
   Ascend)
     [ -n "${LITE_HOME:-}" ] ||
@@ -42,7 +51,9 @@ case "$target" in
   *) fail "DEVICE_TARGET is '$target', expected Ascend or CPU" 2 ;;
 esac
 newest=()
-if [ -n "${LITE_HOME:-}" ]; then
+if [ "$program_name" = engine_main ]; then
+  newest=(--engine)
+elif [ -n "${LITE_HOME:-}" ]; then
   LITE_HOME="$(absolute "$LITE_HOME")"
   found=("$LITE_HOME"/{.,runtime,mindspore_lite}/include/api/model.h)
   [ -f "${found[0]}" ] || [ -f "${found[1]}" ] || [ -f "${found[2]}" ] ||
@@ -51,7 +62,11 @@ else
   newest=(--newest_mindir 1)
 fi
 
-use_python
+if [ "$program_name" = engine_main ]; then
+  use_python safetensors
+else
+  use_python
+fi
 temporary="$(mktemp -d)"
 trap 'rm -rf "$temporary"' EXIT
 flags="$(cd "$ROOT" && "$PYTHON" -m src.deploy.infer_flags "$model" "$dataset" "$data" "$labels" "${newest[@]}" \
@@ -59,20 +74,29 @@ flags="$(cd "$ROOT" && "$PYTHON" -m src.deploy.infer_flags "$model" "$dataset" "
 mapfile -t flags <<<"$flags"
 
 need_build_tools
-if [ -z "${LITE_HOME:-}" ]; then
-  LITE_HOME="$(bash "$ROOT/scripts/fetch_lite.sh")"
-fi
-export LITE_HOME
-
 build="$(infer_build_folder)"
+if [ "$program_name" = engine_main ]; then
+  ENGINE_LIBRARY="$build/libdensenet_engine.so"
+  (
+    flock 9
+    cd "$ROOT" && "$PYTHON" -m src.deploy.engine_library "$ENGINE_LIBRARY"
+  ) 9>"$build/build.log.lock"
+  export ENGINE_LIBRARY
+  unset LITE_HOME
+else
+  if [ -z "${LITE_HOME:-}" ]; then
+    LITE_HOME="$(bash "$ROOT/scripts/fetch_lite.sh")"
+  fi
+  export LITE_HOME
+fi
 log="$build/build.log"
 # Of all that the program is made of: what it says is built is not looked at again.
-built="$build/built-$({ infer_sources_hash; echo "$ROOT $LITE_HOME"; } | sha256sum | cut -c1-16)"
+built="$build/built-$program_name-$({ infer_sources_hash; echo "$ROOT ${LITE_HOME:-}"; } | sha256sum | cut -c1-16)"
 (
   flock 9 # two runs share one build
-  if [ ! -e "$built" ] || [ ! -x "$build/main" ]; then
+  if [ ! -e "$built" ] || [ ! -x "$build/$program_name" ]; then
     echo "building the C++ program in $build (up to a minute; its log is $log)"
-    rm -f "$build"/built-*
+    rm -f "$build/built-$program_name"-*
     bash "$ROOT/ascend310_infer/build.sh" "$build" >"$log" 2>&1 || {
       tail -n 20 "$log" >&2
       fail "the C++ program could not be built; see $log"
@@ -98,7 +122,7 @@ if [ ${#earlier[@]} -gt 0 ]; then
 fi
 
 # Lite warns of libraries it can do without; errors it still prints.
-GLOG_v="${GLOG_v:-3}" "$build/main" --model_path="$model" --dataset="$dataset" --dataset_path="$data" \
+GLOG_v="${GLOG_v:-3}" "$build/$program_name" --model_path="$model" --dataset="$dataset" --dataset_path="$data" \
   --device_target="$target" --device_id="$device" --output_dir="$PWD/result_Files" --time_dir="$PWD/time_Result" "${flags[@]}" &
 program=$!
 trap 'kill "$program" 2>/dev/null; rm -rf "$temporary"' EXIT # left alone it would go on when this script is stopped

@@ -26,11 +26,11 @@ double SecondsSince(Clock::time_point start) { return std::chrono::duration<doub
 
 void Run(const Options& options) {
   const auto samples = densenet::ListSamples(options.dataset, options.dataset_path);
-  densenet::Classifier classifier(options);
+  const auto classifier = densenet::MakeClassifier(options);
   densenet::Results results(options.output_dir, options.time_dir, options.output_dtype);
 
   const auto start = Clock::now();
-  const size_t batch = static_cast<size_t>(classifier.batch());
+  const size_t batch = static_cast<size_t>(classifier->batch());
   const auto load = [&](size_t i) {
     return Preprocess(ReadSample(samples[i], DecodingFor(options.preprocessing)), options.preprocessing);
   };
@@ -38,17 +38,17 @@ void Run(const Options& options) {
   densenet::ImageLoader loader(samples.size(), load, options.threads, 2 * batch + static_cast<size_t>(options.threads));
   const bool prints_answers = options.dataset == "pictures";
   std::vector<std::string> class_names;
-  densenet::Summary summary = {options.device_target, samples.size(), 0, classifier.batch(), 0, 0, 0, 0};
+  densenet::Summary summary = {options.device_target, samples.size(), 0, classifier->batch(), 0, 0, 0, 0};
   for (size_t first = 0; first < samples.size(); first += batch) {
     const size_t count = std::min(batch, samples.size() - first);
-    float* input = classifier.input();
+    float* input = classifier->input();
     for (size_t i = 0; i < count; i++) {
       const auto picture = loader.Next();
       input = std::copy(picture.begin(), picture.end(), input);
     }
     // A short last batch is filled up with what is still there, and that is cut off the output.
     const auto inference_start = Clock::now();
-    const auto logits = classifier.Infer();
+    const auto logits = classifier->Infer();
     summary.inference_seconds += SecondsSince(inference_start);
     summary.inferences++;
     summary.classes = logits.size() / batch;

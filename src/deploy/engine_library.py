@@ -1,5 +1,12 @@
-"""The CPU engine's library: `engine/` and the kernels of `src/ops/cpp`, compiled once a machine for its own CPU."""
+"""The CPU engine's library: `engine/` and the kernels of `src/ops/cpp`, compiled once a machine for its own CPU.
 
+python -m src.deploy.engine_library FILE
+
+copies it to FILE, for programs that are linked with it; scripts/build_engine.sh makes one for other CPUs too.
+"""
+
+import shutil
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -7,11 +14,22 @@ from pathlib import Path
 from src.ops.build import SOURCES, compiled_once
 from src.ops.compile import FLAGS, UnknownFlagError
 from src.ops.cpu import CPUINFO, INSTRUCTION_SETS, instruction_sets
-from src.utils.errors import ReportedError
+from src.utils.arguments import Parser
+from src.utils.errors import ReportedError, run
+from src.utils.files import write_atomically
 
 ENGINE = Path(__file__).parents[2] / "engine"
 # Of the kernels: what knows MindSpore, and what only training needs.
 LEFT_OUT = ("operators.cc", "signatures.cc", "dense_block_backward.cc", "sgd.cc")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Copy the library to where the command line `argv` says. Raises ReportedError."""
+    parser = Parser("python -m src.deploy.engine_library FILE", __doc__)
+    parser.add_argument("file", type=Path, metavar="FILE")
+    file, library = parser.parse_args(argv).file, engine_library()
+    if not file.is_file() or file.read_bytes() != library.read_bytes():  # one that is in use is not written into
+        write_atomically(file, lambda temporary: shutil.copy(library, temporary))
 
 
 def engine_sources() -> list[Path]:
@@ -55,3 +73,7 @@ def _library(instruction_set: str) -> Path:
 
     library, _ = compiled_once("the CPU engine", instruction_set, command, (SOURCES, ENGINE), kind="engine-")
     return library
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -3,8 +3,8 @@
 python -m src.deploy.infer_flags MODEL DATASET DATA_PATH LABEL_FILE [--newest_mindir VERSION] [--class_names FILE]
 
 scripts/run_infer_310.sh asks for them before it builds or runs anything. --newest_mindir: what the MindSpore Lite at
-hand can read. With DATASET pictures, one picture or a folder of them, nothing is labelled and LABEL_FILE is -; the
-names of the model's classes go to --class_names.
+hand can read. --engine: the model is to be one of the CPU engine. With DATASET pictures, one picture or a folder of
+them, nothing is labelled and LABEL_FILE is -; the names of the model's classes go to --class_names.
 """
 
 import sys
@@ -42,10 +42,11 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("data_path", type=Path, metavar="DATA_PATH")
     parser.add_argument("label_file", type=Path, metavar="LABEL_FILE")
     parser.add_argument("--newest_mindir", type=int)
+    parser.add_argument("--engine", action="store_true")
     parser.add_argument("--class_names", type=Path)
     asked = parser.parse_args(argv)
     manifest = read_manifest(asked.model)
-    check_model(asked.model, manifest, asked.dataset, asked.newest_mindir)
+    check_model(asked.model, manifest, asked.dataset, asked.newest_mindir, engine=asked.engine)
     found = flags(manifest)
     if asked.dataset == PICTURES:
         open_pictures(asked.data_path)  # raises where there are none
@@ -82,10 +83,15 @@ def flags(manifest: Manifest) -> list[str]:
     return found if manifest.batch_size else [*found, f"--batch_size={ANY_BATCH_SIZE}"]
 
 
-def check_model(model: Path, manifest: Manifest, dataset: str, newest_mindir: int | None) -> None:
-    """Raise ReportedError when this is not a MindIR for `dataset`, or newer than `newest_mindir`."""
-    if manifest.file_format != "MINDIR":
-        raise ReportedError(f"{model} is of the format {manifest.file_format}; export it with --file_format MINDIR")
+def check_model(
+    model: Path, manifest: Manifest, dataset: str, newest_mindir: int | None, *, engine: bool = False
+) -> None:
+    """Raise ReportedError when this is not a MindIR for `dataset` (or a file of the CPU engine, if `engine`), or newer
+    than `newest_mindir`.
+    """
+    wanted = "ENGINE" if engine else "MINDIR"
+    if manifest.file_format != wanted:
+        raise ReportedError(f"{model} is of the format {manifest.file_format}; export it with --file_format {wanted}")
     if newest_mindir and manifest.mindir_version != newest_mindir:
         raise ReportedError(
             f"{model} is MindIR version {manifest.mindir_version}, but this MindSpore Lite reads version "

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.deploy.labels import check_labels
-from src.training.evaluation import Counter, counter_of
+from src.utils.counter import Counter, counter_of
 from src.utils.errors import ReportedError
 from src.utils.outside import open_outside, read_outside
 from src.utils.shown import printable

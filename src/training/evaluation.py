@@ -11,14 +11,11 @@ from src.datasets.classification import evaluation_batches
 from src.datasets.source import Source
 from src.model_utils.group import ALONE, Group
 from src.training.model_card import ModelCard
-from src.utils.accuracy import Accuracy
+from src.utils.counter import Counter, counter_of
 from src.utils.graph_cache import CachedCell, GraphCache
-from src.utils.multilabel import MultilabelScores
 from src.utils.padding import padded
 
 Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32
-
-Counter = Accuracy | MultilabelScores
 
 
 class PredictStep(CachedCell):
@@ -89,11 +86,6 @@ def evaluate(
                 break
     counter.merge(group.gather_counts)
     return counter
-
-
-def counter_of(task: str, num_classes: int) -> Counter:
-    """What counts the answers of a network with one class a picture (`single`) or several (`multilabel`)."""
-    return MultilabelScores(num_classes) if task == "multilabel" else Accuracy(num_classes)
 
 
 def held_out_evaluation(

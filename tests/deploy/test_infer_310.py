@@ -156,6 +156,22 @@ def test_pictures_from_training_to_acc_log(pictures, infer_program, tmp_path, ca
 
 
 @pytest.mark.slow
+def test_a_file_of_the_cpu_engine_needs_neither_lite_nor_mindspore(pictures, infer_program, tmp_path, capsys):
+    assert infer_program.is_file()  # nobody else builds in the folder now
+    target = ["--file_format", "ENGINE", "--file_name", str(tmp_path / "my model")]
+    model = export.main(["--ckpt_file", str(pictures / "best.ckpt"), *target])
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/mindspore.py").write_text("raise ImportError('this process was to do without MindSpore')")
+    folder = tmp_path / "my results"
+    folder.mkdir()
+    arguments = [model, "folder", pictures / "held out", pictures / "my labels.txt", 0]
+    done = run_script(folder, *arguments, DEVICE_TARGET="CPU", PYTHONPATH=str(tmp_path / "none"))
+    assert (done.returncode, done.stderr) == (0, "")
+    check_against_eval(folder, pictures / "best.ckpt", "folder", pictures / "held out", capsys)
+    assert done.stdout.endswith((folder / "acc.log").read_text())
+
+
+@pytest.mark.slow
 def test_earlier_results_are_moved_and_the_program_is_not_built_again(pictures, tmp_path):
     program = ROOT / "ascend310_infer/out/main"
     arguments = [pictures / "my model.mindir", "folder", pictures / "held out", pictures / "my labels.txt", 0]
@@ -317,6 +333,7 @@ CPU = {"DEVICE_TARGET": "CPU"}
         ({3: "-"}, CPU, 2, "LABEL_FILE is -, but only cifar10 carries its own labels; give a label file"),
         ({1: "pictures"}, CPU, 2, "LABEL_FILE is 'my labels.txt', but DATASET pictures has no labels; give - instead"),
         ({}, {"DEVICE_TARGET": "GPU"}, 2, "DEVICE_TARGET is 'GPU', expected Ascend or CPU"),
+        ({0: "a.engine"}, {}, 2, "MINDIR_PATH is {folder}/a.engine, a file of the CPU engine; set DEVICE_TARGET=CPU"),
         ({}, {}, 1, "LITE_HOME is not set; set it to the folder of MindSpore Lite for Ascend, unpacked"),
         ({}, {"LITE_HOME": "."}, 1, "the CANN toolkit's environment is not loaded: ASCEND_HOME_PATH is not set"),
         ({}, {"LITE_HOME": "/no lite"} | CPU, 1, "LITE_HOME is /no lite, which holds no include/api/model.h; give the"),
@@ -327,7 +344,7 @@ def test_arguments_are_checked_before_anything_starts(change, environment, statu
     done = run_script(tmp_path, *arguments, **environment)
     assert done.returncode == status
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert line.startswith(f"error: {message.format(folder=tmp_path)}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "include/api/context.h"
+#include "include/api/model.h"
 #include "include/api/types.h"
 #include "results.h"
 #include "utils.h"
@@ -43,9 +44,20 @@ std::shared_ptr<mindspore::Context> MakeContext(const Options& options) {
   return context;
 }
 
-}  // namespace
+class LiteClassifier : public Classifier {
+ public:
+  explicit LiteClassifier(const Options& options);
+  int batch() const override { return batch_; }
+  float* input() override;
+  std::vector<float> Infer() override;
 
-Classifier::Classifier(const Options& options) {
+ private:
+  mindspore::Model model_;
+  std::vector<mindspore::MSTensor> inputs_;
+  int batch_ = 0;
+};
+
+LiteClassifier::LiteClassifier(const Options& options) {
   const std::string& path = options.model_path;
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored)) throw Error("there is no model file " + path);
@@ -85,13 +97,13 @@ Classifier::Classifier(const Options& options) {
   }
 }
 
-float* Classifier::input() {
+float* LiteClassifier::input() {
   void* data = inputs_[0].MutableData();
   if (!data) throw std::bad_alloc();
   return static_cast<float*>(data);
 }
 
-std::vector<float> Classifier::Infer() {
+std::vector<float> LiteClassifier::Infer() {
   std::vector<mindspore::MSTensor> outputs;
   Check(model_.Predict(inputs_, &outputs), "the inference failed (MindSpore Lite's messages are above)");
   const auto shape = outputs.size() == 1 ? outputs[0].Shape() : std::vector<int64_t>{};
@@ -112,5 +124,9 @@ std::vector<float> Classifier::Infer() {
   }
   return logits;
 }
+
+}  // namespace
+
+std::unique_ptr<Classifier> MakeClassifier(const Options& options) { return std::make_unique<LiteClassifier>(options); }
 
 }  // namespace densenet
