@@ -1,6 +1,6 @@
 """This project's network as a benchmark's step, and MindSpore's as it comes.
 
-python -m scripts.benchmarks.ours TASK quick|full MODEL.onnx      exports the task's network, for onnx_runtime.py
+python -m scripts.benchmarks.ours TASK quick|full MODEL      exports the task's network as .onnx or .engine, for others
 """
 
 import sys
@@ -13,6 +13,7 @@ from mindspore import Tensor
 from scripts.benchmarks.data import batch_of
 from scripts.benchmarks.tasks import TRAINING, Job, Task, task_named
 from src.datasets.preprocessing import default_preprocessing
+from src.deploy.engine_file import write_engine_file
 from src.deploy.export import workshop, write_onnx
 from src.deploy.manifest import Manifest
 from src.losses.crossentropy import CrossEntropy
@@ -60,14 +61,19 @@ def seconds_by_part() -> dict[str, float]:
 
 
 def export(task: Task, path: Path) -> None:
-    """Write the network as ONNX that takes any number of images."""
+    """Write the network as ONNX or for the CPU engine, which take any number of images."""
     set_up_device("CPU", 0, deterministic=False)
     names = tuple(map(str, range(task.classes)))
     preprocessing = default_preprocessing("cifar10" if task.image_size == 32 else "imagenet", task.image_size)
+    network = DenseNet(task.arch)
+    if path.suffix == ".engine":
+        manifest = Manifest("ENGINE", "float32", 0, "imagenet", task.arch, preprocessing, names)
+        write_engine_file({one.name: one.asnumpy() for one in network.get_parameters()}, manifest, path)
+        return
     manifest = Manifest("ONNX", "float32", 0, "imagenet", task.arch, preprocessing, names)
     with workshop() as folder:
         made = folder / "model.onnx"
-        write_onnx(PredictStep(DenseNet(task.arch)), manifest, made)
+        write_onnx(PredictStep(network), manifest, made)
         path.write_bytes(made.read_bytes())
 
 

@@ -20,7 +20,10 @@ _COLUMNS = (
     *("task", "variant", "images_per_second", "min", "max", "ratio", "peak_share", "peak_memory_mb"),
     *("gflop_per_image", "rounds", "parts"),
 )
-_OURS, _OTHERS = "#1f5fa8", {"mindspore": "#a8a29a", "torch": "#c3c9d1", "onnxruntime": "#c9d3c0"}
+_OURS, _OTHERS = (
+    "#1f5fa8",
+    {"mindspore": "#a8a29a", "torch": "#c3c9d1", "onnxruntime": "#c9d3c0", "openvino": "#d3c9c0"},
+)
 
 
 @dataclass(frozen=True)

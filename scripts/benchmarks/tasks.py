@@ -67,7 +67,7 @@ class Variant:
     @property
     def is_ours(self) -> bool:
         """Whether it is this project as its users run it."""
-        return self.name.split("-")[0] in ("ours", "one")
+        return self.name.split("-")[0] in ("ours", "one", "engine")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,14 @@ _CONTENTION_VARIANTS = tuple(
 )
 _VARIANTS = {
     TRAINING: _TRAINING_VARIANTS,
-    INFERENCE: (*_NETWORK_VARIANTS, Variant("onnxruntime", "onnx_runtime")),
+    INFERENCE: (
+        *_NETWORK_VARIANTS,
+        Variant("engine-fp32", "engine"),
+        Variant("engine-bf16", "engine", "bf16"),
+        Variant("onnxruntime", "onnx_runtime"),
+        Variant("openvino-fp32", "open_vino"),
+        Variant("openvino-bf16", "open_vino", "bf16"),
+    ),
     PIPELINE: (Variant("ours", "ours_pipeline", plain_onednn=False), Variant("torch-dataloader", "torch_pipeline")),
 }
 DESCRIPTIONS = {
@@ -135,7 +142,11 @@ DESCRIPTIONS = {
     "torch-bf16": "the same in channels_last under bfloat16 autocast",
     "torch-compile-fp32": "torch.compile, channels_last, float32",
     "torch-compile-bf16": "torch.compile, channels_last, bfloat16 autocast",
+    "engine-fp32": "this project's CPU engine, without MindSpore, float32",
+    "engine-bf16": "the same, bfloat16 products",
     "onnxruntime": "this project's ONNX export in ONNX Runtime",
+    "openvino-fp32": "the same export in OpenVINO, float32",
+    "openvino-bf16": "the same export in OpenVINO, bfloat16",
     "ours": "this project's training pipeline",
     "torch-dataloader": "torchvision's transforms on Pillow images in a DataLoader with a worker a core",
 }
