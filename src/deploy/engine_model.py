@@ -33,8 +33,9 @@ class EngineModel:
     """
 
     def __init__(
-        self, path: Path, device_target: str = "auto", precision: str = "fp32", *, keeps_features: bool = False
+        self, path: str | Path, device_target: str = "auto", precision: str = "fp32", *, keeps_features: bool = False
     ):
+        path = Path(path)
         if device_target not in ("auto", "CPU"):
             raise UsageError(f"found device_target {device_target}, expected CPU: {path} is a file of the CPU engine")
         if not is_file(path):

@@ -3,10 +3,11 @@
 import json
 import os
 import threading
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from documents import blocks
 
 from src.datasets.class_names import unnamed_classes
 from src.datasets.preprocessing import default_preprocessing
@@ -89,21 +90,11 @@ def test_answers_are_the_network_s(net, image_size, fields, tmp_path):
 
 
 def test_grey_networks(tmp_path):
-    """A network of one channel answers as one of three whose other weights are zero."""
-    network = random_network(**SMALL)
-    arrays = {one.name: one.asnumpy() for one in network.get_parameters()}
-    name = "backbone.features.conv0.weight"
-    arrays[name][:, 1:] = 0
-    manifest = described(network, 9)
-    write_engine_file(arrays, manifest, tmp_path / "colours.engine")
-    arrays[name] = arrays[name][:, :1]
-    grey = default_preprocessing("folder", 9, input_channels=1)
-    values = manifest.to_dict() | {"preprocessing": grey.to_dict(), "channel_order": "grey"}
-    of_grey = SimpleNamespace(to_dict=lambda: values, architecture=network.architecture)
-    write_engine_file(arrays, of_grey, tmp_path / "grey.engine")
-    images = np.random.default_rng(1).standard_normal((3, 3, 9, 9)).astype(np.float32)
-    expected = EngineModel(tmp_path / "colours.engine")(images)
-    np.testing.assert_array_equal(EngineModel(tmp_path / "grey.engine")(images[:, :1]), expected)
+    network = random_network(**SMALL, input_channels=1)
+    manifest = replace(described(network, 9), preprocessing=default_preprocessing("folder", 9, input_channels=1))
+    images = np.random.default_rng(1).standard_normal((3, 1, 9, 9)).astype(np.float32)
+    expected = PredictStep(network).logits(images)
+    np.testing.assert_allclose(EngineModel(written(network, manifest, tmp_path))(images), expected, atol=1e-5)
 
 
 def test_threads_share_one_engine(small):
@@ -129,6 +120,17 @@ def test_a_forked_process_answers(small):
     if child == 0:
         os._exit(7 if np.array_equal(model(images), expected) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_the_lines_of_the_page_answer(small, tmp_path, monkeypatch):
+    (program,) = blocks("docs/engine.md", "python")
+    assert blocks("docs/zh/engine.md", "python") == [program]
+    network, images, path = small
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flowers.engine").write_bytes(path.read_bytes())
+    found = {"images": images}
+    exec(program, found)  # noqa: S102 - our own document
+    np.testing.assert_allclose(found["logits"], PredictStep(network).logits(images), atol=1e-5)
 
 
 def test_bf16_and_devices_that_are_not_there(small, monkeypatch):

@@ -1,13 +1,17 @@
 """The engine's library under the compilers' sanitizers, with hundreds of damaged files; what it is made of."""
 
+import platform
 import re
 import subprocess
 
 import numpy as np
 import pytest
+from documents import blocks
 from test_engine import SMALL, WRONG, described, random_network, written
 
 from src.deploy.engine_library import ENGINE, engine_flags, engine_sources
+from src.deploy.engine_model import EngineModel
+from src.ops.build import SOURCES
 from src.ops.compile import find_compiler
 from src.ops.cpu import INSTRUCTION_SETS, instruction_sets
 
@@ -23,14 +27,19 @@ def model(tmp_path_factory):
     return written(network, described(network, 9), tmp_path_factory.mktemp("model"))
 
 
+def in_one_text(files, folder):
+    """All sources in one: it takes half the time to compile."""
+    whole = folder / "whole.cc"
+    whole.write_text("".join(f'#include "{path}"\n#undef DENSENET_INSTANTIATE\n' for path in files))
+    return whole
+
+
 def compiled(folder, *sanitizers):
-    """The driver, from one text of all sources: it takes half the time to compile."""
-    program, whole = folder / "drive engine", folder / "whole.cc"
-    whole.write_text(
-        "".join(f'#include "{path}"\n#undef DENSENET_INSTANTIATE\n' for path in [*engine_sources(), DRIVER])
-    )
+    """The driver, with all of the engine."""
+    program = folder / "drive engine"
     command = [*find_compiler(), "-std=c++17", "-O0", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
-    subprocess.run([*command, *engine_flags(instruction_sets()[0]), "-o", program, whole], check=True)
+    command += [*engine_flags(instruction_sets()[0]), "-o", program, in_one_text([*engine_sources(), DRIVER], folder)]
+    subprocess.run(command, check=True)
     return program
 
 
@@ -92,6 +101,30 @@ def test_a_forked_process_answers(checked, model):
 def test_threads_answer_at_once(model, tmp_path):
     """Under the thread sanitizer, with the kernels' team of four."""
     assert printed_by(compiled(tmp_path, "-fsanitize=thread", "-DDENSENET_THREADS=4"), "threads", model) == ["0 wrong"]
+
+
+def test_the_kernels_of_amx_compute_the_same(model, tmp_path):
+    """With its instructions, and those of AVX-512, made of others (tests/ops/emulated)."""
+    if platform.machine() != "x86_64":
+        pytest.skip("the instructions are x86's")
+    files = [path for path in engine_sources() if path.name not in ("engine.cc", "instruction_sets.cc")]
+    flags = ["-O0", "-Wno-psabi", f"-I{ENGINE.parent}/tests/ops/emulated", "-Ddensenet=densenet_emulated"]
+    flags += ["-mavx2", "-mfma", "-fopenmp", f"-I{SOURCES}", f"-I{ENGINE}"]
+    whole = in_one_text([*files, DRIVER.with_name("drive_network.cc")], tmp_path)
+    subprocess.run(["g++", "-std=c++17", *flags, "-o", tmp_path / "emulated", whole], check=True)
+    exact, bf16 = (np.array(line.split(), float) for line in printed_by(tmp_path / "emulated", model))
+    images = np.sin(np.arange(2 * 3 * 9 * 9, dtype=np.float32)).reshape(2, 3, 9, 9)
+    expected = EngineModel(model)(images).ravel()
+    np.testing.assert_allclose(exact, expected, atol=1e-5 * np.abs(expected).max())
+    assert 1e-5 < np.abs(bf16 - expected).max() / np.abs(expected).max() < 0.05
+
+
+def test_the_lines_of_the_page_compile(tmp_path):
+    (program,) = blocks("docs/engine.md", "c")
+    assert blocks("docs/zh/engine.md", "c") == [program]
+    (tmp_path / "page.c").write_text(program)
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ENGINE}"]
+    subprocess.run(["gcc", *flags, tmp_path / "page.c"], check=True)
 
 
 def test_the_standalone_build_has_the_same_instruction_sets():
