@@ -12,7 +12,18 @@ from documents import FOR_DEVELOPERS, PAGES, PAIRS, anchors, blocks, commands, l
 MOST_LINES = {"README.md": 140, "README_CN.md": 140, "docs/scaling.md": 250}
 MADE = ("docs/configuration.md", "docs/zh/configuration.md")  # as long as the schema
 USER_PAGES = (
-    *("benchmark", "checkpoints", "configuration", "cpp", "data", "devices", "distributed", "evaluation", "export"),
+    *(
+        "benchmark",
+        "checkpoints",
+        "configuration",
+        "cpp",
+        "data",
+        "devices",
+        "distributed",
+        "engine",
+        "evaluation",
+        "export",
+    ),
     *("modelarts", "own_pictures", "prediction", "recipes", "results", "training", "troubleshooting", "weights"),
 )
 # MindSpore's own Chinese documents say 梯度累加, 动态组网, 预热, 训练配置, 断点续训. One word is for one thing:

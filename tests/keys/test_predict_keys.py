@@ -3,7 +3,7 @@
 import pytest
 from keys.runs import ONNX
 
-from src.deploy import model
+from src.deploy import checkpoint_model
 from src.model_utils import device_adapter
 from src.utils.errors import ReportedError, UsageError
 
@@ -34,7 +34,7 @@ def test_predict_cpu_kernels(command_line, capsys):
 def test_predict_graph_cache(command_line, monkeypatch):
     """What it is worth: tests/utils/test_graph_cache.py."""
     asked = []
-    monkeypatch.setattr(model, "open_graph_cache", lambda *how: asked.append(how))
+    monkeypatch.setattr(checkpoint_model, "open_graph_cache", lambda *how: asked.append(how))
     main, flags = command_line("predict")
     for choice in ("auto", "on", "off"):
         main([*flags, "--graph_cache", choice])
