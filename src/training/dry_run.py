@@ -92,7 +92,7 @@ def dry_run(
     rate: a learning rate. evaluate: of num_held_out images, as for `Trainer`. The weights change. Collective.
     """
     train_step.set_train(True)  # building the evaluation has set the shared network to inference
-    steps = endless_steps(train_batches, plan.accumulation_steps)
+    steps = endless_steps(train_batches, plan.accumulation_steps, plan.max_epoch - 1)  # where images are largest
     first = next(steps)
     size = plan.batch_size
     # Both compiled before either runs, the smaller run first: what the process keeps counts in neither or in both.

@@ -36,9 +36,11 @@ def arguments(batch: Batch, rate: float, *, is_last: bool) -> tuple[Tensor, ...]
     return Tensor(images), Tensor(labels), Tensor(rate, ms.float32), Tensor(is_last, ms.bool_), *mix
 
 
-def endless_steps(train_batches: Callable[..., Iterator[Batch]], batches_per_step: int) -> Iterator[list[Batch]]:
-    """The batches of a step, step after step, from the first epoch's on; the rest of an epoch begins no step."""
-    for epoch in itertools.count():
-        batches = iter(train_batches(epoch=epoch))
+def endless_steps(
+    train_batches: Callable[..., Iterator[Batch]], batches_per_step: int, epoch: int = 0
+) -> Iterator[list[Batch]]:
+    """The batches of a step, step after step, from those of `epoch` on; the rest of an epoch begins no step."""
+    for number in itertools.count(epoch):
+        batches = iter(train_batches(epoch=number))
         while len(step := list(itertools.islice(batches, batches_per_step))) == batches_per_step:
             yield step

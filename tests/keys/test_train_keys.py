@@ -6,6 +6,7 @@ from keys.key_tables import OF_THE_COMPUTATION, TRAIN, ZOO, assert_the_key_does_
 from keys.runs import BASE, Result
 
 import train
+import train_parts
 from src.model_utils import device_adapter
 from src.network.recompute import RecomputedBottleneck
 from src.training.limits import Limits
@@ -32,8 +33,8 @@ def test_train_workers(tmp_path, monkeypatch):
         asked.append(named["workers"])
         return real(*arguments, **named)
 
-    real = train.training_batches
-    monkeypatch.setattr(train, "training_batches", batches)
+    real = train_parts.training_batches
+    monkeypatch.setattr(train_parts, "training_batches", batches)
     train.main([*BASE, "--num_parallel_workers", "1", "--max_epoch", "1", "--save_ckpt_path", str(tmp_path)])
     assert set(asked) == {1}
     with pytest.raises(UsageError, match="num_parallel_workers is 9999"):
@@ -58,8 +59,8 @@ def test_recompute(tmp_path, monkeypatch):
         built.append(real(*arguments, **named))
         return built[-1]
 
-    real = train.build_network
-    monkeypatch.setattr(train, "build_network", network)
+    real = train_parts.build_network
+    monkeypatch.setattr(train_parts, "build_network", network)
     for name, flag in (("off", "false"), ("on", "true")):
         flags = ["--recompute", flag, "--cpu_kernels", "off", "--max_epoch", "1"]
         train.main([*BASE, *flags, "--save_ckpt_path", str(tmp_path / name)])

@@ -92,7 +92,7 @@ def test_it_runs_the_steps_of_the_run():
         step, batches, plan, Progress(epoch=4), ALONE, device="CPU", rate=0.01, evaluate=evaluate, num_held_out=600
     )
     assert set(found.memory) == {3, 6} and all(used > 50e6 for used in found.memory.values())
-    assert taken[:6] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0)], "a step has two batches, an epoch two steps"
+    assert taken[:6] == [(9, 0), (9, 1), (9, 2), (9, 3), (9, 4), (10, 0)], "a step has two batches, an epoch two steps"
     assert len(asked) == 5
     assert found.left == pytest.approx(6 * 5 * found.step + 3 * found.evaluation)
 
