@@ -54,6 +54,11 @@ def start(config: Config, results: Path) -> Path:
     """Export to a file below `results`; return its path."""
     checkpoint = load_checkpoint(config.ckpt_file)
     card = card_to_export(config, checkpoint)
+    if config.include_preprocessing and card.preprocessing.input_channels != 3:
+        raise UsageError(
+            "found include_preprocessing true for a network of one channel, expected one of colours: grey pictures may "
+            "have 16 bits; leave it out"
+        )
     suffix = SUFFIXES[config.file_format]
     name = config.file_name.removesuffix(suffix) if config.file_name else card.architecture.net
     path = results / (name + suffix)
@@ -75,6 +80,7 @@ def start(config: Config, results: Path) -> Path:
         mindir_version=config.mindir_version if config.file_format == "MINDIR" else None,
         temperature=card.temperature,
         activation=ACTIVATIONS[card.task],
+        includes_preprocessing=config.include_preprocessing,
     )
     network = DenseNet(card.architecture)
     load_weights(network, checkpoint, weights=config.weights)

@@ -25,6 +25,7 @@ from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from src.deploy.mindir_v1 import downgrade
 from src.deploy.onnx_file import save_onnx
 from src.deploy.onnx_session import OnnxModel
+from src.deploy.picture_model import include_preprocessing
 from src.deploy.publish import publish
 from src.ops.limits import lacking
 from src.training.evaluation import Logits, PredictStep, predict
@@ -46,8 +47,10 @@ def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: 
 
     The file gets its name only after it was loaded back and its logits agreed with those of `step`: an ONNX model in
     ONNX Runtime, a MINDIR in MindSpore, an ENGINE in the CPU engine. MindIR version 1 and AIR, which only other tools
-    load, are made from the graph of a MINDIR that agreed. Leaves `step` unusable. Raises ReportedError.
+    load, are made from the graph of a MINDIR that agreed. An ONNX model that agreed gets its preprocessing if the
+    description says so (`include_preprocessing`). Leaves `step` unusable. Raises ReportedError.
     """
+    wanted, manifest = manifest, replace(manifest, includes_preprocessing=False)
     batch_size = manifest.batch_size or max(CHECKED_BATCHES)
     images = checked_images(manifest.preprocessing, batch_size * math.ceil(_REFERENCE_BATCH / batch_size))
     rows = ((images[i : i + _REFERENCE_BATCH],) for i in range(0, len(images), _REFERENCE_BATCH))
@@ -70,7 +73,9 @@ def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: 
             downgrade(made, made)
         elif manifest.file_format == "AIR":
             ms.export(step, _example(manifest), file_name=str(made), file_format="AIR")
-        manifest = replace(manifest, verified=verified)
+        if wanted.includes_preprocessing:
+            verified |= include_preprocessing(made, wanted, model, threads)
+        manifest = replace(wanted, verified=verified)
         publish(made, manifest, path)
     return manifest
 

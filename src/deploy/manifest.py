@@ -19,6 +19,7 @@ FORMAT_VERSION = 1
 FILE_FORMATS = ("AIR", "MINDIR", "ONNX", "ENGINE")
 PRECISIONS = ("float32", "float16", "int8")
 INPUT_NAME, OUTPUT_NAME = "images", "logits"
+PICTURES_NAME, PROBABILITIES_NAME = "pictures", "probabilities"  # of a model that includes its preprocessing
 MAX_BYTES = 2**24  # of 100,000 class names
 
 # The same for every model; written for whoever feeds the model without this project's code.
@@ -27,6 +28,15 @@ _INTERFACE = {
     "output_name": OUTPUT_NAME,
     "layout": "NCHW",
     "dtype": "float32",
+}
+_PICTURES = {
+    "includes_preprocessing": True,
+    "input_name": PICTURES_NAME,
+    "output_name": PROBABILITIES_NAME,
+    "layout": "NHWC",
+    "dtype": "uint8",
+    "input": "decoded pictures, red first, of any height and width, turned as their EXIF orientation says, laid over "
+    "white where they are transparent; the model resizes, cuts and normalises them as `preprocessing` says",
 }
 _ORDERS = {3: "RGB", 1: "grey"}
 
@@ -38,7 +48,8 @@ class Manifest:
     batch_size 0 takes any number of images. `precision` is of the computation: input and output are float32.
     `mindir_version` is None for other formats. `temperature`: what the model's logits are divided by inside it, see
     `src.utils.calibration`. `activation` makes probabilities of the logits: softmax, or sigmoid where a picture may be
-    of several classes. `verified` holds what the export measured.
+    of several classes. `verified` holds what the export measured. `includes_preprocessing`: the model takes decoded
+    pictures and gives probabilities; such a description is written for others, and not read here.
     """
 
     file_format: str
@@ -52,6 +63,7 @@ class Manifest:
     temperature: float = 1.0
     activation: str = "softmax"
     verified: Mapping[str, object] = field(default_factory=dict)
+    includes_preprocessing: bool = False
 
     def to_dict(self) -> dict:
         """As plain values that survive JSON."""
@@ -72,6 +84,7 @@ class Manifest:
             **({} if self.temperature == 1 else {"temperature": self.temperature}),
             "architecture": self.architecture.to_dict(),
             "verified": dict(self.verified),
+            **(_PICTURES if self.includes_preprocessing else {}),
         }
 
     @property
@@ -86,6 +99,11 @@ class Manifest:
 
     @classmethod
     def _from_dict(cls, values: Mapping[str, object], where: str) -> "Manifest":
+        if values.get("includes_preprocessing"):
+            raise ReportedError(
+                f"{where}: the model includes its preprocessing, for programs that have none; for the commands of this "
+                "project export it without --include_preprocessing"
+            )
         for name, accepts, expected in _CHECKS:
             if not accepts(values.get(name)):
                 raise ReportedError(

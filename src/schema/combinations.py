@@ -332,6 +332,18 @@ def quantize_alone(config: Asked) -> str | None:
     return None
 
 
+def preprocessing_of_another_format(config: Asked) -> str | None:
+    """Its operators are ONNX's; those of INT8 are measured without it."""
+    if config.include_preprocessing and config.file_format != "ONNX":
+        return (
+            f"found include_preprocessing true with file_format {config.file_format}, expected ONNX; give "
+            "--file_format ONNX"
+        )
+    if config.include_preprocessing and config.quantize:
+        return "found both include_preprocessing and quantize true, expected one of them; leave one of them out"
+    return None
+
+
 def engine_in_float16(config: Asked) -> str | None:
     """The CPU engine's numbers are chosen when it is used."""
     if config.file_format == "ENGINE" and config.export_fp16:
@@ -449,6 +461,7 @@ COMBINATIONS = {
         air_off_ascend,
         mindir_version_of_another_format,
         quantize_alone,
+        preprocessing_of_another_format,
         engine_in_float16,
         no_place_for_results,
         results_outside_output,

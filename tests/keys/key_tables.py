@@ -118,6 +118,7 @@ EXPORT = [
     ("mindir_version", "", "--mindir_version 1", ("version_in_the_file",), 1),
     ("export_fp16", ONNX, "--export_fp16", ("says", "precision"), "float16"),
     ("quantize", CALIBRATED, "--quantize", ("says", "precision"), "int8"),
+    ("include_preprocessing", ONNX, "--include_preprocessing", ("says", "dtype"), "uint8"),
     ("calibration_images", INT8, "--calibration_images 40", ("numbers",), CHANGED),
 ]
 

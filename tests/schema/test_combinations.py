@@ -232,6 +232,11 @@ EXPORT = {
         "found mindir_version 1 with file_format ONNX, expected MINDIR; leave one of them out",
         "--ckpt_file a --file_format ONNX --mindir_version 3",
     ),
+    "preprocessing_of_another_format": (
+        "--ckpt_file a --file_format MINDIR --include_preprocessing",
+        "found include_preprocessing true with file_format MINDIR, expected ONNX; give --file_format ONNX",
+        "--ckpt_file a --file_format ONNX --include_preprocessing",
+    ),
     "quantize_alone": (
         "--ckpt_file a --quantize",
         "found quantize true with file_format MINDIR, expected ONNX; give --file_format ONNX",
@@ -376,12 +381,19 @@ PREDICT = {
 }
 MORE += [
     (
+        "export",
+        "preprocessing_of_another_format",
+        "--ckpt_file a --file_format ONNX --include_preprocessing --quantize",
+        "found both include_preprocessing and quantize true, expected one of them; leave one of them out",
+        "--ckpt_file a --file_format ONNX --quantize",
+    ),
+    (
         "predict",
         "nothing_to_predict",
         "--model m",
         "found no images, expected a picture or a folder of pictures; give --images",
         "--images a.jpg --model m",
-    )
+    ),
 ]
 TABLES = {"train": TRAIN, "eval": EVAL, "export": EXPORT, "eval_onnx": ONNX, "predict": PREDICT}
 CASES = [(command, name, *case) for command, table in TABLES.items() for name, case in table.items()] + MORE
