@@ -118,9 +118,11 @@ def train(
         or answering.differs_from(origin.checkpoint)
     ):
         progress.forget_best()
+    size = card.architecture.num_parameters
+    frozen = size - sum(p.size for p in network.trainable_params())
     get_logger().info(
-        "%s (%s parameters) on %d images of %s, %d steps an epoch; input %s",
-        config.net, f"{sum(p.size for p in network.trainable_params()):,}", len(data.training), config.dataset,
+        "%s (%s parameters%s) on %d images of %s, %d steps an epoch; input %s",
+        config.net, f"{size:,}", f", {frozen:,} of them frozen" if frozen else "", len(data.training), config.dataset,
         plan.steps_per_epoch, card.preprocessing.shape_in_words(),
     )  # fmt: skip
     if answering != card:

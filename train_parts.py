@@ -22,7 +22,7 @@ from src.network.mixed_precision import resolve_amp_level
 from src.optimizers.average import WeightAverage
 from src.optimizers.layer_decay import layer_factors
 from src.optimizers.sgd import SGD
-from src.training.begin import Origin
+from src.training.begin import Origin, frozen_as_before
 from src.training.held_out import split_data
 from src.training.model_card import ModelCard, pools_as_asked, training_input_of, warn_of_unsaid_pools
 from src.training.plan import Plan
@@ -42,6 +42,7 @@ def as_of(config: Config, origin: Origin) -> Config:
     if origin.checkpoint:
         checkpoint = origin.checkpoint
         pools_as_asked(checkpoint.path, checkpoint.require("architecture"), config.given_architecture())
+        frozen_as_before(checkpoint, config.given("freeze"))
         config = config.on_top_of(checkpoint.require(RUN_CONFIG), str(checkpoint.path))
     elif origin.pretrained:
         pretrained, asked = origin.pretrained, config.given_architecture()
@@ -147,6 +148,7 @@ def build_train_step(
 ) -> TrainStep:  # fmt: skip
     """Network, loss and optimizer in one graph."""
     norm_ranks = group.world_size if config.sync_batch_norm else 1
+    card.architecture.check_frozen(config.freeze)
     card.architecture.check_batch(card.preprocessing.image_size, config.per_batch_size * norm_ranks)
     check_sizes(
         config.progressive_size, card.preprocessing.image_size, card.architecture, config.per_batch_size * norm_ranks
@@ -155,7 +157,7 @@ def build_train_step(
     network = build_network(
         card.architecture, device=device, cpu_kernels=config.cpu_kernels, cpu_precision=config.cpu_precision,
         amp_level=amp_level, recompute=config.recompute, seed=config.seed, norm_ranks=norm_ranks, trains=True,
-        is_master=group.is_master,
+        is_master=group.is_master, frozen_blocks=config.freeze,
     )  # fmt: skip
     trained = network.trainable_params()
     optimizer = SGD(

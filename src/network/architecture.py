@@ -100,6 +100,14 @@ class Architecture:
             )
         return size
 
+    def check_frozen(self, blocks: int) -> None:
+        """Raise UsageError when the network has no `blocks` dense blocks to freeze."""
+        if blocks > len(self.block_config):
+            raise UsageError(
+                f"found freeze {blocks}, but this {self.net} has {len(self.block_config)} dense blocks; give at most "
+                "so many"
+            )
+
     def check_batch(self, image_size: int, images: int) -> None:
         """Raise UsageError when `images` square images at once are too few to train batch normalisation with.
 

@@ -19,13 +19,14 @@ def build_network(
     trains: bool = False,
     is_master: bool = True,
     keeps_features: bool = False,
+    frozen_blocks: int = 0,
 ) -> DenseNet:
     """The network of `arch` for `device` (Ascend, GPU or CPU), with initial weights of `seed`.
 
     cpu_kernels, cpu_precision: see `select_kernels`, which logs on the master; what was chosen is `DenseNet.kernels`.
-    amp_level: O0, O2 or O3. recompute, norm_ranks, keeps_features: see `DenseNet`. trains: evaluation drops nothing, so
-    that dropout needs the plain network in training only. Raises ReportedError when kernels that were asked for cannot
-    be used.
+    amp_level: O0, O2 or O3. recompute, norm_ranks, keeps_features, frozen_blocks: see `DenseNet`. trains: evaluation
+    drops nothing, so that dropout needs the plain network in training only. Raises ReportedError when kernels that were
+    asked for cannot be used.
     """
     kernels = select_kernels(
         cpu_kernels,
@@ -45,6 +46,7 @@ def build_network(
         kernels=kernels.library,
         kernel_precision=kernels.precision,
         keeps_features=keeps_features,
+        frozen_blocks=frozen_blocks,
     )
     apply_amp_level(network, amp_level)
     return network

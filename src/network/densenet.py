@@ -8,6 +8,7 @@ the block has made so far. A transition is BN-ReLU-conv1x1 (to compression * cha
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import mindspore as ms
@@ -33,6 +34,11 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
     return nn.Conv2d(
         in_channels, out_channels, kernel_size, stride, pad_mode, padding, has_bias=False, weight_init="zeros"
     )
+
+
+def _frozen_batch_norm(channels: int) -> nn.Cell:
+    """With the running statistics in training too, which stay what they are."""
+    return nn.BatchNorm2d(channels, eps=1e-5, momentum=MOMENTUM, use_batch_statistics=False)
 
 
 BatchNorm = Callable[[int], nn.Cell]  # number of channels -> the cell
@@ -134,7 +140,7 @@ class _Transition(nn.Cell):
 class _Backbone(nn.Cell):
     """(N, input_channels, H, W) -> (N, out_channels, h, w), h and w as `Architecture.feature_size` says.
 
-    With kernels and pooled their means, (N, out_channels).
+    With kernels and pooled their means, (N, out_channels). last_frozen: the name of the last cell that is not trained.
     """
 
     def __init__(
@@ -146,10 +152,15 @@ class _Backbone(nn.Cell):
         kernels: str | None,
         kernel_precision: str,
         pooled: bool,
+        frozen_blocks: int,
     ) -> None:
         super().__init__()
+        trained_norm, trained_arch, trained_recompute = batch_norm, arch, recompute
+        if frozen_blocks:  # as in evaluation: nothing is drawn, and nothing is kept that could be made again
+            batch_norm, arch, recompute = _frozen_batch_norm, replace(arch, drop_rate=0.0), False
         random = np.random.default_rng(seed)
         channels = arch.stem_features
+        self.last_frozen = ""
         features = OrderedDict()
         if arch.stem == "conv7x7":
             features["conv0"] = _conv(arch.input_channels, channels, 7, stride=2)
@@ -167,18 +178,36 @@ class _Backbone(nn.Cell):
                 out_channels = max(1, int(channels * arch.compression))
                 features[f"transition{number}"] = _Transition(channels, out_channels, batch_norm, arch.transition_pool)
                 channels = out_channels
+            if number == frozen_blocks:
+                self.last_frozen = next(reversed(features))
+                batch_norm, arch, recompute = trained_norm, trained_arch, trained_recompute
         features["norm5"] = batch_norm(channels)
         features["relu5"] = nn.ReLU()
         self.features = nn.SequentialCell(features)
+        self.names = tuple(features)
+        for parameter in self.frozen_parameters():
+            parameter.requires_grad = False
         self.out_channels = channels
         self.blocks = tuple(name for name in features if name.startswith("denseblock"))
         self.transitions = tuple(name for name in features if name.startswith("transition"))
-        self.fused = FusedBackbone(arch, kernels, kernel_precision, pooled) if kernels else None
+        self.fused = FusedBackbone(arch, kernels, kernel_precision, pooled, frozen_blocks) if kernels else None
+
+    def frozen_parameters(self) -> list[ms.Parameter]:
+        """Weights and running statistics up to the last frozen cell."""
+        frozen = self.names[: self.names.index(self.last_frozen) + 1] if self.last_frozen else ()
+        return [parameter for name in frozen for parameter in getattr(self.features, name).get_parameters()]
 
     def construct(self, images):
-        if self.fused is None:
-            return self.features(images)
         cells = self.features
+        if self.fused is None and self.last_frozen == "":
+            return cells(images)
+        if self.fused is None:
+            x = images
+            for name in self.names:
+                x = getattr(cells, name)(x)
+                if name == self.last_frozen:
+                    x = ops.stop_gradient(x)
+            return x
         blocks, transitions = (), ()
         for name in self.blocks:
             blocks += (block_parameters(getattr(cells, name).cell_list),)
@@ -207,8 +236,10 @@ class DenseNet(nn.Cell):
     weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes
     the images together in training (`sync_batch_norm.py`), not with recompute. kernels: the library of operators for
     CPUs (`src/ops/build.py`), for average transition_pool, no dropout and norm_ranks 1; kernel_precision: fp32, or bf16
-    for the convolutions. keeps_features: with kernels too the backbone gives the features, not their means, which is a
-    little slower. The size of h and w: `Architecture.feature_size`.
+    for the convolutions. frozen_blocks: the stem and so many dense blocks with their transitions are not trained:
+    no gradients, and in training too the running statistics, which stay, and no dropout. keeps_features: with kernels
+    too the backbone gives the features, not their means, which is a little slower. The size of h and w:
+    `Architecture.feature_size`.
     """
 
     def __init__(
@@ -221,14 +252,22 @@ class DenseNet(nn.Cell):
         kernels: str | None = None,
         kernel_precision: str = "fp32",
         keeps_features: bool = False,
+        frozen_blocks: int = 0,
     ) -> None:
         super().__init__()
         self.architecture, self.kernels = architecture, kernels
         batch_norm = partial(_batch_norm, ranks=norm_ranks)
         pooled = include_top and not keeps_features
-        self.backbone = _Backbone(architecture, batch_norm, recompute, seed, kernels, kernel_precision, pooled)
+        self.backbone = _Backbone(
+            architecture, batch_norm, recompute, seed, kernels, kernel_precision, pooled, frozen_blocks
+        )
         self.head = _Head(self.backbone.out_channels, architecture.num_classes) if include_top else nn.Identity()
         initialise(self, seed)
+
+    def followed_statistics(self) -> list[ms.Parameter]:
+        """The running statistics that training changes: those of what is not frozen."""
+        frozen = {parameter.name for parameter in self.backbone.frozen_parameters()}
+        return [p for p in self.get_parameters() if ".moving_" in p.name and p.name not in frozen]
 
     @property
     def compile_phase(self):

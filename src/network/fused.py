@@ -3,7 +3,7 @@
 from mindspore import nn, ops
 
 from src.network.architecture import Architecture
-from src.ops.dense_ops import DenseBlock, FinalNorm, Stem, Transition
+from src.ops.dense_ops import DenseBlock, FinalNorm, Measure, Stem, Transition
 
 
 def trained(norm):
@@ -39,11 +39,14 @@ def as_colours(x):
 class FusedBackbone(nn.Cell):
     """The layers of the plain network, whose parameters it is given, as a few operators of our own (`src/ops`).
 
-    pool: the means of the features follow, (N, out_channels), which is less to write than the features.
+    pool: the means of the features follow, (N, out_channels), which is less to write than the features. frozen_blocks:
+    in training too the stem and so many blocks with their transitions are evaluated.
     """
 
-    def __init__(self, arch: Architecture, library: str, precision: str, pool: bool) -> None:
+    def __init__(self, arch: Architecture, library: str, precision: str, pool: bool, frozen_blocks: int = 0) -> None:
         super().__init__()
+        self.frozen_blocks = frozen_blocks
+        self.measure = Measure(library)
         self.is_grey = arch.input_channels == 1
         self.stem = Stem(library, arch.stem_pool, precision)
         self.block = DenseBlock(library, precision)
@@ -55,11 +58,31 @@ class FusedBackbone(nn.Cell):
         (conv, *norm), running_statistics = stem
         if self.is_grey:
             images, conv = as_colours(images), as_colours(conv)
-        out = self.stem(images, (conv, *norm), running_statistics)
-        x, stats = out[0], out[1]
-        for number, parameters in enumerate(blocks):
-            out = self.block(x, stats, *parameters)
+        first = self.frozen_blocks if self.training else 0
+        if first > 0:
+            x = self.evaluated(images, ((conv, *norm), running_statistics), blocks[:first], transitions[:first])
+            reader = blocks[first] if first < len(blocks) else final_norm
+            x = ops.stop_gradient(x)
+            stats = ops.stop_gradient(self.measure(x, reader[0][0]))
+        else:
+            out = self.stem(images, (conv, *norm), running_statistics)
             x, stats = out[0], out[1]
-            if number < len(transitions):
-                x, stats = self.transition(x, stats, *transitions[number])
+        for number, parameters in enumerate(blocks):
+            if number >= first:
+                out = self.block(x, stats, *parameters)
+                x, stats = out[0], out[1]
+                if number < len(transitions):
+                    x, stats = self.transition(x, stats, *transitions[number])
         return self.final_norm(x, stats, *final_norm)
+
+    def evaluated(self, images, stem, blocks, transitions):
+        """The stem and these blocks and transitions as in evaluation, whatever the mode: features without statistics.
+
+        The operators themselves: their cells are in training.
+        """
+        x = self.stem.infer_op(images, *stem[0], *stem[1])
+        for number, (weights, statistics) in enumerate(blocks):
+            x = self.block.infer_op(x, *weights, *statistics)[0]
+            if number < len(transitions):
+                x = self.transition.infer_op(x, *transitions[number][0], *transitions[number][1])
+        return x

@@ -34,6 +34,7 @@ SIGNATURES = {
     "final_train": "x x_stats gamma beta mean variance -> y",
     "final_infer": "x gamma beta mean variance -> y",
     "final_backward": "x x_stats d_y gamma beta -> d_x d_x_stats d_gamma d_beta",
+    "map_measure": "x gamma -> x_stats",
     "sgd_update": "settings learning_rate ( gradient ) ( parameter ) ( velocity ) -> done",
     "average_update": "share ( average ) ( value ) -> done",
 }
@@ -92,6 +93,21 @@ def _check_training(training):
         raise NotImplementedError(
             "the C++ kernels have no gradients in evaluation mode; build DenseNet without kernels"
         )
+
+
+class Measure(nn.Cell):
+    """x, a feature map without statistics, as in evaluation, and a gamma (C,) that reads it -> its statistics (2, C).
+
+    Nothing has gradients.
+    """
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+        self.measure_op = operator(library, "map_measure", lambda _, gamma: [2, gamma[0]], floats(1))
+
+    def construct(self, x, gamma):
+        """See the class."""
+        return self.measure_op(x, gamma)
 
 
 class Stem(nn.Cell):

@@ -1,6 +1,6 @@
 """The exponential moving average (EMA) of a network's weights, whose network is often better than the last one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import mindspore as ms
@@ -60,6 +60,11 @@ class WeightAverage(nn.Cell):
         finally:
             for value, before in zip(self.values, own, strict=True):
                 value.set_data(Tensor(before))
+
+    def averages_of(self, values: Iterable[Parameter]) -> list[Parameter]:
+        """The averages of some of the network's parameters."""
+        names = {value.name for value in values}
+        return [average for value, average in zip(self.values, self.averages, strict=True) if value.name in names]
 
     def take_statistics(self) -> None:
         """While `in_place` is open: have the averages of the running statistics be the network's present ones."""

@@ -22,6 +22,8 @@ def doubts(config: Asked) -> Iterator[str]:
     for key, schedules in _OF_SCHEDULES.items():
         if config.source(key) == "flag" and config.lr_scheduler not in schedules:
             yield f"lr_scheduler {config.lr_scheduler} does not use {key}"
+    if config.freeze and not config.train_pretrained and not config.resume:
+        yield f"freeze {config.freeze} without train_pretrained: random layers stay as they are"
     if config.lr_scheduler == "exponential":
         unreached = [epoch for epoch in config.lr_epochs if epoch >= config.max_epoch]
         if unreached:

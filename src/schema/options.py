@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from src.datasets.layouts import DATASETS
 from src.datasets.preprocessing_choices import AUGMENTATIONS, AUTO_AUGMENTS, INTERPOLATIONS, RESIZE_MODES, STREAMS
-from src.network.architecture import BOUNDS, CHOICES, INPUT_CHANNELS, NETWORKS
+from src.network.architecture import BOUNDS, CHOICES, INPUT_CHANNELS, MAX_BLOCKS, NETWORKS
 
 INTS = tuple[int, ...]
 Value = str | int | float | bool | tuple[int, ...]
@@ -99,6 +99,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("stem_pool", str, "pad", "network",
            "padding of the stem's max pooling; same for checkpoints of the MindSpore model zoo", CHOICES["stem_pool"],
            commands=_NETWORK),
+    Option("freeze", int, 0, "network",
+           "do not train the stem and so many dense blocks with their transitions, running statistics too", ge=0,
+           le=MAX_BLOCKS, commands=_TRAIN),
     Option("recompute", bool, False, "network",
            "recompute the bottlenecks in the backward pass: less memory, more time; cpu_kernels always do",
            commands=_TRAIN),

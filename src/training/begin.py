@@ -1,6 +1,6 @@
 """Where a training run begins, decided and recorded once and the same on every rank."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from src.training.model_card import ModelCard
 from src.training.pretrained import Pretrained
 from src.training.progress import Progress
 from src.training.step import TrainStep
-from src.utils.checkpoint import Checkpoint, load_training_state, load_weights
+from src.utils.checkpoint import RUN_CONFIG, Checkpoint, load_training_state, load_weights
+from src.utils.errors import UsageError
 from src.utils.files import write_text_atomically
 from src.utils.logging import get_logger
 from src.utils.plotting import write_picture
@@ -63,6 +64,19 @@ def begin(
         get_logger().info("resumed from %s", resumed.path)
     group.share_parameters(train_step.saved_parameters())
     return progress
+
+
+def frozen_as_before(resumed: Checkpoint, asked: int | None) -> None:
+    """Raise UsageError when another number of frozen blocks is `asked` for than `resumed` was trained with: what is
+    frozen has no velocities to go on with.
+    """
+    run_config = resumed.require(RUN_CONFIG)
+    before = run_config.get("freeze", 0) if isinstance(run_config, Mapping) else 0
+    if asked not in (None, before):
+        raise UsageError(
+            f"freeze is {asked}, but the run of {resumed.path} has {before!r:.20}; leave --freeze out, or begin a new "
+            "run with --train_pretrained"
+        )
 
 
 def record_start(card: ModelCard, first_batch: Batch, folder: Path) -> None:

@@ -6,9 +6,9 @@ normalisation, Wu and Johnson 2021, section 3).
 """
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
-from src.network.densenet import MOMENTUM
+from src.network.densenet import MOMENTUM, DenseNet
 from src.utils.graph_cache import CachedCell, GraphCache
 
 BATCHES = 100
@@ -20,11 +20,11 @@ class StatisticsRefresh(CachedCell):
     construct(images (B, C, H, W) float32) -> logits, in training mode: the running statistics follow the batch.
     """
 
-    def __init__(self, network: nn.Cell, graph_cache: GraphCache | None = None) -> None:
+    def __init__(self, network: DenseNet, graph_cache: GraphCache | None = None) -> None:
         super().__init__(auto_prefix=False)
         self.graph_cache = graph_cache
         self.network = network
-        self._running = [p for p in network.get_parameters() if ".moving_" in p.name]
+        self._running = network.followed_statistics()
         self._sums = [np.zeros(p.shape, np.float64) for p in self._running]
         self._count = 0
 

@@ -129,6 +129,11 @@ class TrainStep(CachedCell):
         """
         return [p for p in self.get_parameters() if not p.name.startswith(("gradient_sums.", "teacher."))]
 
+    def followed_statistics(self) -> list[Parameter]:
+        """Batch normalisation's running statistics and their averages, those of frozen layers left out."""
+        followed = self.network.followed_statistics()
+        return [*followed, *(self.average.averages_of(followed) if self.average is not None else ())]
+
     def construct(
         self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor, *mix: Tensor
     ) -> tuple[Tensor, Tensor]:

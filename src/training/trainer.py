@@ -191,7 +191,7 @@ class Trainer:
         """
         if self.group.world_size == 1:
             return
-        statistics = [p for p in self.train_step.saved_parameters() if ".moving_" in p.name]
+        statistics = self.train_step.followed_statistics()
         if not self.plan.sync_bn_stats:
             self.group.share_parameters(statistics)
             return

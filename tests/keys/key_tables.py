@@ -35,6 +35,7 @@ TRAIN = [
     ("bn_size", "", "--bn_size 2", ("shape", LAYER + "conv1.weight"), (8, 8, 1, 1)),
     ("compression", "", "--compression 1", ("shape", TRANSITION + "conv.weight"), (12, 12, 1, 1)),
     ("drop_rate", "", "--drop_rate 0.5", ("names", r"^(?!moments).*block1.*random_state"), CHANGED),
+    ("freeze", "", "--freeze 1", ("names", r"^moments\..*(conv0|denseblock1|transition1)"), []),
     ("transition_pool", "", "--transition_pool max", ("all_bits",), CHANGED),
     ("stem_pool", ZOO_STEM, "--stem_pool same", ("all_bits",), CHANGED),
     ("train_data_dir", "--dataset cifar10 --per_batch_size 4 --train_data_dir {cifar}", "--train_data_dir {cifar6}",

@@ -27,7 +27,7 @@ Function block_train_bf16, block_infer_bf16, block_backward_bf16;
 Function transition_train_bf16, transition_infer_bf16, transition_backward_bf16;
 #endif
 Function final_train, final_infer, final_backward, final_pool_train, final_pool_infer, final_pool_backward, sgd_update,
-    average_update;
+    average_update, map_measure;
 }
 
 namespace {
@@ -248,6 +248,9 @@ void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels, b
   call("final_infer", pool ? final_pool_infer : final_infer, joined({{x[0]}, parameters, statistics}), inferred);
   Tensors gradients = made({x[0].shape(), x[1].shape(), {channels}, {channels}});
   call("final_backward", pool ? final_pool_backward : final_backward, joined({x, {drawn(y)}, parameters}), gradients);
+  Tensors measured = made({x[1].shape()});
+  call("map_measure", map_measure, {x[0], parameters[0]}, measured);
+  print("map_measure", 0, measured[0]);
   print("final_train", 0, trained[0]);
   for (int i = 0; i < 2; i++) print("final_running", i, statistics[i]);
   print("final_infer", 0, inferred[0]);

@@ -290,6 +290,16 @@ def test_operator_in_bf16(library, expected, case):
     assert max(distances) < 0.1
 
 
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("mean", [0.0, 100.0])
+def test_statistics_of_a_map(library, channels, mean):
+    """Of one that was made without, as in evaluation."""
+    x = np.float32(mean) + np.random.default_rng(0).standard_normal((3, channels, 13, 7), np.float32)
+    (found,) = Final(library, pool=False).call("map_measure", [pack(x), np.ones(channels, np.float32)], [(2, channels)])
+    x = x.astype(np.float64)
+    assert difference(found, np.stack([x.mean((0, 2, 3)), x.var((0, 2, 3))])) < VALUES
+
+
 SMALL = [
     Case("stem", 2, 12, 11, 24, (3, "pad")),
     Case("stem", 2, 24, 22, 24, (7, "same")),

@@ -25,6 +25,12 @@ EXPONENTIAL = "--dataset digits --lr_scheduler exponential --max_epoch 60"
             ["lr_scheduler cosine_annealing does not use lr_power"],
         ),
         ("train", "--dataset digits --lr_scheduler polynomial --lr_power 2 --T_max 3", []),
+        (
+            "train",
+            "--dataset digits --freeze 2",
+            ["freeze 2 without train_pretrained: random layers stay as they are"],
+        ),
+        ("train", "--dataset digits --freeze 2 --train_pretrained a.ckpt", []),
         ("eval", "--ckpt_files a --lr 0.2 --seed 3", ["eval.py does not use --lr", "eval.py does not use --seed"]),
         ("eval", "--ckpt_files a", []),
         ("export", "--ckpt_file a --lr 0.2", ["export.py does not use --lr"]),

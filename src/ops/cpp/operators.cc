@@ -246,6 +246,16 @@ void final_backward(Arguments& args, bool pools) {
   backward(final, x, d_y, d_x, d_gamma, args.next());
 }
 
+// gamma: of a normalisation that reads x, as whose channels x's are.
+void map_measure(Arguments& args) {
+  FeatureMap x{args.extent_nhwc(), 0, args.next_made(), nullptr, nullptr};
+  x.channels = args.dim(0);
+  args.next();
+  x.mean = args.next();
+  x.variance = x.mean + x.channels;
+  measure(x);
+}
+
 // settings: momentum, nesterov (0 or 1), each parameter's weight decay and then each one's factor of the learning rate.
 // Changes the parameters and the velocities; done is a value to wait for.
 void sgd_update(Arguments& args) {
@@ -313,6 +323,7 @@ extern "C" double operator_seconds(const char* prefix) { return densenet::times(
   OPERATOR(final_pool_train, kFinalTrain, final_train(args, true))          \
   OPERATOR(final_pool_infer, kFinalInfer, final_infer(args, true))          \
   OPERATOR(final_pool_backward, kFinalBackward, final_backward(args, true)) \
+  OPERATOR(map_measure, kMapMeasure, map_measure(args))                     \
   OPERATOR(sgd_update, kSgdUpdate, sgd_update(args))                        \
   OPERATOR(average_update, kAverageUpdate, average_update(args))
 

@@ -28,6 +28,7 @@ inline constexpr char kTransitionBackward[] =
 inline constexpr char kFinalTrain[] = "x x_stats gamma beta mean variance -> y";
 inline constexpr char kFinalInfer[] = "x gamma beta mean variance -> y";
 inline constexpr char kFinalBackward[] = "x x_stats d_y gamma beta -> d_x d_x_stats d_gamma d_beta";
+inline constexpr char kMapMeasure[] = "x gamma -> x_stats";
 inline constexpr char kSgdUpdate[] = "settings learning_rate ( gradient ) ( parameter ) ( velocity ) -> done";
 inline constexpr char kAverageUpdate[] = "share ( average ) ( value ) -> done";
 

@@ -49,6 +49,17 @@ void Moments::mean_and_variance(long count, int first, int channels, float* mean
   }
 }
 
+void measure(const FeatureMap& map) {
+  OfParts<Moments> moments(padded(map.channels));
+  const Parts parts(map.extent.pixels());
+  moments.begin(parts);
+  parallel(thread_count(), parts, [&](const Part& part) {
+    moments[part].add(map.pixels + part.begin * map.stride(), map.stride(), part.end - part.begin, 0,
+                      padded(map.channels));
+  });
+  moments.total().mean_and_variance(map.extent.pixels(), 0, map.channels, map.mean, map.variance);
+}
+
 void follow(const Norm& norm, long count, int channels, const float* mean, const float* variance) {
   const float unbiased = static_cast<float>(count) / static_cast<float>(std::max(count - 1, 1L));
   for (int c = 0; c < channels; c++) {

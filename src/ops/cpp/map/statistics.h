@@ -52,6 +52,9 @@ struct Norm {
   float *mean, *variance;
 };
 
+// Fills in the mean and the biased variance of a map whose pixels are there.
+void measure(const FeatureMap& map);
+
 // running = kMomentum * running + (1 - kMomentum) * batch, with the unbiased variance, as nn.BatchNorm2d does.
 void follow(const Norm& norm, long count, int channels, const float* mean, const float* variance);
 
