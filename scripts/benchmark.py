@@ -1,4 +1,4 @@
-"""Images per second of this project, MindSpore, PyTorch and ONNX Runtime on this CPU, taking turns.
+"""Images per second of this project, MindSpore, PyTorch, ONNX Runtime and OpenVINO on this CPU, taking turns.
 
 python scripts/benchmark.py
 python scripts/benchmark.py --only densenet100-training,ours,torch-eager --rounds 3 --seconds 5
@@ -7,8 +7,9 @@ python scripts/benchmark.py --quick --output DIR
 
 Training steps and inference of DenseNet-100 and DenseNet-121 on data in memory, and the data pipelines alone. Each
 variant has a process of its own, which is stopped while another one has its turn; libraries that are not installed are
-left out. Takes about an hour and a half, mostly MindSpore as it comes and torch.compile. Results are in a new folder
-below --output: benchmark.csv, benchmark.md (also printed), benchmark.png, and the logs of the processes.
+left out. OpenVINO needs NumPy 2: OPENVINO_PYTHON names the Python of an environment that has it. Takes about an hour
+and a half, mostly MindSpore as it comes and torch.compile. Results are in a new folder below --output: benchmark.csv,
+benchmark.md (also printed), benchmark.png, and the logs of the processes.
 """
 
 import argparse

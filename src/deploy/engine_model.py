@@ -45,7 +45,7 @@ class EngineModel:
         self._engine = self._library.densenet_engine_load(os.fsencode(path), precision.encode(), why, _WHY)
         if not self._engine:
             known = what_it_is(path)
-            raise ReportedError(_sentence(why) + (f"; {known}" if known and "safetensors" not in known else ""))
+            raise ReportedError(_sentence(why) + (f"; {known}" if known and "CPU engine" not in known else ""))
         self.manifest = Manifest.from_text(self._library.densenet_engine_manifest(self._engine), f"{path}'s manifest")
         self._shape = self._library.densenet_engine_describe(self._engine)
         self.instruction_set = self._library.densenet_engine_instruction_set(self._engine).decode()

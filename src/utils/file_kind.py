@@ -146,6 +146,10 @@ _KINDS = (
         _starts(b"version https://git-lfs"), "a Git LFS pointer instead of the file", "run git lfs pull",
         "run git lfs pull",
     ),
+    Kind(
+        lambda head: _is_safetensors(head) and b'"densenet_manifest"' in head, "a file of the CPU engine", "remove it",
+        "predict.py and eval.py --engine take it",
+    ),
     Kind(_is_safetensors, "a .safetensors file", "remove it", _CONVERT),
     Kind(
         re.compile(rb"\x80[\x02-\x05]").match, "a Python pickle", "remove it",

@@ -38,6 +38,10 @@ def test_what_is_not_known_is_not_guessed(data):
         ),
         (pickle.dumps({"a": 1}, 2), "a Python pickle.*convert_weights"),
         (b'\x40\0\0\0\0\0\0\0{"a":', "a .safetensors file; python -m src.deploy.convert_weights"),
+        (
+            b'\x40\0\0\0\0\0\0\0{"__metadata__":{"densenet_manifest":',
+            "a file of the CPU engine; predict.py and eval.py",
+        ),
         (b"\x08\x07\x12\x07pytorch\x1a", "an ONNX model; eval_onnx.py and predict.py take it"),
         (b"\x0a\x031.1\x12\x09MindSpore*", "a MindIR model"),
         (gzip.compress(b"a", mtime=0), "a gzip archive; unpack it"),
