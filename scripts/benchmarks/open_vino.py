@@ -20,6 +20,7 @@ VARIABLE = "OPENVINO_PYTHON"
 def build(job: "Job") -> Callable[[], float]:
     """A step that predicts one batch and returns a number of its result. Raises ReportedError without OpenVINO."""
     from scripts.benchmarks.exported import exported
+    from src.launch.processes import die_with_parent
     from src.utils.errors import ReportedError
 
     python = os.environ.get(VARIABLE)
@@ -27,8 +28,13 @@ def build(job: "Job") -> Callable[[], float]:
         raise ReportedError(f"{VARIABLE} is not set; set it to the Python of an environment that has OpenVINO")
     task = job.task
     words = [exported(job, ".onnx"), task.batch, task.image_size, job.variant.precision, job.threads]
+    parent = os.getpid()
     process = subprocess.Popen(  # noqa: S603, the user's own
-        [python, __file__, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [python, __file__, *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: die_with_parent(parent),
     )
 
     def step() -> float:
