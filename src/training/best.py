@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from src.training.progress import EMA_PREFIX
+from src.training.progress import EMA_PREFIX, Progress
 from src.utils.checkpoint import EMA, RAW, RUN_CONFIG, Checkpoint
 from src.utils.errors import UsageError
 
@@ -41,6 +41,16 @@ def best_of(metric: str, figures: Mapping[str, object]) -> tuple[float, str]:
     """The better score of an evaluation, and which weights have it: of equal ones the raw ones, which are simpler."""
     raw, ema = (score_of(metric, figures, weights) for weights in (RAW, EMA))
     return (ema, EMA) if ema > raw or (math.isnan(raw) and not math.isnan(ema)) else (raw, RAW)
+
+
+def best_epoch(progress: Progress, metric: str) -> tuple[int, str] | None:
+    """The epoch whose evaluation is kept as best.ckpt, and which weights; None when none is."""
+    for row in progress.history:
+        if row["epoch"] > progress.best_after:
+            score, weights = best_of(metric, row)
+            if score == progress.best_score:
+                return row["epoch"], weights
+    return None
 
 
 def is_new_metric(checkpoint: Checkpoint | None, metric: str, task: str) -> bool:

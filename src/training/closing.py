@@ -4,7 +4,7 @@ import math
 import shlex
 from pathlib import Path
 
-from src.training.best import best_of
+from src.training.best import best_epoch
 from src.training.progress import Progress
 from src.utils.checkpoint import BEST_NAME, EMA
 
@@ -12,9 +12,7 @@ from src.utils.checkpoint import BEST_NAME, EMA
 def closing_line(progress: Progress, folder: Path, newest: str, metric: str = "top1") -> str:
     """For a run in `folder` that ended at `progress`. newest: the checkpoint of its end. metric: see `best_of`."""
     best = folder / BEST_NAME
-    comparable = (row for row in progress.history if row["epoch"] > progress.best_after)
-    bests = ((row["epoch"], *best_of(metric, row)) for row in comparable)
-    first = next(((epoch, weights) for epoch, score, weights in bests if score == progress.best_score), None)
+    first = best_epoch(progress, metric)
     if first and best.is_file():
         which = f"epoch {first[0]}" + (" (EMA weights)" if first[1] == EMA else "")
         found, file = f"best {_shown(metric, progress.best_score)} in {which}: {best}", str(best)

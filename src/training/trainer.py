@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from src.model_utils.group import ALONE, Group
 from src.training.averaged import evaluate_both, figures, log_lines
-from src.training.best import best_of
+from src.training.best import best_epoch, best_of
 from src.training.clock import Clock, time_left
 from src.training.closing import closing_line
 from src.training.evaluation import Counter
@@ -100,11 +100,11 @@ class Trainer:
                         self._finish_epoch()
         except ReportedError as error:
             with contextlib.suppress(ReportedError):  # a full disk refuses the picture too; the first error is told
-                self.recorder.close(self.progress.history)
+                self.recorder.close(self.progress.history, self._best_epoch())
             if isinstance(error, StopError | UnreadableDataError):
                 self.group.wait()  # a launcher may end all ranks when the first of them ends: let each have finished
             raise
-        self.recorder.close(self.progress.history)
+        self.recorder.close(self.progress.history, self._best_epoch())
         if self.group.is_master:
             if self._ends_early:
                 get_logger().info("%s", self._ends_early)
@@ -320,7 +320,7 @@ class Trainer:
                 self.saver.save_best(progress, weights)
             if self.limits.has_no_patience(progress) and progress.epoch + 1 < plan.max_epoch:
                 self._ends_early = self.limits.why_no_patience(progress, self.saver.folder)
-        self.recorder.log_epoch(progress.history)
+        self.recorder.log_epoch(progress.history, self._best_epoch())
         progress.next_epoch()
 
     def _refresh_statistics(self) -> None:
@@ -371,6 +371,10 @@ class Trainer:
         if not self.saver.has_saved:
             return "nothing has been trained yet"
         return f"saved: {self.saver.newest()}; go on with --resume {self.saver.folder}"
+
+    def _best_epoch(self) -> int:
+        found = best_epoch(self.progress, self.best_metric)
+        return found[0] if found else 0
 
     def _skipped_steps(self) -> int:
         return int(self.train_step.skipped_steps.asnumpy()) if self.train_step.scaling != "none" else 0

@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from src.model_utils.config import parse
+from src.training.best import best_epoch
 from src.training.closing import closing_line
 from src.training.progress import Progress
 
@@ -39,3 +40,13 @@ def test_an_epoch_before_the_held_out_pictures_became_others_is_not_the_best(tmp
     assert (progress.best_score, progress.best_after) == (-1.0, 1)
     progress.best_score, progress.history = 0.5, [*HISTORY[:1], {"epoch": 3, "top1": 0.5}]
     assert closing_line(progress, tmp_path, "newest").startswith("best top-1 50.00 % in epoch 3: ")
+
+
+def test_the_epoch_of_the_best_checkpoint():
+    """The first of equal ones, of those since the held-out pictures are what they are; and whose weights."""
+    rows = [{"epoch": n + 1, "top1": top1, "eval_loss": 1.0} for n, top1 in enumerate((0.9, 0.5, "", 0.7, 0.7))]
+    progress = Progress(epoch=5, history=rows, best_score=0.7, best_after=2)
+    assert best_epoch(progress, "top1") == (4, "raw")
+    rows[4]["ema_top1"] = progress.best_score = 0.75
+    assert best_epoch(progress, "top1") == (5, "ema")
+    assert best_epoch(Progress(epoch=5, history=rows), "top1") is None

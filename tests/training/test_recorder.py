@@ -114,6 +114,16 @@ def test_the_held_out_loss_is_in_the_curves(tmp_path):
         assert one.tobytes() != other.tobytes()
 
 
+def test_the_epoch_of_the_best_checkpoint_is_marked(tmp_path):
+    pictures = set()
+    for epoch in (0, 1, 2):
+        recorder = Recorder(tmp_path, [FIRST, SECOND], global_step=0, active=True)
+        recorder.close([FIRST, SECOND], epoch)
+        with Image.open(tmp_path / "curves.png") as picture:
+            pictures.add(picture.tobytes())
+    assert len(pictures) == 3
+
+
 def test_curves_are_drawn_at_the_end(tmp_path):
     for history in ([FIRST, SECOND], [SECOND]):
         Recorder(tmp_path, history, global_step=0, active=True).close(history)
