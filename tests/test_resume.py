@@ -1,7 +1,8 @@
 """Runs of train.py that are killed, stopped or run out of disk, and go on as if nothing had happened.
 
 The runs use what could break exactness: random augmentation, dropout, momenta, BN statistics, checkpoints inside an
-epoch. Everything is compared bit for bit with a run that nobody disturbed.
+epoch, and the ingredients of a recipe, all at once (tests/fuzz/kills.py does that more often). Everything is compared
+bit for bit with a run that nobody disturbed.
 """
 
 import csv
@@ -22,11 +23,13 @@ from src.utils.checkpoint import list_checkpoints, load_checkpoint
 
 FEWEST_OF_A_KIND = 2
 KINDS = ("checkpoint", "evaluation", "step", "start")
-EPOCHS, STEPS = 12, 11
+EPOCHS, STEPS = 8, 11
 RUN = """--dataset digits --net densenet100 --block_config 1,1,1 --growth_rate 4 --stem_features 8 --image_size 16
     --augmentation full --eval_data_dir bundled --ckpt_interval 3 --per_batch_size 128
     --log_interval 4 --num_parallel_workers 2"""
 DROPOUT = ["--drop_rate", "0.1"]  # and so the plain network; without it, that of the C++ kernels
+INGREDIENTS = """--auto_augment trivial --random_erasing 0.3 --mixup 0.2 --cutmix 1 --label_smooth true --ema_decay 0.99
+    --lr_scheduler one_cycle --layer_lr_decay 0.8 --patience 99 --max_hours 99 --teacher"""
 SCALED = [*DROPOUT, "--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", str(2**40)]
 FIRST_STEP = "the first step, with compilation"
 EPOCH_LINE = re.compile(r"epoch\[(\d+)\], iter\[\d+\], loss:\d+\.\d+, mean_fps:\d+\.\d+ imgs/sec")
@@ -133,7 +136,9 @@ def assert_same_end(folder: Path, undisturbed: Path) -> None:
     assert not differing
     assert table(folder) == table(undisturbed)
     assert logged_losses(folder) == logged_losses(undisturbed)
-    assert last.metadata["progress"]["best_score"] == expected.metadata["progress"]["best_score"]
+    for key in ("best_score", "not_better"):
+        assert last.metadata["progress"][key] == expected.metadata["progress"][key]
+    assert last.metadata["progress"]["seconds"] > 0
     best, expected_best = load_checkpoint(folder / "best.ckpt"), load_checkpoint(undisturbed / "best.ckpt")
     assert best.metadata["progress"]["best_score"] == expected_best.metadata["progress"]["best_score"]
     assert all(np.array_equal(best.arrays[name], value) for name, value in expected_best.arrays.items())
@@ -153,8 +158,8 @@ def undisturbed(tmp_path_factory) -> Path:
     return folder
 
 
-def test_killed_at_any_moment_and_resumed_a_run_ends_bit_identical(tmp_path, forked):
-    flags = [*DROPOUT, "--max_epoch", str(EPOCHS)]
+def test_killed_at_any_moment_and_resumed_a_run_ends_bit_identical(undisturbed, tmp_path, forked):
+    flags = [*DROPOUT, *INGREDIENTS.split(), str(undisturbed / "best.ckpt"), "--max_epoch", str(EPOCHS)]
     undisturbed = run_to_the_end(tmp_path / "undisturbed", *flags)
     root, dice, deaths = tmp_path / "killed", random.Random(1), Counter()
     while min(deaths[kind] for kind in KINDS) < FEWEST_OF_A_KIND:

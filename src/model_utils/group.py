@@ -15,6 +15,7 @@ from src.model_utils.local_adapter import launcher_place
 from src.model_utils.peers import watch_peers
 from src.utils.errors import ReportedError, UsageError
 from src.utils.logging import get_logger
+from src.utils.parameters import overwrite
 from src.utils.signals import interrupts_end_at_once
 
 _LIMB = 4096  # counts are summed as two float32 digits of this base: exact up to 2**24 * 4096
@@ -88,15 +89,18 @@ class Group:
             return values
         return _Broadcast()(ms.Tensor(values.view(np.float32))).asnumpy().view(values.dtype)
 
-    def share_parameters(self, parameters: Sequence[ms.Parameter]) -> None:
-        """Set `parameters`, all of 4-byte types, to the master's."""
+    def share_parameters(self, parameters: Sequence[ms.Parameter], *, in_use: bool = False) -> None:
+        """Set `parameters`, all of 4-byte types, to the master's. in_use: a compiled graph changes them."""
         if self.world_size == 1 or not parameters:
             return
         bits = self.share(np.concatenate([p.asnumpy().ravel().view(np.float32) for p in parameters]))
         ends = np.cumsum([p.size for p in parameters])
         for parameter, part in zip(parameters, np.split(bits, ends[:-1]), strict=True):
             value = part.view(parameter.asnumpy().dtype).reshape(parameter.shape)
-            parameter.set_data(ms.Tensor(value, parameter.dtype))
+            if in_use:
+                overwrite(parameter, value)
+            else:
+                parameter.set_data(ms.Tensor(value, parameter.dtype))
 
     def from_master(self, make: Callable[[], str]) -> str:
         """The text that `make` returns on the master, which alone calls it; on every rank.

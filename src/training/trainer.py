@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from mindspore import Tensor
 from tqdm import tqdm
 
 from src.model_utils.group import ALONE, Group
@@ -27,6 +26,7 @@ from src.training.step import TrainStep
 from src.training.update import Batch, update
 from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
+from src.utils.parameters import overwrite
 from src.utils.signals import StopRequest
 
 UNREADABLE = 63  # beside the numbers of signals, which Group.any takes: a rank's data cannot be read
@@ -193,12 +193,12 @@ class Trainer:
             return
         statistics = self.train_step.followed_statistics()
         if not self.plan.sync_bn_stats:
-            self.group.share_parameters(statistics)
+            self.group.share_parameters(statistics, in_use=True)
             return
         values = self.group.mean(np.concatenate([p.asnumpy() for p in statistics]))
         ends = np.cumsum([p.size for p in statistics])
         for parameter, value in zip(statistics, np.split(values, ends[:-1]), strict=True):
-            parameter.set_data(Tensor(value))
+            overwrite(parameter, value.reshape(parameter.shape))
 
     def _fetch(self, batches: Iterator) -> None:
         """Have all batches of the next step at hand, or what they cannot be read for: no step is begun in vain.

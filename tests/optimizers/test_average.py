@@ -12,6 +12,7 @@ from src.ops import build
 from src.optimizers.average import WeightAverage
 from src.optimizers.sgd import SGD
 from src.training.step import LossScaling, TrainStep
+from src.utils.parameters import overwrite
 from training import toy
 
 KERNELS = pytest.mark.parametrize("has_kernels", [False, True], ids=["mindspore", "kernels"])
@@ -77,6 +78,29 @@ def test_weights_and_statistics_are_averaged_as_defined(has_kernels, parts):
     assert len(set(saved)) == len(saved)
     assert {"ema.head.fc.weight", "ema.backbone.features.norm0.moving_variance", "ema_updates"} < set(saved)
     assert not any("random_state" in name for name in averages)
+
+
+@pytest.mark.slow
+@KERNELS
+def test_training_goes_on_after_an_evaluation_and_with_statistics_from_elsewhere(has_kernels):
+    """The updates are in a branch of the graph, which does not notice when a parameter gets other memory."""
+    step, plain = (make_step(has_kernels, 0.3, scaling=LossScaling("dynamic", 8.0)) for _ in range(2))
+    for one in (step, plain):
+        train(one, 1)
+        if one is step:
+            with one.average.in_place():
+                pass
+        for parameter in one.saved_parameters():
+            if ".moving_" in parameter.name:
+                overwrite(parameter, np.full(parameter.shape, 0.5, np.float32))
+        expected = values(one, "ema.")
+        for n in (2, 3):
+            train(one, n)
+            decay = min(0.3, (1 + n) / (10 + n))
+            expected = {name: decay * expected[name] + (1 - decay) * value for name, value in values(one).items()}
+        for name, value in values(one, "ema.").items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    assert_same(values(step), values(plain))
 
 
 @KERNELS
