@@ -22,6 +22,7 @@ def said(path) -> dict[str, str]:
 def test_there_are_recipes_for_each_purpose():
     assert {"paper_cifar10", "paper_cifar100", "paper_imagenet", "paper_svhn", "mindcv_imagenet"} <= set(NAMES)
     assert {"modern_cifar10", "modern_imagenet"} <= set(NAMES)
+    assert {"finetune_under_1000", "finetune_under_10000", "radiology"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
@@ -57,6 +58,17 @@ def test_it_trains(path, tmp_path):
     size = ["--image_size", "16", "--per_batch_size", "64", "--grad_accumulation_steps", "2", "--max_epoch", "3"]
     if "progressive_size" in read_yaml(path):
         size += ["--progressive_size", "8,12,16", "--eval_image_size", "18"]
+    if "train_pretrained" in read_yaml(path):  # nothing is fetched
+        size += [
+            "--train_pretrained=",
+            "--reset_head=false",
+            "--val_split",
+            "0",
+            "--task",
+            "auto",
+            "--best_metric",
+            "auto",
+        ]
     epochs = ["--lr_epochs", "1,2", "--warmup_epochs", "1", "--save_ckpt_path", str(tmp_path)]
     train.main(["--config_path", str(path), *smaller, *digits, *size, *epochs])
     assert (only(tmp_path) / "best.ckpt").is_file()

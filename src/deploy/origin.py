@@ -38,7 +38,10 @@ def origin_of(weights: Path, described_by: Path | None) -> tuple[Preprocessing, 
     beside = weights.parent / _NAME
     path = described_by or (beside if is_file(beside) else None)
     if path is None:
-        return TORCHVISION, "torchvision's; timm's weights have a config.json, which --pretrained_cfg names"
+        return (
+            TORCHVISION,
+            "torchvision's, as no config.json is beside them (convert_weights --pretrained_cfg names one)",
+        )
     values = read_description(path)
     is_description = isinstance(values, Mapping) and isinstance(values.get("pretrained_cfg"), Mapping)
     if described_by is None and not is_description:
