@@ -1,7 +1,7 @@
 """The findings about a data set as a table for the terminal, as CSV, and as a page with small pictures."""
 
-import html
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -10,14 +10,10 @@ from src.datasets.look import thumbnail
 from src.utils.csv_text import csv_text
 from src.utils.data_url import data_url
 from src.utils.errors import ReportedError
+from src.utils.pages import render
 
 SHOWN_CLASSES, SHOWN_PICTURES, SIDE = 20, 40, 96  # rows of the table; small copies of one kind, and their longer side
 _SETS = ("training", "held-out")
-_STYLE = (
-    "body{font:15px/1.4 sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}td,th{padding:.2em .8em;"
-    "text-align:right;border-bottom:1px solid #ccc}td:first-child,th:first-child{text-align:left}figure{display:inline-"
-    "block;margin:.4em;width:15em;vertical-align:top;font-size:12px;overflow-wrap:anywhere}.spoils{color:#b00}"
-)
 
 
 def as_text(both: Both, found: Sequence[Finding]) -> str:
@@ -47,20 +43,17 @@ def as_csv(both: Both, found: Sequence[Finding]) -> str:
 
 def as_html(both: Both, found: Sequence[Finding]) -> str:
     """One page that needs no other file."""
-    rows = _class_rows(both)
-    table = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    parts = [f"<p>{html.escape(line)}</p>" for line in _numbers(both)]
-    for one in found:
-        kind = " class=spoils" if one.spoils else ""
-        parts.append(f"<h2{kind}>{html.escape(one.text)}</h2>")
-        parts += [_figure(both, numbers) for numbers in one.pictures[:SHOWN_PICTURES]]
-        if len(one.pictures) > SHOWN_PICTURES:
-            parts.append(f"<p>and {len(one.pictures) - SHOWN_PICTURES} more</p>")
-    title = html.escape(both.sources[0].origin)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"<h1>{title}</h1><p>{html.escape(_verdict(found))}</p><table>{table}</table>{''.join(parts)}</html>\n"
-    )
+    findings = [
+        {
+            "spoils": one.spoils, "text": one.text, "more": max(len(one.pictures) - SHOWN_PICTURES, 0),
+            "figures": [[_picture(both, i) for i in numbers] for numbers in one.pictures[:SHOWN_PICTURES]],
+        }
+        for one in found
+    ]  # fmt: skip
+    return render(
+        Path(__file__).with_name("check.html"), title=both.sources[0].origin, verdict=_verdict(found),
+        rows=_class_rows(both), numbers=_numbers(both), findings=findings,
+    )  # fmt: skip
 
 
 def _class_rows(both: Both) -> list[list[str]]:
@@ -106,13 +99,11 @@ def _cells(both: Both, i: int) -> list[str]:
     return [_SETS[both.place(i)[0]], both.name(i), "|".join(both.label(i))]
 
 
-def _figure(both: Both, numbers: tuple[int, ...]) -> str:
-    pictures = []
-    for i in numbers:
-        part, at = both.place(i)
-        try:
-            pictures.append(f'<img alt="" src="{data_url(thumbnail(both.sources[part], at, SIDE), "JPEG")}">')
-        except ReportedError:  # it cannot be read, which is what is shown
-            pictures.append("(no picture)")
-        pictures.append(f"<div>{html.escape(' · '.join(filter(None, _cells(both, i))))}</div>")
-    return f"<figure>{''.join(pictures)}</figure>"
+def _picture(both: Both, i: int) -> dict[str, str]:
+    """A small copy of it, empty when it cannot be read, which is what is shown then; and what it is."""
+    part, at = both.place(i)
+    try:
+        url = data_url(thumbnail(both.sources[part], at, SIDE), "JPEG")
+    except ReportedError:
+        url = ""
+    return {"url": url, "says": " · ".join(filter(None, _cells(both, i)))}

@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
         f"{asked.config}: {asked.mode}, pictures arrive as {FORMATS[source][0]} ({source}), {aipp.side} x {aipp.side}"
         f"; AIPP's arithmetic differs by at most {largest:.2f} of 255 from the model's preprocessing"
     )
-    if getattr(preprocessing, "pixels", "stored") == "shown":
+    if preprocessing.pixels == "shown":
         print("AIPP turns no picture: hand it pictures that are upright (EXIF) and opaque", file=sys.stderr)
 
 
@@ -92,8 +92,8 @@ def _refuse_geometry(preprocessing: Preprocessing, *, prepared: bool) -> None:
     """Raise UsageError for what AIPP would have to do and cannot, when nobody does it before."""
     if prepared:
         return
-    mode = getattr(preprocessing, "resize_mode", "squash")
-    interpolation = getattr(preprocessing, "interpolation", "bilinear")
+    mode = preprocessing.resize_mode
+    interpolation = preprocessing.interpolation
     lacks = {
         "resizes the shorter side": mode == "shorter_side",
         "pads to a square (letterbox)": mode == "letterbox",

@@ -60,7 +60,7 @@ def config_text(preprocessing: Preprocessing, pictures: Path, images: int) -> st
     """The file, with the fields of MindSpore Lite's post training quantization. Raises UsageError for a geometry that
     the converter does not have.
     """
-    mode = getattr(preprocessing, "resize_mode", "squash")
+    mode = preprocessing.resize_mode
     if mode != "squash":
         raise UsageError(
             f"the model's pictures are resized by {mode}, but MindSpore Lite's converter squashes them only; quantize "
@@ -86,7 +86,7 @@ def config_text(preprocessing: Preprocessing, pictures: Path, images: int) -> st
         f"normalize_std={_vector(preprocessing.std)}",
         f"resize_width={side}",
         f"resize_height={side}",
-        f"resize_method={_METHODS[getattr(preprocessing, 'interpolation', 'bilinear')]}",
+        f"resize_method={_METHODS[preprocessing.interpolation]}",
         *cropped,
     ]
     return "\n".join(lines) + "\n"

@@ -6,20 +6,15 @@ from pathlib import Path
 from src.report import multilabel, single
 from src.report.evaluated import Evaluated
 from src.utils.files import write_new_text
+from src.utils.pages import render
 
 
 def write_page(path: Path, evaluated: Evaluated) -> None:
     """Write the report to `path`. Raises ReportedError when the disk refuses or something appeared there meanwhile."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # for this alone
-
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": percent, "figure4": figure4, "number": lambda value: f"{value:,}"}
     kind = multilabel if evaluated.card.task == "multilabel" else single
-    template = environment.get_template(f"{kind.__name__.rpartition('.')[2]}.html")
-    write_new_text(path, template.render(kind.contents(evaluated)))
+    template = Path(__file__).with_name(f"{kind.__name__.rpartition('.')[2]}.html")
+    filters = {"percent": percent, "figure4": figure4, "number": lambda value: f"{value:,}"}
+    write_new_text(path, render(template, filters, **kind.contents(evaluated)))
 
 
 def percent(value: float, digits: int = 2) -> str:

@@ -9,7 +9,6 @@ the accuracies are compared by McNemar's test, and --output, a .csv, lists the p
 """
 
 import csv
-import html
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from src.utils.data_url import encoded_url
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import is_file, is_folder, require_new, write_new, write_new_text
 from src.utils.outside import read_outside
+from src.utils.pages import render
 from src.utils.plotting import words
 from src.utils.shown import shown
 
@@ -187,29 +187,9 @@ def write_page(runs: Sequence[Run], tables: Sequence[list[list[str]]], path: Pat
         curves = encoded_url(picture.read_bytes(), "PNG")
     finally:
         picture.unlink(missing_ok=True)
-    parts = [_html_table(table) for table in tables if len(table) > 1]
-    says = html.escape(f"Training loss and evaluations of {', '.join(one.name for one in runs)} over their epochs")
-    path.write_text(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Runs side by side</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
-        'content="light dark">\n<style>body { font: 16px/1.5 system-ui, sans-serif; max-width: 1120px; margin: auto; '
-        "padding: 0 16px } td, th { padding: 4px 10px; text-align: left; border-bottom: 1px solid #8888 } "
-        "div { overflow-x: auto } img { max-width: 100%; background: white }</style></head>\n"
-        f"<body><main><h1>Runs side by side</h1>\n{''.join(parts)}\n"
-        f'<img alt="{says}" src="{curves}"></main></body></html>\n',
-        encoding="utf-8",
-    )
-
-
-def _html_table(table: Sequence[Sequence[str]]) -> str:
-    head, *rows = [[html.escape(cell) for cell in row] for row in table]
-    cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    lines = [f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows]
-    label = html.escape(table[0][0])
-    return (
-        f'<div role="region" aria-label="by {label}" tabindex="0"><table><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>\n"
-    )
+    says = f"Training loss and evaluations of {', '.join(one.name for one in runs)} over their epochs"
+    shown = [table for table in tables if len(table) > 1]
+    path.write_text(render(Path(__file__).with_name("compare.html"), tables=shown, says=says, curves=curves), "utf-8")
 
 
 def _percent(value: float) -> str:
