@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scripts.benchmarks.tasks import Job
 
 VARIABLE = "OPENVINO_PYTHON"
+OTHERS: list[int] = []  # the process whose memory counts too
 
 
 def build(job: "Job") -> Callable[[], float]:
@@ -36,6 +37,8 @@ def build(job: "Job") -> Callable[[], float]:
         text=True,
         preexec_fn=lambda: die_with_parent(parent),
     )
+
+    OTHERS.append(process.pid)
 
     def step() -> float:
         try:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import CDLL
 from pathlib import Path
@@ -40,10 +40,11 @@ def main(task_name: str, variant_name: str, quick: str, threads: str, data: str)
         step = module.build(Job(task, variant, int(threads), Path(data)))
     except (ImportError, ReportedError) as error:
         traceback.print_exc()
-        _answer(channel, missing=" ".join(str(error).split()))
+        _answer(channel, (), missing=" ".join(str(error).split()))
         return
     warm_up(step)
-    _answer(channel)
+    others = getattr(module, "OTHERS", ())  # processes that work for it
+    _answer(channel, others)
     seconds_by_part = getattr(module, "seconds_by_part", dict)
     for line in sys.stdin:
         step()  # to be awake
@@ -51,7 +52,7 @@ def main(task_name: str, variant_name: str, quick: str, threads: str, data: str)
         with busy_processes(variant.busy * int(threads)):
             rate, elapsed = _turn(step, task.batch, float(line))
         parts = {part: (total - before[part]) / elapsed for part, total in seconds_by_part().items()}
-        _answer(channel, images_per_second=rate, parts=parts)
+        _answer(channel, others, images_per_second=rate, parts=parts)
 
 
 @contextmanager
@@ -94,11 +95,14 @@ def _take_stdout() -> TextIO:
     return channel
 
 
-def _answer(channel: TextIO, **values: object) -> None:
+def _answer(channel: TextIO, others: Iterable[int], **values: object) -> None:
     CDLL(None).malloc_trim(0)  # a paused process should not hold what it has freed
-    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    fields = dict(line.split(":", 1) for line in status)
-    memory = {key: int(fields[name].split()[0]) / 1024 for key, name in (("peak_mb", "VmHWM"), ("held_mb", "VmRSS"))}
+    memory = {"peak_mb": 0.0, "held_mb": 0.0}
+    for process in ("self", *others):
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+        fields = dict(line.split(":", 1) for line in status)
+        for key, name in (("peak_mb", "VmHWM"), ("held_mb", "VmRSS")):
+            memory[key] += int(fields[name].split()[0]) / 1024
     print(json.dumps(values | memory), file=channel, flush=True)
 
 
