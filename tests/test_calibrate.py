@@ -41,9 +41,11 @@ def exact(tmp_path_factory, calibrated):
         for name, flags in (("onnx", []), ("half", ["--export_fp16", "true"])):
             target = ["--file_format", "ONNX", "--file_name", str(folder / name)]
             export.main(["--ckpt_file", str(calibrated), *target, *flags])
+        target = ["--file_format", "ENGINE", "--file_name", str(folder / "calibrated")]
+        export.main(["--ckpt_file", str(calibrated), *target])
 
     folder = made_once(tmp_path_factory, "calibrated_models", make)
-    return {"onnx": folder / "onnx.onnx", "fp16": folder / "half.onnx"}
+    return {"onnx": folder / "onnx.onnx", "fp16": folder / "half.onnx", "engine": folder / "calibrated.engine"}
 
 
 def test_the_log_says_what_it_is_worth(calibrated, trained_run):
@@ -81,7 +83,7 @@ def test_every_model_file_has_it(calibrated, exact, trained_run, tmp_path):
     powers = probabilities["plain"] ** (1 / temperature)
     expected = powers / powers.sum(1, keepdims=True)
     assert np.abs(expected - probabilities["plain"]).max() > 1e-3
-    for name, tolerance in (("calibrated", 1e-5), ("onnx", 1e-5), ("fp16", 1e-3)):
+    for name, tolerance in (("calibrated", 1e-5), ("onnx", 1e-5), ("engine", 1e-5), ("fp16", 1e-3)):
         np.testing.assert_allclose(probabilities[name], expected, atol=tolerance)
         np.testing.assert_allclose(heats[name], heats["plain"], atol=max(tolerance, 1e-4) * heats["plain"].max() * 20)
     assert read_manifest(exact["onnx"]).temperature == temperature

@@ -58,13 +58,24 @@ def test_it_learns(root):
     assert (metadata["task"], metadata["progress"]["best_score"]) == ("multilabel", best)
 
 
-@pytest.fixture(scope="module")
-def onnx_model(root) -> Path:
-    argv = ["--ckpt_file", str(only(root / "out") / "best.ckpt"), "--file_format", "ONNX"]
+def exported(root: Path, file_format: str) -> Path:
+    argv = ["--ckpt_file", str(only(root / "out") / "best.ckpt"), "--file_format", file_format]
     return export.main([*argv, "--file_name", str(root / "model")])
 
 
-def test_eval_holds_out_the_same_and_other_data_are_scored_as_scikit_learn_does(root, onnx_model, tmp_path):
+@pytest.fixture(scope="module")
+def onnx_model(root) -> Path:
+    return exported(root, "ONNX")
+
+
+@pytest.fixture(scope="module")
+def engine_model(root) -> Path:
+    return exported(root, "ENGINE")
+
+
+def test_eval_holds_out_the_same_and_other_data_are_scored_as_scikit_learn_does(
+    root, onnx_model, engine_model, tmp_path
+):
     checkpoint = only(root / "out") / "best.ckpt"
     own = tmp_path / "own"
     (scores,) = evaluation.main(["--ckpt_files", str(checkpoint), "--save_ckpt_path", str(own)]).values()
@@ -86,14 +97,20 @@ def test_eval_holds_out_the_same_and_other_data_are_scored_as_scikit_learn_does(
     with_onnx = eval_onnx.main(["--ckpt_files", str(onnx_model), *other, "--save_ckpt_path", str(tmp_path / "onnx")])
     np.testing.assert_allclose(with_onnx.logits, scores.logits, atol=1e-3)
     assert line_of(only(tmp_path / "onnx"), "eval_onnx.log")[4] == "120"
+    argv = ["--engine", str(engine_model), *other, "--save_ckpt_path", str(tmp_path / "engine")]
+    (with_engine,) = evaluation.main(argv).values()
+    np.testing.assert_allclose(with_engine.logits, scores.logits, atol=1e-3)
 
 
-def test_exports_say_sigmoid_and_answers_are_of_each_class(root, onnx_model):
+def test_exports_say_sigmoid_and_answers_are_of_each_class(root, onnx_model, engine_model):
     assert json.loads(onnx_model.with_name("model.onnx.json").read_text())["activation"] == "sigmoid"
     picture = root / "test" / "0.png"
-    found = [load_model(path).predict(picture, top=14) for path in (onnx_model, only(root / "out") / "best.ckpt")]
+    files = (onnx_model, only(root / "out") / "best.ckpt", engine_model)
+    found = [load_model(path).predict(picture, top=14) for path in files]
     assert sum(probability for _, probability in found[0]) != pytest.approx(1, abs=1e-3)
-    np.testing.assert_allclose(*[[dict(answer)[f"finding {k}"] for k in range(14)] for answer in found], atol=1e-4)
+    of_onnx, expected, of_engine = ([dict(answer)[f"finding {k}"] for k in range(14)] for answer in found)
+    np.testing.assert_allclose(of_onnx, expected, atol=1e-4)
+    np.testing.assert_allclose(of_engine, expected, atol=1e-4)
 
 
 def test_a_report_and_a_temperature(root, tmp_path):

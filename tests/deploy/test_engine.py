@@ -146,6 +146,14 @@ def test_bf16_and_devices_that_are_not_there(small, monkeypatch):
     engine_library.cache_clear()
 
 
+def test_without_a_compiler_it_says_so(small, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    engine_library.cache_clear()
+    with pytest.raises(ReportedError, match=r"the CPU engine cannot be used: CXX names 'no-such-compiler'"):
+        EngineModel(small[2])
+    engine_library.cache_clear()
+
+
 def test_export_refuses_what_the_kernels_lack(tmp_path):
     network = random_network(**SMALL, transition_pool="max")
     with pytest.raises(ReportedError, match=r"they have no max pooling between blocks.*--file_format ONNX"):
