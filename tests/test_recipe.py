@@ -12,6 +12,7 @@ import eval as evaluation
 import train
 from src.datasets.classification import training_batches, worker_count
 from src.datasets.sources import open_source
+from src.model_utils.config import parse
 from src.network.densenet import DenseNet
 from src.training.model_card import model_card_of, training_input_of
 from src.utils.checkpoint import load_checkpoint, load_weights
@@ -75,3 +76,9 @@ def test_sizes_that_do_not_end_with_the_input_s_are_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="found progressive_size 4,6 with image_size 8, expected image_size as the"):
         train_tiny(tmp_path, "--progressive_size", "4,6", "--max_epoch", 2)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_export_with_the_run_s_configuration_has_the_evaluation_s_size(run):
+    config = parse("export", ["--ckpt_file", "a", "--config_path", str(run / "config.yaml")])
+    assert (config.image_size, config.given_geometry()["image_size"]) == (8, 12)
+    assert parse("train", ["--config_path", str(run / "config.yaml")]).given_geometry()["image_size"] == 8

@@ -130,8 +130,8 @@ class Config:
 
     @property
     def _size(self) -> int:
-        """The input's size: of an evaluation the one that is for evaluations."""
-        return (self.eval_image_size if self.command == "eval" else 0) or self.image_size
+        """The input's size: behind training the one that is for evaluations."""
+        return (self.eval_image_size if self.command != "train" else 0) or self.image_size
 
     def values_of(self, group: str) -> dict[str, Value]:
         """The keys of one group of the schema and their values."""

@@ -260,11 +260,11 @@ def more_sizes_than_epochs(config: Asked) -> str | None:
 
 
 def two_sizes(config: Asked) -> str | None:
-    """An evaluation has one size."""
+    """An evaluation and an export have one size."""
     image_size, eval_image_size = config.given("image_size"), config.given("eval_image_size")
     if config.source("image_size") == "flag" and eval_image_size and image_size not in (0, eval_image_size):
         return (
-            f"found image_size {image_size} and eval_image_size {eval_image_size}, expected one size to evaluate at; "
+            f"found image_size {image_size} and eval_image_size {eval_image_size}, expected one size after training; "
             "leave one of them out"
         )
     return None
@@ -461,6 +461,7 @@ COMBINATIONS = {
         air_off_ascend,
         mindir_version_of_another_format,
         quantize_alone,
+        two_sizes,
         preprocessing_of_another_format,
         engine_in_float16,
         no_place_for_results,

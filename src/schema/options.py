@@ -67,7 +67,7 @@ OPTIONS: tuple[Option, ...] = (
            le=8192, commands=_NETWORK),
     Option("eval_image_size", int, 0, "network",
            "the input's size in evaluations, where another than in training often answers better; a run's checkpoints "
-           "and their exports keep it; 0: image_size", ge=0, le=8192, commands=_GROUP),
+           "and their exports keep it; 0: image_size", ge=0, le=8192, commands=_NETWORK),
     Option("resize", str, "squash", "network",
            "how a picture gets the input's shape: squashed, or undistorted: cut at its longer side, or padded with "
            "black",

@@ -104,6 +104,7 @@ INT8 = f"{CALIBRATED} --quantize"
 FOLDER_INT8 = f"{INT8} --dataset folder --train_data_dir {{ten}} --eval_data_dir {{ten}}"
 EXPORT = [
     ("image_size", "", "--image_size 16", ("input_size",), 16),
+    ("eval_image_size", "", "--eval_image_size 16", ("input_size",), 16),
     ("resize", "", "--resize letterbox", ("input", "resize_mode"), "letterbox"),
     ("interpolation", "", "--interpolation bicubic", ("input", "interpolation"), "bicubic"),
     ("crop_ratio", "", "--crop_ratio 0.5", ("input", "resize"), 16),

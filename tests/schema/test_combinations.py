@@ -175,7 +175,7 @@ EVAL = {
     ),
     "two_sizes": (
         "--ckpt_files a --image_size 32 --eval_image_size 40",
-        "found image_size 32 and eval_image_size 40, expected one size to evaluate at; leave one of them out",
+        "found image_size 32 and eval_image_size 40, expected one size after training; leave one of them out",
         "--ckpt_files a --image_size 40 --eval_image_size 40",
     ),
     "mirrors_of_single_answers": (
@@ -231,6 +231,11 @@ EXPORT = {
         "--ckpt_file a --file_format ONNX --mindir_version 1",
         "found mindir_version 1 with file_format ONNX, expected MINDIR; leave one of them out",
         "--ckpt_file a --file_format ONNX --mindir_version 3",
+    ),
+    "two_sizes": (
+        "--ckpt_file a --image_size 32 --eval_image_size 40",
+        "found image_size 32 and eval_image_size 40, expected one size after training; leave one of them out",
+        "--ckpt_file a --image_size 0 --eval_image_size 40",
     ),
     "preprocessing_of_another_format": (
         "--ckpt_file a --file_format MINDIR --include_preprocessing",
