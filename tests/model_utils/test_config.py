@@ -179,15 +179,18 @@ def test_every_key_is_a_flag(option):
     text = values.get(option.name) or (str(option.choices[-1]) if option.choices else plain[option.type])
     needed = {
         "reset_head": ["--train_pretrained=p"], "enable_modelarts": ["--train_url=u"],
-        "class_weight_power": ["--class_weights=auto"],
+        "class_weight_power": ["--class_weights=auto"], "patience": ["--eval_data_dir=bundled"],
+        "teacher_temperature": ["--teacher=t"], "teacher_weight": ["--teacher=t"],
     }.get(option.name, [])  # fmt: skip
     command = "train" if not option.asks else option.commands[0]
     others = DIGITS if command == "train" else ["--dataset=digits", "--ckpt_files=c"]
     if command == "export":
-        others = ["--ckpt_file=c", "--file_format=ONNX"] if option.name == "quantize" else ["--ckpt_file=c"]
+        needs_onnx = option.name in ("quantize", "include_preprocessing")
+        others = ["--ckpt_file=c", "--file_format=ONNX"] if needs_onnx else ["--ckpt_file=c"]
     if command == "predict":
         others, text = ["--model=m", "--images=i"], "some.csv" if option.name == "output" else text
     others = others[1:] if option.name == "images" else others
+    others = others[:1] if option.name == "engine" else others
     config = parse(command, [*others, *needed, f"--{option.name}", text])
     assert config.source(option.name) == "flag"
     value = getattr(config, option.name)
@@ -349,6 +352,13 @@ def _possible(texts: dict[str, str]) -> dict[str, str]:
         "sync_batch_norm": "false",
         "cpu_kernels": "auto",
         "cpu_precision": "fp32",
+        "teacher": "t",
+        "engine": "",
+        "eval_image_size": "0",
+        "progressive_size": "",
+        "auto_augment": "none",
+        "tta": "false",
+        "include_preprocessing": "false",
     }
     texts = {key: text.replace("~", "-") if BY_NAME[key].is_path else text for key, text in texts.items()}  # no homes
     texts |= {"rank": "0", "warmup_epochs": str(min(float(texts["warmup_epochs"]), int(texts["max_epoch"])))}
@@ -363,7 +373,7 @@ def test_saved_file_leaves_out_what_belongs_to_one_call(tmp_path):
     assert keys - {"# Resolved configuration; use it again"} == set(SAVED)
     cloud = set(parse("train", DIGITS).values_of("modelarts"))
     prediction = {"model", "top", "output", "heatmap", "unknown_below"}
-    assert set(BY_NAME) - set(SAVED) == {"resume", "config_path", "debug"} | prediction | cloud
+    assert set(BY_NAME) - set(SAVED) == {"resume", "config_path", "debug", "dry_run", "lr_find"} | prediction | cloud
 
 
 # The object
