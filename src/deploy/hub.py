@@ -40,7 +40,9 @@ def fetch(named: HubName) -> Fetched:
     with _asking(named):
         description = _description(named)
         if description:
-            check_description(read_description(description), f"{named.name}: its {_CONFIG}")
+            with _unless_damaged(named, description):
+                values = read_description(description)
+            check_description(values, f"{named.name}: its {_CONFIG}")
         # Of the same state as the description, whatever is uploaded meanwhile.
         state = {"revision": description.parent.name} if description else {}
         weights = Path(hf_hub_download(named.repository, _WEIGHTS, **state))
@@ -52,11 +54,8 @@ def fetch(named: HubName) -> Fetched:
             f"{named.name}: {_WEIGHTS} has the SHA-256 {digest}, the hub's is {expected}: it was damaged on the way or "
             "in the cache and is removed from there; run the command again"
         )
-    try:
+    with _unless_damaged(named, weights):
         read_torch_weights(weights)
-    except ReportedError as error:
-        _forget(weights)
-        raise ReportedError(f"{named.name}: {error}; it is removed from the cache") from error
     return Fetched(weights, digest)
 
 
@@ -76,17 +75,27 @@ def _description(named: HubName) -> Path | None:
 
 
 @contextmanager
+def _unless_damaged(named: HubName, path: Path) -> Iterator[None]:
+    """What cannot be read leaves the cache."""
+    try:
+        yield
+    except ReportedError as error:
+        _forget(path)
+        raise ReportedError(f"{named.name}: {error}; it is removed from the cache") from error
+
+
+@contextmanager
 def _asking(named: HubName) -> Iterator[None]:
     """Turn what the client raises into a ReportedError; its own warnings are not shown."""
     from huggingface_hub import constants
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError, XetDownloadError
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:
         yield
-    except (OSError, HTTPError, ValueError) as error:
+    except (OSError, HTTPError, XetDownloadError, ValueError, RuntimeError) as error:
         raise ReportedError(f"{named.name}: {_in_words(error, named, constants.ENDPOINT)}") from error
     finally:
         logging.set_verbosity(level)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,7 +58,9 @@ def hub(files, tmp_path, monkeypatch):
         for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
             monkeypatch.setattr(constants, name, 0.3)
         monkeypatch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.3)
-        monkeypatch.setattr("time.sleep", lambda _: None)
+        at_once = SimpleNamespace(**vars(time) | {"sleep": lambda _: None})  # between the client's attempts
+        for module in ("file_download", "utils._http"):
+            monkeypatch.setattr(f"huggingface_hub.{module}.time", at_once)
         yield found
 
 
@@ -226,7 +230,10 @@ CONTENTS = {
         {"model.safetensors": b"\xff" * 20_000},
         r"model\.safetensors cannot be read as safetensors: .*; it is removed from the cache$",
     ),
-    "no JSON": ({"config.json": b"["}, r"config\.json is not JSON \(.*\); expected timm's config\.json"),
+    "no JSON": (
+        {"config.json": b"["},
+        r"config\.json is not JSON \(.*\); expected timm's config\.json; it is removed from the cache$",
+    ),
     "a resnet described": (
         {"config.json": b'{"architecture": "resnet50"}'},
         r"^hf://me/x: its config\.json describes the network resnet50, expected one such as densenet121; choose",
