@@ -62,7 +62,8 @@ class GradCam:
     def __init__(self, network: DenseNet, temperature: float = 1.0, graph_cache: GraphCache | None = None) -> None:
         self._forward = FeaturesAndLogits(network, temperature)
         self._gradient = _Gradient(network.head)
-        self._forward.graph_cache = self._gradient.graph_cache = graph_cache
+        # Not the gradient's: small as it is, MindSpore 2.10 at times gives NaN for one that it has loaded from a cache.
+        self._forward.graph_cache = graph_cache
 
     @property
     def network(self) -> DenseNet:
