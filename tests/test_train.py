@@ -71,6 +71,7 @@ def test_log_has_the_seeds_lines(trained_run):
 def test_metrics_events_and_log_agree(trained_run):
     rows = list(csv.DictReader((trained_run / "metrics.csv").open()))
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "5"), ("2", "10")]
+    assert all(0.05 < float(row["train_top1"]) < 1 for row in rows)
     log = (trained_run / "train.log").read_text()
     corrects = [int(count) for count in re.findall(r"top1_correct=(\d+)", log)]
     assert [float(row["top1"]) for row in rows] == [correct / HELD_OUT_DIGITS for correct in corrects]

@@ -59,7 +59,7 @@ def find_learning_rate(
     try:
         steps = endless_steps(train_batches, accumulation_steps)
         for rate in np.geomspace(LOWEST, HIGHEST, RATES):
-            loss, _ = update(train_step, next(steps), float(rate))
+            loss, *_ = update(train_step, next(steps), float(rate))
             if not math.isfinite(loss):
                 break
             mean = _MEMORY * mean + (1 - _MEMORY) * loss

@@ -24,7 +24,7 @@ COLUMNS = (
 )
 EMA_PREFIX = "ema_"  # of the same columns for the average of the weights
 EMA_COLUMNS = tuple(EMA_PREFIX + name for name in COLUMNS[COLUMNS.index("top1") :])
-COLUMNS += EMA_COLUMNS
+COLUMNS += (*EMA_COLUMNS, "train_top1")  # the last: of the training images, as augmented (see `TrainStep`)
 _LATER = dict.fromkeys(COLUMNS[COLUMNS.index("eval_loss") :], "")  # columns that rows of older checkpoints lack
 
 
@@ -65,6 +65,7 @@ class Progress:
     first_image    how many of these there were when the epoch's rest was last dealt out to the ranks: 0, or where a run
                    was resumed with another global batch, of which `images` was no multiple
     epoch_loss     mean loss of the epoch so far
+    epoch_top1     mean share of its images that were answered right
     window_loss    mean loss since the last log line
     best_score     of the best evaluation so far (see `score_of`), -1 before the first
     history        one row an epoch that was trained to its end, the rows of metrics.csv
@@ -88,6 +89,7 @@ class Progress:
     refresh_due: bool = False
     not_better: int = 0
     seconds: float = 0.0
+    epoch_top1: Mean = field(default_factory=Mean)
 
     def to_dict(self) -> dict:
         """As JSON-able values."""
@@ -103,9 +105,12 @@ class Progress:
             if isinstance(progress.history, list):
                 progress.history = [{**_LATER, **row} for row in progress.history]
             progress.epoch_loss, progress.window_loss = Mean(**progress.epoch_loss), Mean(**progress.window_loss)
+            if not isinstance(progress.epoch_top1, Mean):  # as it is where the checkpoint does not say
+                progress.epoch_top1 = Mean(**progress.epoch_top1)
             integers = [progress.epoch, progress.images, progress.first_image, progress.best_after]
-            integers += [progress.epoch_loss.count, progress.window_loss.count, progress.not_better]
-            floats = [progress.seconds, progress.best_score, progress.epoch_loss.total, progress.window_loss.total]
+            means = (progress.epoch_loss, progress.window_loss, progress.epoch_top1)
+            integers += [progress.not_better, *(mean.count for mean in means)]
+            floats = [progress.seconds, progress.best_score, *(mean.total for mean in means)]
             valid = (
                 all(type(number) is int and 0 <= number < 2**53 for number in integers)
                 and progress.first_image <= progress.images
@@ -138,3 +143,4 @@ class Progress:
     def next_epoch(self) -> None:
         """Go to the beginning of the next epoch."""
         self.epoch, self.images, self.first_image, self.epoch_loss = self.epoch + 1, 0, 0, Mean()
+        self.epoch_top1 = Mean()

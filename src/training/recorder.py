@@ -96,6 +96,10 @@ def draw_curves(history: list[dict], path: Path, best_epoch: int = 0) -> None:
     rate.set_ylabel("learning rate", color="C1")
     shares = any(row["top1"] != "" for row in evaluated) or not evaluated
     right.set(xlabel="epoch", ylabel="accuracy (%)" if shares else "figure (%)", title="evaluation")
+    in_training = [row for row in history if row.get("train_top1", "") != ""]
+    if in_training and evaluated:
+        values = [100 * row["train_top1"] for row in in_training]
+        right.plot([row["epoch"] for row in in_training], values, "--", color="0.6", label="top-1 while training")
     for key, style in _DRAWN.items():
         rows = [row for row in evaluated if row.get(key, "") != ""]
         if rows:

@@ -66,7 +66,9 @@ class TrainStep(CachedCell):
 
     construct(images (B, 3, H, W) float32, labels (B,) int32, learning_rate () float32, is_last () bool, *mix)
         -> (loss () float32 of this micro-batch, mean over the ranks,
-            finite () bool: False when an overflow made the update be skipped)
+            finite () bool: False when an overflow made the update be skipped,
+            right () float32: the share of its images whose answer, in training, is the label, of mixed images that of
+            which there is more; nan of several labels an image)
 
     mix: nothing, or permutation, keep and share of `src.datasets.mixing.Mix`, as which the images are then mixed, a
     with b, and the loss is share * loss(labels of a) + (1 - share) * loss(labels of b). With a `teacher`
@@ -120,7 +122,7 @@ class TrainStep(CachedCell):
             self.offsets = tuple(itertools.accumulate((parameter.size for parameter in weights[:-1]), initial=0))
             self.sum_over_ranks = ops.AllReduce(ops.ReduceOp.SUM)
         self.for_each = ops.HyperMap()
-        self.loss_and_gradients = ms.value_and_grad(self._scaled_loss, None, weights)
+        self.loss_and_gradients = ms.value_and_grad(self._scaled_loss, None, weights, has_aux=True)
         self.set_train()
 
     def saved_parameters(self) -> list[Parameter]:
@@ -136,7 +138,7 @@ class TrainStep(CachedCell):
 
     def construct(
         self, images: Tensor, labels: Tensor, learning_rate: Tensor, is_last: Tensor, *mix: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         scale = ops.ones((), ms.float32)
         if self.scaling != "none":
@@ -148,15 +150,15 @@ class TrainStep(CachedCell):
             others = (ops.gather(labels, permutation, 0), share)
         if self.teacher is not None:
             others = (*others, self.teacher(images))
-        loss, gradients = self.loss_and_gradients(images, labels, scale, *others)
+        (loss, right), gradients = self.loss_and_gradients(images, labels, scale, *others)
         loss = loss / scale
         if self.world_size > 1:
-            loss = self.sum_over_ranks(loss) / self.world_size
+            loss, right = self.sum_over_ranks(ops.stack((loss, right))) / self.world_size
         # Always true, but a tensor: both branches of the condition below have to give the same type.
         finite = ops.logical_or(is_last, True)
         if self.accumulation_steps == 1:
             updated, finite = self._update(gradients, scale, learning_rate)
-            return ops.depend(loss, updated), finite
+            return ops.depend(loss, updated), finite, right
         sums = self.for_each(_add, self.sums, gradients)
         if is_last:
             updated, finite = self._update(sums, scale * self.accumulation_steps, learning_rate)
@@ -164,18 +166,20 @@ class TrainStep(CachedCell):
             loss = ops.depend(loss, cleared)
         else:
             loss = ops.depend(loss, sums)
-        return loss, finite
+        return loss, finite, right
 
-    def _scaled_loss(self, images: Tensor, labels: Tensor, scale: Tensor, *others: Tensor) -> Tensor:
+    def _scaled_loss(self, images: Tensor, labels: Tensor, scale: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.network(images)
         loss = self.loss(logits, labels)
+        dominant = labels
         if len(others) > 1:
             other_labels, share = others[:2]
+            dominant = ops.where(share >= 0.5, labels, other_labels)
             loss = share * loss + (1.0 - share) * self.loss(logits, other_labels)
         if self.teacher is not None:
             taught = self.distillation(logits, others[-1])
             loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * taught
-        return loss * scale
+        return loss * scale, _share_right(logits, dominant)
 
     def _update(self, gradients: tuple, divisor: Tensor, learning_rate: Tensor) -> tuple:
         """Apply gradients / divisor; returns (something to depend on, whether they were finite)."""
@@ -224,6 +228,12 @@ class TrainStep(CachedCell):
         good = ops.select(grow, ops.zeros((), ms.int32), good)
         written = (ops.assign(self.loss_scale, ops.depend(scale, updated)), ops.assign(self.good_steps, good))
         return ops.depend(updated, written)
+
+
+def _share_right(logits: Tensor, labels: Tensor) -> Tensor:
+    if labels.ndim > 1:
+        return ops.full((), float("nan"), dtype=ms.float32)
+    return (ops.argmax(logits, 1).astype(ms.int32) == labels).astype(ms.float32).mean()
 
 
 def _state(name: str, value: float, dtype: ms.dtype) -> Parameter:

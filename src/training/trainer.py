@@ -217,7 +217,7 @@ class Trainer:
         start = time.perf_counter() - self._waited
         batches, self._step_batches = self._step_batches, []
         shape = batches[0][0].shape
-        loss, updated = update(self.train_step, batches, rate, self.beat)
+        loss, updated, right = update(self.train_step, batches, rate, self.beat)
         seconds = time.perf_counter() - start
         if shape in self._compiled:
             for clock in clocks:
@@ -226,6 +226,8 @@ class Trainer:
             get_logger().info("the first step, with compilation, took %.1f s", seconds)
             self._compiled.add(shape)
         self._take_loss(loss, updated, rate, global_step)
+        if math.isfinite(right):
+            self.progress.epoch_top1.add(right)
 
     def _take_loss(self, loss: float, updated: bool, rate: float, global_step: int) -> None:
         self._skips_in_a_row = 0 if updated else self._skips_in_a_row + 1
@@ -283,6 +285,7 @@ class Trainer:
             "data_wait_percent": round(clock.wait_percent, 2) if clock.seconds else "",
             "skipped_steps": self._skipped_steps(),
             **dict.fromkeys(COLUMNS[COLUMNS.index("top1") :], ""),
+            "train_top1": progress.epoch_top1.value if progress.epoch_top1.count else "",
         }
         progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
         last = progress.epoch + 1 == plan.max_epoch

@@ -15,18 +15,19 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray
 
 def update(
     train_step: TrainStep, batches: Sequence[Batch], rate: float, beat: Callable[[], None] = lambda: None
-) -> tuple[float, bool]:
+) -> tuple[float, bool, float]:
     """Train on this rank's `batches` of one step, as many as it accumulates, with the learning rate `rate`.
 
-    Returns the mean loss, and whether the weights were updated: not after an overflow. beat () is called before each
-    batch.
+    Returns the mean loss; whether the weights were updated: not after an overflow; and the share of images that were
+    answered right (see `TrainStep`). beat () is called before each batch.
     """
-    losses, finite = [], None
+    losses, rights, finite = [], [], None
     for i, batch in enumerate(batches):
         beat()
-        loss, finite = train_step(*arguments(batch, rate, is_last=i + 1 == len(batches)))
+        loss, finite, right = train_step(*arguments(batch, rate, is_last=i + 1 == len(batches)))
         losses.append(float(loss.asnumpy()))
-    return sum(losses) / len(losses), bool(finite.asnumpy())
+        rights.append(float(right.asnumpy()))
+    return sum(losses) / len(losses), bool(finite.asnumpy()), sum(rights) / len(rights)
 
 
 def arguments(batch: Batch, rate: float, *, is_last: bool) -> tuple[Tensor, ...]:

@@ -17,7 +17,7 @@ def step_of(loss) -> TrainStep:
 
 
 def run(step: TrainStep, images, labels, mix: Mix, is_last: bool = True) -> float:
-    loss, _ = step(*arguments((images, labels, np.arange(len(labels)), mix), 0.5, is_last=is_last))
+    loss, *_ = step(*arguments((images, labels, np.arange(len(labels)), mix), 0.5, is_last=is_last))
     return float(loss.asnumpy())
 
 
@@ -46,6 +46,18 @@ def test_loss_and_gradient_are_those_of_both_labels(kind, smoothing, weights):
         gradient += share * ((np.exp(logs) * pull.sum(1, keepdims=True) - pull).T @ flat) / total
     assert loss == pytest.approx(scale, rel=1e-6)
     np.testing.assert_allclose(step.network.fc.weight.asnumpy(), weight - 0.5 * gradient, atol=2e-6)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.3])
+def test_answers_are_counted_against_the_label_of_which_there_is_more(share):
+    step, (images, labels) = step_of(build_loss("single", 0.0)), make_data(40)
+    permutation = np.arange(40, dtype=np.int32)[::-1].copy()
+    mix = Mix(permutation, np.full((SIZE, SIZE), share, np.float32), np.array(share, np.float32))
+    weight = step.network.fc.weight.asnumpy().astype(np.float64)
+    answers = (mix.mixed(images).reshape(40, FEATURES) @ weight.T).argmax(1)
+    *_, right = step(*arguments((images, labels, np.arange(40), mix), 0.5, is_last=True))
+    dominant = labels if share > 0.5 else labels[permutation]
+    assert float(right.asnumpy()) == pytest.approx((answers == dominant).mean(), abs=1e-6)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("drawn")
 FIRST = {
     "epoch": 1, "step": 11, "loss": 2.5, "learning_rate": 0.1, "images_per_second": 100.0, "data_wait_percent": 1.5,
     "skipped_steps": 0, "top1": 0.5, "top5": "", "eval_loss": 0.75,
-    "balanced_accuracy": 0.25, "macro_f1": 0.125, "auroc": "", "average_precision": "",
+    "balanced_accuracy": 0.25, "macro_f1": 0.125, "auroc": "", "average_precision": "", "train_top1": 0.375,
 }  # fmt: skip
 SECOND = {
     **FIRST,
@@ -47,7 +47,7 @@ def test_metrics_are_the_history_also_after_a_resume(tmp_path):
     Recorder(tmp_path, [FIRST], global_step=11, active=True)
     assert (tmp_path / "metrics.csv").read_text() == (
         "epoch,step,loss,learning_rate,images_per_second,data_wait_percent,skipped_steps,top1,top5,eval_loss,"
-        "balanced_accuracy,macro_f1,auroc,average_precision\n1,11,2.5,0.1,100.0,1.5,0,0.5,,0.75,0.25,0.125,,\n"
+        "balanced_accuracy,macro_f1,auroc,average_precision,train_top1\n1,11,2.5,0.1,100.0,1.5,0,0.5,,0.75,0.25,0.125,,,0.375\n"
     )
 
 
@@ -59,7 +59,7 @@ def test_the_average_of_the_weights_has_columns_events_and_curves_of_its_own(tmp
     assert (tmp_path / "curves.png").read_bytes() != plain
     header, row = (line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines())
     assert dict(zip(header, row, strict=True))["ema_top1"] == "0.625"
-    assert header[-7:] == [f"ema_{name}" for name in header[7:14]]
+    assert header[-8:-1] == [f"ema_{name}" for name in header[7:14]]
     scalars = [(v.tag, e.step, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
     assert scalars[-2:] == [("ema/top1", 11, 0.625), ("ema/loss", 11, 0.5)]
 

@@ -25,8 +25,19 @@ def make_step(request):
 
 
 def train(step, images, labels, is_last: bool = True) -> tuple[float, bool]:
-    loss, finite = step(Tensor(images), Tensor(labels), Tensor(RATE, ms.float32), Tensor(is_last, ms.bool_))
+    loss, finite, _ = step(Tensor(images), Tensor(labels), Tensor(RATE, ms.float32), Tensor(is_last, ms.bool_))
     return float(loss.asnumpy()), bool(finite.asnumpy())
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_the_share_that_is_answered_right(make_step, accumulation_steps):
+    """Before the update, of the images as they are trained on."""
+    step = make_step(accumulation_steps=accumulation_steps)
+    images, labels = toy.make_data(40)
+    weight = toy.values(step)["fc.weight"].astype(np.float64)
+    answers = (images.reshape(40, FEATURES) @ weight.T).argmax(1)
+    *_, right = step(Tensor(images), Tensor(labels), Tensor(RATE, ms.float32), Tensor(True, ms.bool_))
+    assert float(right.asnumpy()) == pytest.approx((answers == labels).mean(), abs=1e-6)
 
 
 def by_hand(images, labels, weight, bias) -> tuple[float, np.ndarray, np.ndarray]:

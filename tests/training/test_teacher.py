@@ -54,7 +54,7 @@ def test_the_loss_is_that_of_labels_and_teacher_on_the_same_mixed_images(has_ker
         optimizer = SGD(student.trainable_params(), momentum=0.0, weight_decay=0.0)
         taught = {"teacher": teacher, "distillation": DistillationLoss(2.0), "teacher_weight": weight}
         step = TrainStep(student, CrossEntropy(), optimizer, **(taught if weight else {}))
-        loss, _ = step(*arguments((images, labels, np.arange(4), mix), 0.1, is_last=True))
+        loss, *_ = step(*arguments((images, labels, np.arange(4), mix), 0.1, is_last=True))
         losses[weight] = float(loss.asnumpy())
         weights[weight] = student.head.fc.weight.asnumpy().copy()
         assert not any("teacher" in parameter.name for parameter in step.saved_parameters())
