@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mindspore import Tensor
 
 from src.training.step import TrainStep
 from src.training.update import Batch, endless_steps, update
 from src.utils.csv_text import csv_text
 from src.utils.errors import ReportedError
 from src.utils.files import write_text_atomically
+from src.utils.parameters import overwrite
 from src.utils.plotting import write_picture
 
 LOWEST, HIGHEST, RATES = 1e-6, 10.0, 100
@@ -70,7 +70,7 @@ def find_learning_rate(
                 break
     finally:
         for parameter, value in before:
-            parameter.set_data(Tensor(value))
+            overwrite(parameter, value)
     if not losses:
         raise ReportedError("the loss of the first step is not finite; look at the data and at --amp_level")
     return RangeTest(np.array(rates), np.array(losses), np.array(means))
