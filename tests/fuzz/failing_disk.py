@@ -80,7 +80,7 @@ def run(root: Path, resume: str = "") -> str:
             progress.history.append(row)
             recorder.log_step(row["step"], loss=1.0)
             saver.save(progress, 1)
-            saver.save_best(progress)
+            saver.save_best(progress, "raw")
             recorder.log_epoch(progress.history)
             progress.next_epoch()
         recorder.close(progress.history)
