@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +27,13 @@ def pictures() -> Iterator[None]:
 @contextmanager
 def no_pictures() -> Iterator[None]:
     """Leave pictures empty, inside the `with`."""
-    with _drawn_by(dict.fromkeys(DRAWINGS, lambda *arguments: arguments[-1].touch())):
+    with _drawn_by(dict.fromkeys(DRAWINGS, _leave_empty)):
         yield
+
+
+def _leave_empty(*arguments: object) -> None:
+    (path,) = (argument for argument in arguments if isinstance(argument, Path))
+    path.touch()
 
 
 @contextmanager
