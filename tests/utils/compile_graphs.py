@@ -43,7 +43,7 @@ def run(folder: str, smoothing: float, seed: int, order: str) -> dict:
     results = []
     for action in order:
         if action == "t":
-            loss, _ = step.set_train(True)(ms.Tensor(images), labels, rate, is_last)
+            loss, *_ = step.set_train(True)(ms.Tensor(images), labels, rate, is_last)
             results.append(float(loss.asnumpy()))
         else:
             results.append(hashlib.sha256(predict.set_train(False).logits(images).tobytes()).hexdigest())
