@@ -8,7 +8,6 @@ its figures are read from there the next time. The accuracy is that of the last 
 be chosen on the very images that it is counted on.
 """
 
-import argparse
 import csv
 import os
 import statistics
@@ -22,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from src.utils.arguments import Parser
 from src.utils.csv_text import csv_text
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import write_text_atomically
@@ -65,7 +65,8 @@ class Run:
 
 def parse(argv: Sequence[str]) -> tuple[Path, list[str], list[str], list[str]]:
     """OUTPUT, the ingredients, the seeds, and train.py's flags. Raises UsageError."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(usage="python scripts/ablation.py OUTPUT [--only NAMES] [--seeds SEEDS] [FLAG VALUE]...",
+                    description=__doc__)  # fmt: skip
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", default="1,2,3", help="numbers with commas between them (default: 1,2,3)")
     parser.add_argument("--only", default=",".join(INGREDIENTS), help="ingredients (default: all)")
@@ -95,11 +96,7 @@ def trained(output: Path, name: str, seed: str, flags: Sequence[str]) -> Run:
     folder = output / f"{name}_{seed}"
     if not (folder / "seconds.txt").is_file():
         chosen = {**BASE, **INGREDIENTS[name], "seed": seed, "save_ckpt_path": str(folder), "keep_checkpoint_max": "1"}
-        command = [
-            sys.executable,
-            str(ROOT / "train.py"),
-            *[word for key in chosen for word in (f"--{key}", chosen[key])],
-        ]
+        command = [sys.executable, str(ROOT / "train.py"), *(f"--{key}={value}" for key, value in chosen.items())]
         start = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "output.txt").open("w", encoding="utf-8") as said:
@@ -110,7 +107,7 @@ def trained(output: Path, name: str, seed: str, flags: Sequence[str]) -> Run:
             )
         write_text_atomically(folder / "seconds.txt", f"{time.perf_counter() - start:.1f}\n")
     metrics = max(folder.glob("*/metrics.csv"), key=os.path.getmtime)
-    last = list(csv.DictReader(metrics.open(encoding="utf-8")))[-1]
+    last = list(csv.DictReader(metrics.read_text("utf-8").splitlines()))[-1]
     prefix = "ema_" if last.get("ema_top1") else ""
     seconds = float((folder / "seconds.txt").read_text("utf-8"))
     return Run(float(last[f"{prefix}top1"]), float(last[f"{prefix}eval_loss"]), float(last["loss"]), seconds)

@@ -188,8 +188,8 @@ def write_page(runs: Sequence[Run], tables: Sequence[list[list[str]]], path: Pat
     finally:
         picture.unlink(missing_ok=True)
     says = f"Training loss and evaluations of {', '.join(one.name for one in runs)} over their epochs"
-    shown = [table for table in tables if len(table) > 1]
-    path.write_text(render(Path(__file__).with_name("compare.html"), tables=shown, says=says, curves=curves), "utf-8")
+    filled = [table for table in tables if len(table) > 1]
+    path.write_text(render(Path(__file__).with_name("compare.html"), tables=filled, says=says, curves=curves), "utf-8")
 
 
 def _percent(value: float) -> str:

@@ -9,6 +9,8 @@ from src.training.progress import COLUMNS, EMA_COLUMNS, EMA_PREFIX, is_evaluated
 from src.utils.files import write_text_atomically
 from src.utils.plotting import write_picture
 
+# An evaluation's scalars for TensorBoard, and their columns.
+_EVENTS = {name: name for name in ("top1", "top5", "auroc", "average_precision")} | {"loss": "eval_loss"}
 _DRAWN = {"top1": "o-", "top5": "s--", "auroc": "o-", "average_precision": "s--"}  # figures and how
 _DRAWN |= {EMA_PREFIX + name: "^" + style[1:] for name, style in _DRAWN.items()}
 
@@ -36,11 +38,9 @@ class Recorder:
         if not self.active:
             return
         row = history[-1]
-        scalars = {key: row.get(key, "") for key in ("top1", "top5", "auroc", "average_precision")}
-        scalars["loss"] = row.get("eval_loss", "")
-        self._add_scalars("eval", row["step"], {name: value for name, value in scalars.items() if value != ""})
-        averaged = {name: row.get(EMA_PREFIX + ("eval_loss" if name == "loss" else name), "") for name in scalars}
-        self._add_scalars("ema", row["step"], {name: value for name, value in averaged.items() if value != ""})
+        for group, prefix in (("eval", ""), ("ema", EMA_PREFIX)):
+            scalars = {name: row.get(prefix + column, "") for name, column in _EVENTS.items()}
+            self._add_scalars(group, row["step"], {name: value for name, value in scalars.items() if value != ""})
         self._write_table(history)
         self._draw(history, best_epoch)
 

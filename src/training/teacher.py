@@ -1,6 +1,5 @@
 """Distillation: a trained network answers the same images, and its probabilities are learnt beside the labels."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from src.network.architecture import Architecture
 from src.training.model_card import ModelCard, model_card_of, training_input_of
 from src.utils.checkpoint import Checkpoint, load_checkpoint, load_weights
 from src.utils.errors import ReportedError, UsageError
-from src.utils.outside import open_outside
+from src.utils.files import sha256_of
 
 ENTRY = "teacher"  # of a checkpoint: the SHA-256 of the teacher's file, which is not in it
 PREFIX = "teacher."  # of its parameters' names
@@ -73,8 +72,7 @@ def open_teacher(path: str, student: ModelCard, resumed: Checkpoint | None, grou
         found = load_checkpoint(path)
         card = replace(model_card_of(found), preprocessing=training_input_of(found))
         _require_same(path, card, student)
-        with open_outside(found.path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(found.path)
         _require_as_before(path, digest, resumed)
         return json.dumps({"architecture": card.architecture.to_dict(), "sha256": digest})
 

@@ -57,13 +57,17 @@ class MultilabelScores:
 
     @property
     def logits(self) -> np.ndarray:
-        """(n, K) float32."""
-        return np.concatenate([np.zeros((0, self.num_classes), np.float32), *self._logits])
+        """(n, K) float32, not to be changed."""
+        if len(self._logits) != 1:  # joined once, however often they are asked for
+            self._logits = [np.concatenate([np.zeros((0, self.num_classes), np.float32), *self._logits])]
+        return self._logits[0]
 
     @property
     def labels(self) -> np.ndarray:
-        """(n, K) int8."""
-        return np.concatenate([np.zeros((0, self.num_classes), np.int8), *self._labels])
+        """(n, K) int8, not to be changed."""
+        if len(self._labels) != 1:
+            self._labels = [np.concatenate([np.zeros((0, self.num_classes), np.int8), *self._labels])]
+        return self._labels[0]
 
     @property
     def seen(self) -> int:

@@ -3,7 +3,7 @@
 Needs requirements-torch.txt. `pytest -s` shows the differences that were measured.
 """
 
-import importlib.util
+import importlib
 import json
 import pickle
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from commands import HELD_OUT_DIGITS, ROOT, TINY
+from commands import HELD_OUT_DIGITS, TINY
 from cpp import photographs
 from fuzz.children import in_child
 
@@ -408,10 +408,7 @@ def test_pickles_are_read_in_a_process_of_their_own(theirs, torch, tmp_path, mon
 
 @pytest.fixture(scope="module")
 def comparison():
-    spec = importlib.util.spec_from_file_location("train_pytorch", ROOT / "scripts" / "train_pytorch.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return importlib.import_module("scripts.train_pytorch")
 
 
 @pytest.mark.parametrize("flags", ["--mixup 0.2", "--ema_decay 0.9", "--drop_rate 0.2", "--dry_run", "--val_split 0.2"])

@@ -1,54 +1,46 @@
 """scripts/ablation.py: it trains what is not there, and its table is of what the runs say."""
 
 import csv
-import importlib.util
 import statistics
 from types import SimpleNamespace
 
 import pytest
-from commands import ROOT, TINY
+from commands import TINY
 
 import train
+from scripts import ablation
 from src.schema.options import BY_NAME
 from src.utils.errors import ReportedError, UsageError
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("ablation", ROOT / "scripts" / "ablation.py")
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
-
-
-def test_ingredients_are_keys_and_change_the_recipe(script):
-    for name, flags in script.INGREDIENTS.items():
+def test_ingredients_are_keys_and_change_the_recipe():
+    for name, flags in ablation.INGREDIENTS.items():
         assert all(BY_NAME[key].commands[0] == "train" for key in flags), name
-        default = {key: script.BASE.get(key, str(BY_NAME[key].default)) for key in flags}
+        default = {key: ablation.BASE.get(key, str(BY_NAME[key].default)) for key in flags}
         assert name == "base" or default != flags
 
 
 @pytest.mark.parametrize("flags, message", [("--only base,none", "ingredient 'none'"), ("--seeds 1,x", "seeds '1,x'")])
-def test_bad_usage(flags, message, script, tmp_path):
+def test_bad_usage(flags, message, tmp_path):
     with pytest.raises(UsageError, match=message):
-        script.main([str(tmp_path), *flags.split()])
+        ablation.main([str(tmp_path), *flags.split()])
 
 
-def test_a_run_that_fails_is_named(script, tmp_path):
+def test_a_run_that_fails_is_named(tmp_path):
     with pytest.raises(ReportedError, match=r"base with seed 1 ended with exit status 2; see .*output\.txt"):
-        script.main([str(tmp_path), "--only", "base", "--seeds", "1", "--dataset", "nothing"])
+        ablation.main([str(tmp_path), "--only", "base", "--seeds", "1", "--dataset", "nothing"])
     assert "--dataset: found 'nothing'" in (tmp_path / "base_1" / "output.txt").read_text()
 
 
 @pytest.mark.slow
-def test_the_table_is_of_the_runs(script, tmp_path, capsys, monkeypatch):
+def test_the_table_is_of_the_runs(tmp_path, capsys, monkeypatch):
     def in_this_process(command, **_) -> SimpleNamespace:
         train.main(command[2:])  # each process would take the seconds of its start
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(script.subprocess, "run", in_this_process)
+    monkeypatch.setattr(ablation.subprocess, "run", in_this_process)
     argv = [str(tmp_path), "--only", "base,ema", "--seeds", "1,2", *TINY, "--eval_data_dir", "bundled"]
-    found = script.main(argv)
+    found = ablation.main(argv)
     tops = {}
     for name, key in (("base", "top1"), ("ema", "ema_top1")):
         for seed in (1, 2):
@@ -59,5 +51,5 @@ def test_the_table_is_of_the_runs(script, tmp_path, capsys, monkeypatch):
     mean, deviation = 100 * statistics.mean(tops["ema"]), 100 * statistics.stdev(tops["ema"])
     assert row.startswith(f"| ema | `--ema_decay 0.99` | {mean:.2f} ± {deviation:.2f} | ")
     assert f"| {mean - 100 * statistics.mean(tops['base']):+.2f} |" in row
-    monkeypatch.setattr(script.subprocess, "run", lambda *_, **__: pytest.fail("it was there"))
-    assert script.main(argv) == found
+    monkeypatch.setattr(ablation.subprocess, "run", lambda *_, **__: pytest.fail("it was there"))
+    assert ablation.main(argv) == found
