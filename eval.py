@@ -75,6 +75,7 @@ def evaluate_engine(config: Config, root: Path) -> Counter:
         check_result("predictions", Path(config.predictions), config.engine, 1)
     for doubt in doubts(config):
         get_logger().warning("%s", doubt)
+    workers = worker_count(config.num_parallel_workers)
     model = EngineModel(Path(config.engine), config.device_target, config.cpu_precision)
     dataset, data_dir = config.data_set("eval_data_dir", {"dataset": model.manifest.dataset})
     return evaluate_exported(
@@ -88,7 +89,7 @@ def evaluate_engine(config: Config, root: Path) -> Counter:
         reading=reading_as_before({}, config.given("image_root"), config.given("uncertain")),
         on_bad_image=config.on_bad_image,
         batch_size=config.per_batch_size,
-        workers=worker_count(config.num_parallel_workers),
+        workers=workers,
         predictions=config.predictions,
         tta=config.tta,
     )

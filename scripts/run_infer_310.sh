@@ -88,10 +88,11 @@ else
     LITE_HOME="$(bash "$ROOT/scripts/fetch_lite.sh")"
   fi
   export LITE_HOME
+  unset ENGINE_LIBRARY # a user's own, with which another program would be built
 fi
 log="$build/build.log"
 # Of all that the program is made of: what it says is built is not looked at again.
-built="$build/built-$program_name-$({ infer_sources_hash; echo "$ROOT ${LITE_HOME:-}"; } | sha256sum | cut -c1-16)"
+built="$build/built-$program_name-$({ infer_sources_hash; cat "$ROOT/engine/engine.h"; echo "$ROOT ${LITE_HOME:-}"; } | sha256sum | cut -c1-16)"
 (
   flock 9 # two runs share one build
   if [ ! -e "$built" ] || [ ! -x "$build/$program_name" ]; then

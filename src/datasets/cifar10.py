@@ -48,7 +48,6 @@ class Records:
 CIFAR10 = Records(
     "cifar10", "CIFAR-10", PATTERNS, "cifar-10-batches-bin", "cifar-10-binary.tar.gz", "batches.meta.txt", CLASS_NAMES
 )
-RECORD_BYTES = CIFAR10.record_bytes
 
 
 def open_cifar10(path: Path, split: str, form: Records = CIFAR10) -> Source:

@@ -5,9 +5,9 @@ state cannot be saved, so the pipeline is started again and the batches already 
 """
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -24,9 +24,9 @@ from src.datasets.sampler import (
     evaluation_indices,
     training_indices,
 )
-from src.datasets.source import Source
+from src.datasets.source import Source, log_noticed, picture_named
 from src.utils.errors import ReportedError, UsageError
-from src.utils.logging import get_logger
+from src.utils.read_ahead import in_order
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images (B, 3, S, S) float32, labels (B,) int32, indices (B,) int32
 
@@ -147,14 +147,9 @@ def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]
 
     with ThreadPoolExecutor(workers) as pool:
         problems = list(pool.map(problem, range(len(source))))
-    _log_noticed(source)
+    log_noticed(source)
     good = np.array([i for i, sentence in enumerate(problems) if sentence is None], np.int64)
     return good, [sentence for sentence in problems if sentence is not None]
-
-
-def _log_noticed(source: Source) -> None:
-    for sentence in source.noticed():
-        get_logger().warning(sentence)
 
 
 class _Rows:
@@ -181,24 +176,15 @@ class _Rows:
             raise
 
     def _read_ahead(self) -> Iterator[tuple[np.ndarray, np.int32, np.int32]]:
-        pending = deque()
-        for place, i in enumerate(self._indices):
-            pending.append(self._pool.submit(self._load, place, i))
-            if len(pending) > self._ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        calls = (partial(self._load, place, i) for place, i in enumerate(self._indices))
+        return in_order(calls, self._pool, self._ahead)
 
     def _load(self, place: int, i: int) -> tuple[np.ndarray, np.int32, np.int32]:
         data, *rest = self._source[i]
         if self._prepare is None:
             return data, *rest
-        try:
+        with picture_named(self._source, i):
             return self._prepare(data, place), *rest
-        except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
-            raise ReportedError(
-                f"{self._source.image_name(i)} cannot be used: {error}; convert it to PNG, or leave it out"
-            ) from error
 
 
 def _batches(
@@ -233,4 +219,4 @@ def _batches(
         finally:
             iterator.stop()
             pool.shutdown(cancel_futures=True)
-            _log_noticed(source)
+            log_noticed(source)

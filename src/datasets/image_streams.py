@@ -18,9 +18,7 @@ from src.datasets.auto_augment import auto_augment_operators
 from src.datasets.draws import Shown
 from src.datasets.geometry import evaluation_pixels, picture_of, random_area, training_pixels
 from src.datasets.preprocessing import SMALL, Preprocessing, is_shifted, shift_padding
-from src.datasets.source import Source
-from src.utils.errors import ReportedError
-from src.utils.logging import get_logger
+from src.datasets.source import Source, log_noticed, picture_named
 
 JITTER = (0.6, 1.4)  # of brightness, contrast and saturation, as vision.RandomColorAdjust of 0.4
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, of red, green and blue
@@ -51,12 +49,8 @@ class Augmented:
         """One picture cut and resized: uint8 (S, S, 3), or float32 (S, S, 1) of one channel."""
         i = int(shown.images[place])
         data = self.source.read(i)
-        try:
+        with picture_named(self.source, i):
             return self._pixels(data, shown, place)
-        except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
-            raise ReportedError(
-                f"{self.source.image_name(i)} cannot be used: {error}; convert it to PNG, or leave it out"
-            ) from error
 
     def _pixels(self, data: np.ndarray, shown: Shown, place: int) -> np.ndarray:
         preprocessing, encoded = self.preprocessing, self.source.encoded
@@ -123,8 +117,7 @@ def image_stream_batches(
                 yield _batch(source, *ahead.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
-            for sentence in source.noticed():
-                get_logger().warning(sentence)
+            log_noticed(source)
 
 
 def _parts(augmented: Augmented, shown: Shown, workers: int, pool: ThreadPoolExecutor) -> list[Future]:
@@ -182,8 +175,6 @@ def grey_of(planes: np.ndarray) -> np.ndarray:
 
 def normalise(planes: np.ndarray, preprocessing: Preprocessing) -> None:
     """Subtract mean and divide by std, of pictures (B, C, H, W) from 0 to 255, in place."""
-    mean, std = (
-        np.float32(255) * np.array(v, np.float32)[:, None, None] for v in (preprocessing.mean, preprocessing.std)
-    )
+    mean, std = (values[:, None, None] for values in preprocessing.levels())
     planes -= mean
     planes /= std

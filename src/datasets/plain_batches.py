@@ -5,9 +5,9 @@ For models of other runtimes, which answer sooner than MindSpore is imported; it
 pictures.
 """
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -16,9 +16,8 @@ from src.datasets.geometry import evaluation_pixels, picture_of
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.resizing import resized
 from src.datasets.shown import differs_as_shown, rgb, shown_picture
-from src.datasets.source import Source
-from src.utils.errors import ReportedError
-from src.utils.logging import get_logger
+from src.datasets.source import Source, log_noticed, picture_named
+from src.utils.read_ahead import in_order
 
 
 def plain_batches(
@@ -37,8 +36,7 @@ def plain_batches(
                 yield np.stack(images), np.stack(labels), np.array(indices, np.int32)
         finally:
             pool.shutdown(cancel_futures=True)
-            for sentence in source.noticed():
-                get_logger().warning(sentence)
+            log_noticed(source)
 
 
 def network_input(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> np.ndarray:
@@ -53,9 +51,7 @@ def network_input(data: np.ndarray, preprocessing: Preprocessing, encoded: bool)
         pixels = resized(_pixels(data, preprocessing, encoded), preprocessing.resized_to)
         top = left = (preprocessing.resized_to - size) // 2
         pixels = pixels[top : top + size, left : left + size]
-    mean, std = (
-        np.array([255 * value for value in values], np.float32) for values in (preprocessing.mean, preprocessing.std)
-    )
+    mean, std = preprocessing.levels()
     return np.ascontiguousarray(((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1))
 
 
@@ -72,17 +68,7 @@ def _rows(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     def load(i: int) -> tuple[np.ndarray, np.ndarray, int]:
         data, label, index = source[i]
-        try:
+        with picture_named(source, i):
             return network_input(data, preprocessing, source.encoded), label, index
-        except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
-            raise ReportedError(
-                f"{source.image_name(i)} cannot be used: {error}; convert it to PNG, or leave it out"
-            ) from error
 
-    pending: deque[Future] = deque()
-    for i in range(len(source)):
-        pending.append(pool.submit(load, i))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    return in_order((partial(load, i) for i in range(len(source))), pool, ahead)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from reprlib import repr as repr_of_some
 
+import numpy as np
+
 from src.datasets.auto_augment import auto_augment_operators
 from src.datasets.preprocessing_choices import AUGMENTATIONS as AUGMENTATIONS
 from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES
@@ -62,6 +64,10 @@ class Preprocessing:
     def antialias(self) -> bool:
         """Whether pictures are resized as by Pillow. The seed's own, squashed bilinearly in colours, are not."""
         return (self.resize_mode, self.interpolation, self.input_channels) != ("squash", "bilinear", 3)
+
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and std of pixels from 0 to 255, float32 (input_channels,) each."""
+        return tuple(np.array([255 * value for value in values], np.float32) for values in (self.mean, self.std))
 
     def shape_in_words(self) -> str:
         """For a line of the log: `3 x 224 x 224 (squash to 256, bilinear)`."""

@@ -1,12 +1,15 @@
 """What every data set looks like once it is open."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from src.datasets.class_names import Wording, match
+from src.utils.errors import ReportedError
+from src.utils.logging import get_logger
 
 
 @dataclass(frozen=True)
@@ -102,3 +105,20 @@ class Source:
         digest = hashlib.sha256(self.dataset.encode() + b"\0" + self.identity())
         digest.update(np.ascontiguousarray(self.labels, "i1" if self.is_multilabel else "<i4"))
         return {"images": len(self), "sha256": digest.hexdigest()}
+
+
+@contextmanager
+def picture_named(source: Source, i: int) -> Iterator[None]:
+    """Raise a ReportedError that names picture i for whatever is raised inside the `with`."""
+    try:
+        yield
+    except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
+        raise ReportedError(
+            f"{source.image_name(i)} cannot be used: {error}; convert it to PNG, or leave it out"
+        ) from error
+
+
+def log_noticed(source: Source) -> None:
+    """Say in the log what was noticed of the pictures that have been read."""
+    for sentence in source.noticed():
+        get_logger().warning(sentence)

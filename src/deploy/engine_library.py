@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from src.ops.build import SOURCES, compiled_once
-from src.ops.compile import FLAGS, UnknownFlagError
+from src.ops.build import SOURCES, best_library, compiled_once
+from src.ops.compile import FLAGS
 from src.ops.cpu import CPUINFO, INSTRUCTION_SETS, instruction_sets
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, run
@@ -20,7 +20,7 @@ from src.utils.files import write_atomically
 
 ENGINE = Path(__file__).parents[2] / "engine"
 # Of the kernels: what knows MindSpore, and what only training needs.
-LEFT_OUT = ("operators.cc", "signatures.cc", "dense_block_backward.cc", "sgd.cc")
+LEFT_OUT = ("operators.cc", "signatures.cc", "dense_block_backward.cc", "sgd.cc", "average.cc")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,25 +54,18 @@ def engine_library() -> Path:
     if not wanted:
         known = ", ".join(INSTRUCTION_SETS)
         raise ReportedError(f"the CPU engine cannot be used: {CPUINFO} names none of {known} for this CPU")
-    refusal: ReportedError | None = None
-    for instruction_set in wanted:
-        try:
-            return _library(instruction_set)
-        except UnknownFlagError as error:  # an older set may do
-            refusal = error
-        except ReportedError as error:
-            refusal = error
-            break
-    raise ReportedError(f"the CPU engine cannot be used: {refusal}") from refusal
+    try:
+        return best_library(wanted, _library)[1]
+    except ReportedError as error:
+        raise ReportedError(f"the CPU engine cannot be used: {error}") from error
 
 
-def _library(instruction_set: str) -> Path:
+def _library(instruction_set: str) -> tuple[Path, str]:
     def command(compiler: Sequence[str], library: Path) -> list[str]:
         files = map(str, engine_sources())
         return [*compiler, *FLAGS, *engine_flags(instruction_set), "-o", str(library), *files]
 
-    library, _ = compiled_once("the CPU engine", instruction_set, command, (SOURCES, ENGINE), kind="engine-")
-    return library
+    return compiled_once("the CPU engine", instruction_set, command, (SOURCES, ENGINE), kind="engine-")
 
 
 if __name__ == "__main__":

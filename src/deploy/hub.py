@@ -105,7 +105,8 @@ def _in_words(error: Exception, named: HubName, endpoint: str) -> str:
     """What `error` means to whoever asked `endpoint`, and what to do."""
     from huggingface_hub import constants, errors
 
-    found = printable(str(error.__cause__ or error).splitlines()[0] if str(error.__cause__ or error) else repr(error))
+    text = str(error.__cause__ or error)
+    found = printable(text.splitlines()[0] if text else repr(error))
     if isinstance(error, errors.GatedRepoError):
         return f"its authors give access on request; ask at {endpoint}/{named.repository}, and set HF_TOKEN"
     if isinstance(error, errors.RepositoryNotFoundError):

@@ -10,14 +10,13 @@ from src.datasets.pictures import open_pictures
 from src.datasets.plain_batches import plain_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
-from src.training.mirrored import mean_answer, mirrored
+from src.training.mirrored import Logits, mean_answer, mirrored
 from src.utils.best_classes import best_classes
 from src.utils.errors import UsageError
 from src.utils.files import is_folder
 from src.utils.padding import padded
 
 # Images (B, C, S, S) float32 -> logits (B, num_classes), and the heat of the highest one (B, h, w), both float32.
-Logits = Callable[[np.ndarray], np.ndarray]
 Heat = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 

@@ -12,7 +12,7 @@ from src.network.architecture import Architecture
 from src.schema.pretrained_names import HubName, hub_name
 from src.training.model_card import ModelCard, model_card_of
 from src.training.pretrained import ORIGIN
-from src.utils.checkpoint import Checkpoint, load_checkpoint
+from src.utils.checkpoint import RAW, Checkpoint, load_checkpoint
 from src.utils.checkpoint_arrays import HeldArrays
 from src.utils.errors import ReportedError
 
@@ -61,7 +61,8 @@ def _network_of(weights: Weights, net: str) -> Architecture:
 def _for_grey(checkpoint: Checkpoint) -> Checkpoint:
     """The same for an input of one channel, if it is of three."""
     card = model_card_of(checkpoint)
-    stem = checkpoint.arrays.get(_STEM)
+    weights = checkpoint.weights()
+    stem = weights.get(_STEM)
     if card.architecture.input_channels == 1 or stem is None:
         return checkpoint
     grey = replace(
@@ -71,8 +72,8 @@ def _for_grey(checkpoint: Checkpoint) -> Checkpoint:
     )
     said = checkpoint.metadata.get(ORIGIN, f"weights of {checkpoint.path}")
     metadata: Mapping[str, object] = {
-        **checkpoint.metadata, **grey.to_metadata(),
+        **checkpoint.metadata, **grey.to_metadata(), "weights": RAW,  # the only ones that are left
         ORIGIN: f"{said}; those of its first convolution are summed over the colours, for grey pictures",
     }  # fmt: skip
-    arrays = HeldArrays({**checkpoint.weights(), _STEM: over_colours(stem)})
+    arrays = HeldArrays({**weights, _STEM: over_colours(stem)})
     return Checkpoint(checkpoint.path, arrays, metadata)

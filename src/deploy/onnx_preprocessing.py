@@ -99,10 +99,7 @@ def preprocessing_alone(preprocessing: Preprocessing, opset: int = 11) -> onnx.M
 
 def _input_of(graph: _Graph, preprocessing: Preprocessing) -> None:
     pixels = (_antialiased if preprocessing.antialias else _squashed)(graph, preprocessing)
-    mean, std = (
-        np.array([255 * value for value in values], np.float32).reshape(1, 3, 1, 1)
-        for values in (preprocessing.mean, preprocessing.std)
-    )
+    mean, std = (values.reshape(1, 3, 1, 1) for values in preprocessing.levels())
     centred = graph("Sub", graph.cast(pixels, TensorProto.FLOAT), mean)
     graph("Div", centred, std, out=INPUT_NAME)
 

@@ -14,6 +14,7 @@ from src.deploy.manifest import INPUT_NAME, PICTURES_NAME, PROBABILITIES_NAME, M
 from src.deploy.onnx_file import seal
 from src.deploy.onnx_preprocessing import preprocessing_alone, with_preprocessing
 from src.training.evaluation import Logits
+from src.utils.best_classes import probabilities_of
 from src.utils.errors import ReportedError
 
 LEVELS = 1.0  # of 255, that an input may differ by; it does not with the versions that are tested
@@ -41,7 +42,7 @@ def include_preprocessing(path: Path, manifest: Manifest, model: Logits, threads
         step = 1 / (255 * np.reshape(manifest.preprocessing.std, (3, 1, 1)))
         inputs.append(float((np.abs(made[0] - image) / step).max()))
         (found,) = asked.run([PROBABILITIES_NAME], {PICTURES_NAME: np.stack([picture, picture])})
-        probabilities.append(float(np.abs(found - _probabilities(model(image[None]), manifest.activation)).max()))
+        probabilities.append(float(np.abs(found - probabilities_of(model(image[None]), manifest.task)).max()))
     limit = PROBABILITY[manifest.precision]
     if not (max(inputs) <= LEVELS and max(probabilities) <= limit):
         raise ReportedError(
@@ -71,14 +72,6 @@ def _inputs(pictures: list[np.ndarray], preprocessing: Preprocessing) -> list[np
     labels = np.zeros(len(pictures), np.int32)
     source = Source("pictures", ("picture",), labels, False, pictures.__getitem__, str)
     return [images[0] for images, *_ in evaluation_batches(source, preprocessing, batch_size=1, workers=1)]
-
-
-def _probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
-    logits = logits.astype(np.float64)
-    if activation == "sigmoid":
-        return 0.5 * (1 + np.tanh(0.5 * logits))
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
 
 
 def _session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:

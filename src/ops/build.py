@@ -13,12 +13,12 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from src.ops.compile import (
-    FLAGS,
     CompilationError,
     UnknownFlagError,
     compile_command,
@@ -82,19 +82,24 @@ def kernels(sources: Path = SOURCES) -> Kernels:
     if not wanted:
         known = ", ".join(INSTRUCTION_SETS)
         return Kernels(None, None, f"the C++ kernels are not used: {CPUINFO} names none of {known} for this CPU")
-    refusal: ReportedError | None = None
-    for instruction_set in wanted:
-        try:
-            library, origin = _library(instruction_set, sources)
-        except UnknownFlagError as error:  # an older one may do
-            refusal = error
-            continue
-        except ReportedError as error:
-            refusal = error
-            break
-        lacks = f"; the compiler does not know {wanted[0]}" if refusal else ""
-        return Kernels(library, instruction_set, f"the C++ kernels are used: {instruction_set}, {origin}{lacks}")
-    return Kernels(None, None, f"the C++ kernels are not used: {refusal}")
+    try:
+        instruction_set, library, origin = best_library(wanted, lambda one: _library(one, sources))
+    except ReportedError as error:
+        return Kernels(None, None, f"the C++ kernels are not used: {error}")
+    lacks = "" if instruction_set == wanted[0] else f"; the compiler does not know {wanted[0]}"
+    return Kernels(library, instruction_set, f"the C++ kernels are used: {instruction_set}, {origin}{lacks}")
+
+
+def best_library(wanted: Sequence[str], library_of: Callable[[str], tuple[Path, str]]) -> tuple[str, Path, str]:
+    """The first of the instruction sets `wanted` that the compiler knows, its library and where that comes from.
+
+    library_of: `compiled_once` for a set. Raises the ReportedError of a library that cannot be made.
+    """
+    *newer, oldest = wanted
+    for instruction_set in newer:
+        with suppress(UnknownFlagError):  # an older one may do
+            return instruction_set, *library_of(instruction_set)
+    return oldest, *library_of(oldest)
 
 
 def _library(instruction_set: str, sources: Path) -> tuple[Path, str]:
@@ -127,25 +132,31 @@ def compiled_once(
         if _texts(folders) != before:  # the key would promise what the library is not
             raise CompilationError(f"{folders[0]} changed while it was compiled; start again")
 
-    return cached_library(f"{kind}{instruction_set}-{_key(compiler, instruction_set, before)}", compile_to)
+    words = command([], Path("library"))
+    for folder in folders:  # wherever the checkout is
+        words = [word.replace(str(folder), folder.name) for word in words]
+    return cached_library(f"{kind}{instruction_set}-{_key(compiler, words, before)}", compile_to)
 
 
 def _texts(folders: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of each source and header, by its path in its folder."""
+    """SHA-256 of each source and header, by its path in its folder; not of copies in engine/out, where
+    scripts/build_engine.sh builds.
+    """
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        f"{folder.name}/{path.relative_to(folder)}": hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if path.suffix in (".cc", ".h")
+        if path.suffix in (".cc", ".h") and "out" not in path.relative_to(folder).parts
     }
 
 
-def _key(compiler: Sequence[str], instruction_set: str, texts: Mapping[str, str]) -> str:
-    """Changes with the sources, the flags and the compiler, which is told by its file: it may be slow to say more."""
+def _key(compiler: Sequence[str], words: Sequence[str], texts: Mapping[str, str]) -> str:
+    """Changes with the sources, the words of the command, and the compiler, told by its file: it may be slow to
+    say more.
+    """
     programs = [Path(path).resolve() for word in compiler if (path := shutil.which(word))]  # of `ccache g++` both
     stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in programs]
-    flags = [*FLAGS, *INSTRUCTION_SETS[instruction_set].flags]
-    return hashlib.sha256(json.dumps([compiler, stamps, flags, texts]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([compiler, stamps, words, texts]).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ from tqdm import tqdm
 from src.datasets.classification import evaluation_batches
 from src.datasets.source import Source
 from src.model_utils.group import ALONE, Group
+from src.training.mirrored import Logits as Logits
 from src.training.model_card import ModelCard
 from src.utils.counter import Counter, counter_of
 from src.utils.graph_cache import CachedCell, GraphCache
 from src.utils.padding import padded
-
-Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, 3, S, S) float32 -> (B, num_classes) float32
 
 
 class PredictStep(CachedCell):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-Logits = Callable[[np.ndarray], np.ndarray]  # as in evaluation.py, which imports MindSpore
+Logits = Callable[[np.ndarray], np.ndarray]  # a model as a function: (B, C, S, S) float32 -> (B, num_classes) float32
 
 MIRRORED = "each answer is the mean of the probabilities of the image and its mirror image (tta)"
 

@@ -47,7 +47,7 @@ def counts_from_the_top(scores: np.ndarray, positive: np.ndarray) -> tuple[np.nd
     """For each different score, highest first: the positives and the negatives that reach it, and the score."""
     order = np.argsort(-scores.astype(np.float64), kind="stable")
     ranked, hit = scores[order].astype(np.float64), positive[order]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.zeros(0, np.int64)
+    last = _ends_of_equals(ranked)
     return np.cumsum(hit)[last], np.cumsum(~hit)[last], ranked[last]
 
 
@@ -78,8 +78,12 @@ def _ranked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Of the known labels: where they are, highest score first; whether they are a yes; where each score ends."""
     known = np.flatnonzero(labels >= 0)
     order = known[np.argsort(-scores[known].astype(np.float64), kind="stable")]
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1) if len(order) else np.zeros(0, np.int64)
-    return order, labels[order] == 1, last
+    return order, labels[order] == 1, _ends_of_equals(scores[order])
+
+
+def _ends_of_equals(ranked: np.ndarray) -> np.ndarray:
+    """The last place of each run of equal numbers."""
+    return np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.zeros(0, np.int64)
 
 
 def _area(times: np.ndarray, order: np.ndarray, positive: np.ndarray, last: np.ndarray) -> float:

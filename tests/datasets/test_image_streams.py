@@ -146,3 +146,13 @@ def test_a_broken_picture_is_named_and_nothing_runs_on(photo_folder, tmp_path):
         list(batches(source, default_preprocessing("folder", 96), batch_size=11))
     next(batches(DIGITS, SMALL))  # left before its end
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("preprocessing", [SMALL, default_preprocessing("folder", 32)], ids=["CIFAR's", "ImageNet's"])
+def test_without_augmentation_the_inputs_are_those_of_an_evaluation(preprocessing, photo_folder):
+    source = open_source("folder", photo_folder, split="train").subset(np.arange(8))
+    shown = by_image(source, preprocessing, augmentation="none")
+    evaluated = evaluation_batches(source, preprocessing, batch_size=4, workers=WORKERS)
+    assert shown == {
+        int(i): image.tobytes() for images, _, indices in evaluated for i, image in zip(indices, images, strict=True)
+    }

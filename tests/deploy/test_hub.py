@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import mindspore as ms
 import numpy as np
 import pytest
 from commands import TINY, write_pictures
@@ -14,12 +15,14 @@ from hub_stand_in import hub_stand_in
 from huggingface_hub import constants
 
 import train
+from src.datasets.preprocessing import default_preprocessing
 from src.deploy import convert_weights
 from src.deploy.hub import fetch
 from src.deploy.named_weights import load_pretrained
+from src.network.densenet import DenseNet, architecture
 from src.schema.pretrained_names import hub_name
-from src.training.model_card import model_card_of
-from src.utils.checkpoint import load_checkpoint
+from src.training.model_card import ModelCard, model_card_of
+from src.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from src.utils.errors import ReportedError, UsageError, run
 from src.utils.files import sha256_of
 
@@ -140,6 +143,23 @@ def test_a_repository_without_a_description_and_one_with_names(hub, files):
     hub.repositories["me/named"] = {"model.safetensors": weights, "config.json": named}
     assert model_card_of(load("hf://me/bare")).preprocessing.interpolation == "bilinear"
     assert model_card_of(load("hf://me/named")).class_names == tuple(names)
+
+
+def test_grey_pictures_get_the_sums_of_the_average_where_that_is_meant(tmp_path):
+    """Of a run's best.ckpt whose EMA is the best in it: no raw weight is left in it."""
+    card = ModelCard(architecture("densenet100", 3, block_config=(1,)), default_preprocessing("cifar10"), tuple("abc"))
+    network = DenseNet(card.architecture)
+    averages = [ms.Parameter(2 * p + 1, name=f"ema.{p.name}") for p in network.get_parameters()]
+    save_checkpoint(
+        tmp_path / "best.ckpt", [*network.get_parameters(), *averages], card.to_metadata() | {"weights": "ema"}
+    )
+    grey = load_pretrained(str(tmp_path / "best.ckpt"), input_channels=1)
+    stem = "backbone.features.conv0.weight"
+    expected = (2 * network.backbone.features.conv0.weight.asnumpy() + 1).sum(1, keepdims=True)
+    np.testing.assert_allclose(grey.arrays[stem], expected, rtol=1e-5)
+    own = DenseNet(model_card_of(grey).architecture)
+    load_weights(own, grey)
+    np.testing.assert_array_equal(own.head.fc.weight.asnumpy(), 2 * network.head.fc.weight.asnumpy() + 1)
 
 
 @pytest.mark.usefixtures("hub")

@@ -115,3 +115,14 @@ def test_the_interval_is_that_of_resampled_pictures():
 @pytest.mark.parametrize("label", [0, 1, -1])
 def test_there_is_no_interval_where_nothing_is_ranked(label):
     assert np.isnan(auroc_interval(np.zeros((5, 2)), np.full((5, 2), label), 20)).all()
+
+
+def test_what_was_counted_is_joined_once():
+    """A report asks for all scores hundreds of times."""
+    scores = MultilabelScores(2)
+    for _ in range(3):
+        scores.update(np.ones((4, 2), np.float32), np.ones((4, 2), np.int8))
+    assert scores.logits is scores.logits and scores.labels is scores.labels
+    scores.update(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.int8))
+    assert scores.logits.shape == scores.labels.shape == (13, 2) and scores.seen == 13
+    assert MultilabelScores(2).logits.shape == (0, 2)
