@@ -101,8 +101,9 @@ def _svg(draw, name: str, size: tuple[float, float], columns: int = 1) -> str:
         draw(*places)
         for axes in places:
             axes.patch.set_alpha(0)
-            if len(axes.get_legend_handles_labels()[0]) > 1:
-                axes.legend(frameon=False, fontsize=9)
+            handles, labels = axes.get_legend_handles_labels()
+            if len(handles) > 1:  # above: bars and curves may be anywhere in it
+                figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
             axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
         FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
