@@ -363,6 +363,7 @@ def _possible(texts: dict[str, str]) -> dict[str, str]:
     texts = {key: text.replace("~", "-") if BY_NAME[key].is_path else text for key, text in texts.items()}  # no homes
     texts |= {"rank": "0", "warmup_epochs": str(min(float(texts["warmup_epochs"]), int(texts["max_epoch"])))}
     texts |= {"block_config": ",".join(texts["block_config"].split(",")[:8])}
+    texts |= {"per_batch_size": str(max(2, int(texts["per_batch_size"])))}  # images are mixed with others
     texts |= {"compression": "0.001"} if 0 < float(texts["compression"]) < 0.001 else {}
     return texts | {"label_smooth_factor": "0.1"}
 
