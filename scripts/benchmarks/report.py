@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from scripts.benchmarks.machine import Machine
 from scripts.benchmarks.process import Measurement
-from scripts.benchmarks.tasks import DESCRIPTIONS, PIPELINE, REFERENCE, TRAINING, Task
+from scripts.benchmarks.tasks import DESCRIPTIONS, PIPELINE, RECIPE_BASE, REFERENCE, TRAINING, Task
 from src.utils.files import write_atomically, write_text_atomically
 
 CSV_NAME, MARKDOWN_NAME, CHART_NAME = "benchmark.csv", "benchmark.md", "benchmark.png"
@@ -78,6 +78,8 @@ def result_of(task: Task, measurements: Sequence[Measurement], missing: dict[str
 
 
 def _reference(task: Task) -> str:
+    if task.about == "recipe":
+        return RECIPE_BASE
     return "torch-dataloader" if task.kind == PIPELINE else REFERENCE
 
 

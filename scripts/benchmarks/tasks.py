@@ -8,7 +8,7 @@ from src.network.architecture import Architecture, architecture
 from src.utils.errors import UsageError
 
 TRAINING, INFERENCE, PIPELINE = "training", "inference", "pipeline"
-REFERENCE = "torch-eager"  # what ratios are to
+REFERENCE = "torch-eager"  # what most ratios are to
 _QUICK = {"growth_rate": 4, "block_config": (1, 1), "stem_features": 8}
 
 
@@ -17,7 +17,7 @@ class Task:
     """One thing to do as often as possible: a training step, an inference, or making a training batch.
 
     The network is fed with (batch, 3, image_size, image_size). files: a pipeline decodes JPEGs instead of taking pixels
-    from memory. contention: variants work beside busy processes too.
+    from memory. about: what the variants differ in, "contention" or "recipe"; the empty text for who computes.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Task:
     image_size: int
     batch: int
     files: bool = False
-    contention: bool = False
+    about: str = ""
     quick: bool = False
 
     @property
@@ -67,7 +67,7 @@ class Variant:
     @property
     def is_ours(self) -> bool:
         """Whether it is this project as its users run it."""
-        return self.name.split("-")[0] in ("ours", "one", "engine")
+        return self.name.split("-")[0] in ("ours", "one", "engine", "recipe")
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,36 @@ _CONTENTION_VARIANTS = tuple(
     if variant.name in ("ours-fp32", REFERENCE)
     for busy in (0, 1, 2)
 )
+# The flags of train.py that an ingredient adds to the recipe.
+INGREDIENTS = {
+    "base": (),
+    "nesterov": ("--nesterov=true",),
+    "label-smooth": ("--label_smooth=true",),
+    "ema": ("--ema_decay=0.999",),
+    "mixup": ("--mixup=0.2",),
+    "cutmix": ("--cutmix=1.0",),
+    "random-erasing": ("--random_erasing=0.25",),
+    "trivial": ("--auto_augment=trivial",),
+    "rand": ("--auto_augment=rand",),
+    "autoaugment": ("--auto_augment=auto",),
+    "streams": ("--augmentation_streams=image",),
+    "layer-lr-decay": ("--layer_lr_decay=0.9",),
+    "freeze": ("--freeze=1",),
+    "teacher": ("--teacher={teacher}",),
+    "all": (
+        *("--nesterov=true", "--label_smooth=true", "--ema_decay=0.999", "--mixup=0.2", "--cutmix=1.0"),
+        *("--random_erasing=0.25", "--layer_lr_decay=0.9"),
+    ),
+}
+RECIPE_BASE = "recipe-base"
+_RECIPE_VARIANTS = tuple(
+    Variant(f"recipe-{name}", "recipe", options=(("flags", flags),), plain_onednn=False)
+    for name, flags in INGREDIENTS.items()
+)
 _VARIANTS = {
     TRAINING: _TRAINING_VARIANTS,
+    "contention": _CONTENTION_VARIANTS,
+    "recipe": _RECIPE_VARIANTS,
     INFERENCE: (
         *_NETWORK_VARIANTS,
         Variant("engine-fp32", "engine"),
@@ -149,6 +177,8 @@ DESCRIPTIONS = {
     "openvino-bf16": "the same export in OpenVINO, bfloat16",
     "ours": "this project's training pipeline",
     "torch-dataloader": "torchvision's transforms on Pillow images in a DataLoader with a worker a core",
+    RECIPE_BASE: "train.py's step of C++ kernels, with its data pipeline",
+    **{f"recipe-{name}": f"the same with {' '.join(flags)}" for name, flags in INGREDIENTS.items() if flags},
 }
 
 
@@ -159,7 +189,8 @@ _TASKS = (
     Task("densenet121-inference-1", INFERENCE, "densenet121", 1000, 224, 1),
     Task("densenet100-inference-32", INFERENCE, "densenet100", 10, 32, 32),
     Task("densenet121-inference-32", INFERENCE, "densenet121", 1000, 224, 32),
-    Task("densenet100-contention", TRAINING, "densenet100", 10, 32, 64, contention=True),
+    Task("densenet100-contention", TRAINING, "densenet100", 10, 32, 64, about="contention"),
+    Task("densenet100-recipe", TRAINING, "densenet100", 10, 32, 64, about="recipe"),
     Task("pipeline-cifar", PIPELINE, "densenet100", 10, 32, 64),
     Task("pipeline-jpeg", PIPELINE, "densenet121", 2, 224, 32, files=True),
 )
@@ -184,7 +215,7 @@ def task_named(name: str, quick: bool) -> Task:
 
 def variants(task: Task) -> tuple[Variant, ...]:
     """All that can do `task`."""
-    return _CONTENTION_VARIANTS if task.contention else _VARIANTS[task.kind]
+    return _VARIANTS[task.about or task.kind]
 
 
 def variant_named(task: Task, name: str) -> Variant:

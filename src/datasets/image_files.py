@@ -1,5 +1,6 @@
 """Encoded pictures on disk: each is read as a whole, checked when its bytes are seen for the first time, and named."""
 
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ class ImageFiles:
     def __call__(self, i: int) -> np.ndarray:
         """Return what MindSpore decodes, uint8 (length,). Raises ReportedError, naming a file that cannot be used."""
         data = self._bytes(i)
-        form, checksum = Form(int(self._forms[i])), zlib.crc32(data)  # 0.05 ms for 100 kB
+        form, checksum = int(self._forms[i]), zlib.crc32(data)  # 0.05 ms for 100 kB
         if not form or self._checksums[i] != checksum:
             self._forms[i] = 0
             try:
@@ -53,7 +54,7 @@ class ImageFiles:
             except UnusablePictureError as error:
                 raise ReportedError(f"{self.name(i)} {error}") from error
             self._checksums[i], self._forms[i] = checksum, form
-        return decodable(data, form)
+        return data if form == Form.CHECKED else decodable(data, Form(form))
 
     def content(self, i: int) -> bytes:
         """Return the file as it is on disk. Raises ReportedError, naming a file that cannot be read."""
@@ -68,7 +69,7 @@ class ImageFiles:
 
     def _bytes(self, i: int) -> np.ndarray:
         try:
-            return read_array(self._folder / self._paths[i], MAX_FILE_BYTES)
+            return read_array(os.path.join(self._folder, self._paths[i]), MAX_FILE_BYTES)  # noqa: PTH118, 0.03 ms less
         except OSError as error:
             gone = error.errno in NO_SUCH_FILE or isinstance(error, UnfitFileError | IsADirectoryError)
             kind = ReportedError if gone else UnreadableError

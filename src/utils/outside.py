@@ -77,6 +77,8 @@ def kind_of(mode: int) -> str:
 
 
 def _require_regular(path: str | os.PathLike, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if kind := kind_of(mode):
