@@ -10,21 +10,27 @@ from pathlib import Path
 import numpy as np
 from commands import ROOT
 from PIL import Image
+from shared import kept
 from sklearn.datasets import load_sample_images
 
 from src.datasets.preprocessing import Preprocessing
 
 
-def build(folder: Path, *targets: str, sanitize: bool) -> Path:
-    """Build programs that do not need MindSpore Lite in `folder` and return it."""
+def build(*targets: str, sanitize: bool) -> Path:
+    """Build programs that do not need MindSpore Lite and return their folder; see shared.kept."""
     options = ["-DLITE_HOME=", f"-DSANITIZE={'ON' if sanitize else 'OFF'}"]
-    for command in (
-        ["cmake", "-S", ROOT / "ascend310_infer", "-B", folder, *options],
-        ["cmake", "--build", folder, "--parallel", "2", "--target", *targets],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    sources = ROOT / "ascend310_infer"
+
+    def build_in(folder: Path) -> None:
+        for command in (
+            ["cmake", "-S", sources, "-B", folder, *options],
+            ["cmake", "--build", folder, "--parallel", "2", "--target", *targets],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    parts = [path for part in ("inc", "src", "tests", "tools") for path in (sources / part).rglob("*")]
+    return kept([*options, *targets], [sources / "CMakeLists.txt", *parts], build_in)
 
 
 def preprocess(

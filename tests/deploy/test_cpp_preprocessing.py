@@ -46,8 +46,8 @@ GEOMETRIES = {
 
 
 @pytest.fixture(scope="module")
-def tool(tmp_path_factory) -> Path:
-    return build(tmp_path_factory.mktemp("build"), "preprocess_tool", sanitize=False) / "preprocess_tool"
+def tool() -> Path:
+    return build("preprocess_tool", sanitize=False) / "preprocess_tool"
 
 
 def python_tensors(

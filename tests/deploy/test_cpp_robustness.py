@@ -17,8 +17,8 @@ SMALL = Preprocessing(40, 47, IMAGENET_MEAN, IMAGENET_STD)
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory) -> Path:
-    return build(tmp_path_factory.mktemp("build"), "preprocess_tool", "unit_tests", sanitize=True)
+def programs() -> Path:
+    return build("preprocess_tool", "unit_tests", sanitize=True)
 
 
 def run_clean(programs: Path, files: list[Path], *flags: object) -> list[str]:

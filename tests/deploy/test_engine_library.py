@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from documents import blocks
+from shared import kept_program
 from test_engine import SMALL, WRONG, described, random_network, written
 
 from src.deploy.engine_library import ENGINE, LEFT_OUT, engine_flags, engine_sources
@@ -27,26 +28,17 @@ def model(tmp_path_factory):
     return written(network, described(network, 9), tmp_path_factory.mktemp("model"))
 
 
-def in_one_text(files, folder):
-    """All sources in one: it takes half the time to compile."""
-    whole = folder / "whole.cc"
-    whole.write_text("".join(f'#include "{path}"\n#undef DENSENET_INSTANTIATE\n' for path in files))
-    return whole
-
-
-def compiled(folder, *sanitizers):
+def compiled(*sanitizers):
     """The driver, with all of the engine."""
-    program = folder / "drive engine"
-    command = [*find_compiler(), "-std=c++17", "-O0", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
-    command += [*engine_flags(instruction_sets()[0]), "-o", program, in_one_text([*engine_sources(), DRIVER], folder)]
-    subprocess.run(command, check=True)
-    return program
+    flags = ["-std=c++17", "-O0", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
+    flags += engine_flags(instruction_sets()[0])
+    return kept_program(find_compiler(), flags, [SOURCES, ENGINE], *engine_sources(), DRIVER, in_one_text=True)
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory):
+def checked():
     """The driver that stops at the first access outside of its memory and at undefined behaviour."""
-    return compiled(tmp_path_factory.mktemp("checked"), "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    return compiled("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def printed_by(*command):
@@ -98,21 +90,21 @@ def test_a_forked_process_answers(checked, model):
     assert printed_by(checked, "fork", model) == ["child 7, parent 1"]
 
 
-def test_threads_answer_at_once(model, tmp_path):
+def test_threads_answer_at_once(model):
     """Under the thread sanitizer, with the kernels' team of four."""
-    assert printed_by(compiled(tmp_path, "-fsanitize=thread", "-DDENSENET_THREADS=4"), "threads", model) == ["0 wrong"]
+    assert printed_by(compiled("-fsanitize=thread", "-DDENSENET_THREADS=4"), "threads", model) == ["0 wrong"]
 
 
-def test_the_kernels_of_amx_compute_the_same(model, tmp_path):
+def test_the_kernels_of_amx_compute_the_same(model):
     """With its instructions, and those of AVX-512, made of others (tests/ops/emulated)."""
     if platform.machine() != "x86_64":
         pytest.skip("the instructions are x86's")
     files = [path for path in engine_sources() if path.name not in ("engine.cc", "instruction_sets.cc")]
-    flags = ["-O0", "-Wno-psabi", f"-I{ENGINE.parent}/tests/ops/emulated", "-Ddensenet=densenet_emulated"]
-    flags += ["-mavx2", "-mfma", "-fopenmp", f"-I{SOURCES}", f"-I{ENGINE}"]
-    whole = in_one_text([*files, DRIVER.with_name("drive_network.cc")], tmp_path)
-    subprocess.run(["g++", "-std=c++17", *flags, "-o", tmp_path / "emulated", whole], check=True)
-    exact, bf16 = (np.array(line.split(), float) for line in printed_by(tmp_path / "emulated", model))
+    flags = ["-std=c++17", "-O0", "-Wno-psabi", "-Ddensenet=densenet_emulated", "-mavx2", "-mfma", "-fopenmp"]
+    folders = [ENGINE.parent / "tests/ops/emulated", SOURCES, ENGINE]
+    driver = DRIVER.with_name("drive_network.cc")
+    program = kept_program(["g++"], flags, folders, *files, driver, in_one_text=True)
+    exact, bf16 = (np.array(line.split(), float) for line in printed_by(program, model))
     images = np.sin(np.arange(2 * 3 * 9 * 9, dtype=np.float32)).reshape(2, 3, 9, 9)
     expected = EngineModel(model)(images).ravel()
     np.testing.assert_allclose(exact, expected, atol=1e-5 * np.abs(expected).max())

@@ -10,12 +10,13 @@ Each class is one operator. Arrays are in the order and the layout of float64.py
 import ctypes
 import math
 import platform
-import subprocess
 from pathlib import Path
 
 import numpy as np
+from shared import kept_program
 
 from src.ops import build
+from src.ops.compile import FLAGS
 from src.ops.dense_ops import SPARE_PIXELS, pixel_stride
 
 # This CPU's best first; of those of x86, one of each width of vectors.
@@ -29,16 +30,12 @@ EMULATED = ["emulated amx_bf16", "emulated avx512_bf16"] if platform.machine() =
 TYPES = {"float32": b"float32", "uint16": b"bfloat16", "uint8": b"uint8"}
 
 
-def emulated_library(name, folder):
+def emulated_library(name):
     """The kernels with instructions that this CPU may not have, made of AVX2's (emulated/immintrin.h): slow."""
-    library = folder / "libemulated.so"
-    flags = [
-        "-Wno-psabi",
-        f"-I{Path(__file__).parent}/emulated",
-        *([] if "amx" in name else ["-DEMULATED_WITHOUT_AMX"]),
-    ]
-    subprocess.run([*build.compile_command(["g++", *flags], "avx2", build.SOURCES, library), "-O0"], check=True)
-    return library
+    flags = [*FLAGS, *build.INSTRUCTION_SETS["avx2"].flags, "-O0", "-Wno-psabi"]
+    flags += [] if "amx" in name else ["-DEMULATED_WITHOUT_AMX"]
+    folders = [Path(__file__).parent / "emulated", build.SOURCES]
+    return kept_program(["g++"], flags, folders, *sorted(build.SOURCES.rglob("*.cc")), in_one_text=True)
 
 
 def pack(features):

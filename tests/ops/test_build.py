@@ -5,15 +5,16 @@ import re
 import shutil
 import signal
 import stat
-import subprocess
 
 import pytest
 from checkout import BEST, NOT_USED, TWICE, USED, wait_for, write_sources
 from commands import contents
 from direct import INSTRUCTION_SETS
+from shared import kept_program
 
 from src.launch.processes import state_and_parent
 from src.ops import build
+from src.ops.compile import FLAGS
 from src.utils.errors import UsageError
 
 OF_X86 = [name for name, one in build.INSTRUCTION_SETS.items() if one.machine == "x86_64"]
@@ -262,13 +263,11 @@ def test_the_kernels_are_asked_for_once_a_process(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("instruction_set", [name for name in OF_X86 if name not in INSTRUCTION_SETS])
-def test_our_sources_compile_without_a_warning(tmp_path, instruction_set):
+def test_our_sources_compile_without_a_warning(instruction_set):
     """Those of this CPU are compiled with the same warnings in test_sanitizers.py.
 
     The largest one, in which all of the code is, is also optimised: some warnings come of what that finds out.
     """
     effort = ["-O1"] if instruction_set == OF_X86[0] else ["-fsyntax-only"]
-    command = build.compile_command(["g++"], instruction_set, build.SOURCES, tmp_path / "library.so")
-    done = subprocess.run([*command, *effort, "-Wall", "-Wextra", "-Werror"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    flags = [*FLAGS, *build.INSTRUCTION_SETS[instruction_set].flags, *effort, "-Wall", "-Wextra", "-Werror"]
+    kept_program(["g++"], flags, [build.SOURCES], *sorted(build.SOURCES.rglob("*.cc")))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from direct import INSTRUCTION_SETS
+from shared import kept_program
 
 from src.ops import build
 
@@ -14,18 +15,16 @@ NO_QUOTA = 2**31 - 1  # INT_MAX
 pytestmark = pytest.mark.slow
 
 
-def compiled(folder: Path, *sanitizers: str) -> Path:
-    program = folder / "run team"
+def compiled(*sanitizers: str) -> Path:
     flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
     sources = [build.SOURCES / "base" / name for name in ("parallel.cc", "cgroup.cc")]
-    command = [*build.find_compiler(), *flags, *build.INSTRUCTION_SETS[INSTRUCTION_SETS[0]].flags]
-    subprocess.run([*command, f"-I{build.SOURCES}", "-o", program, DRIVER, *sources], check=True)
-    return program
+    flags += build.INSTRUCTION_SETS[INSTRUCTION_SETS[0]].flags
+    return kept_program(build.find_compiler(), flags, [build.SOURCES], DRIVER, *sources)
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    return compiled(tmp_path_factory.mktemp("plain"), "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+def program():
+    return compiled("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def printed_by(*command: object) -> str:
@@ -38,9 +37,9 @@ def test_a_forked_process_has_threads_of_its_own(program):
     printed_by(program, "fork")
 
 
-def test_every_part_is_done_once_whoever_calls(tmp_path):
+def test_every_part_is_done_once_whoever_calls():
     """Under the thread sanitizer."""
-    program = compiled(tmp_path, "-fsanitize=thread")
+    program = compiled("-fsanitize=thread")
     printed_by(program, "rounds")
     printed_by(program, "callers")
 

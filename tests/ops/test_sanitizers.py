@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from direct import INSTRUCTION_SETS
+from shared import kept_program
 
 from src.ops import build
 
@@ -20,15 +21,15 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def outputs_of(tmp_path_factory):
+def outputs_of():
     """(instruction set, flags) -> of each output of the driver its name, a checksum and the sum of absolute values."""
 
     @cache
     def outputs(instruction_set, sanitizer):
-        program = tmp_path_factory.mktemp("a folder") / "run operators"
         flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=fast", *sanitizer]
-        flags += [*build.INSTRUCTION_SETS[instruction_set].flags, f"-I{build.SOURCES}", "-o", program]
-        printed_by(*build.find_compiler(), *flags, DRIVER, *build.SOURCES.rglob("*.cc"))
+        flags += build.INSTRUCTION_SETS[instruction_set].flags
+        sources = sorted(build.SOURCES.rglob("*.cc"))
+        program = kept_program(build.find_compiler(), flags, [build.SOURCES], DRIVER, *sources, in_one_text=True)
         lines = [line.split() for line in printed_by(program).splitlines()]
         return [(f"{name} {number}", float(checksum), float(size)) for name, number, checksum, size in lines]
 
