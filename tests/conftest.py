@@ -4,6 +4,7 @@ import src  # noqa: F401, I001, its variables have to be there before MindSpore 
 
 import gc
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,12 @@ from src.ops.build import kernels
 
 # With two files at a time: a long one that begins last would leave one of the two workers idle.
 LONGEST_FILES = (
-    "test_launch.py", "test_infer_310.py", "test_torch_parity.py", "test_resume.py", "test_scripts.py",
-    "test_distributed.py", "test_bad_inputs.py", "test_ops_commands.py", "test_trainer.py", "test_benchmark.py",
-    "test_numerics.py", "test_sanitizers.py", "test_build.py", "test_train_keys.py", "test_fuzz.py",
+    "test_launch.py", "test_distributed.py", "test_resume.py", "test_infer_310.py", "test_torch_parity.py",
+    "test_sanitizers.py", "test_scripts.py", "test_benchmark.py", "test_train_keys.py", "test_bad_inputs.py",
+    "test_configs.py", "test_ops_commands.py", "test_cpp_robustness.py", "test_cpp_preprocessing.py",
+    "test_network_keys.py", "test_numerics.py", "test_modelarts.py", "test_build.py", "test_engine_library.py",
+    "test_fuzz.py", "test_full_disk.py", "test_trainer.py", "test_graph_cache.py", "test_densenet.py",
+    "test_several_labels.py", "test_recompute.py", "test_engine.py",
 )  # fmt: skip
 
 
@@ -30,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; `scripts/test.sh` has xdist keep this order."""
     place = {name: number for number, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+# Compiled graphs are kept for a script, which MindSpore reads: a worker of xdist was started without one.
+if not sys.argv[0].endswith(".py"):
+    sys.argv[0] = __file__
 
 
 # Tests send signals. Whoever started them in the background, or with nohup, had these ignored, which is inherited.

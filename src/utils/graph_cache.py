@@ -28,7 +28,7 @@ from src.utils.graph_key import graph_key
 from src.utils.logging import get_logger
 from src.utils.own_folder import cache_folder, read_own, temporary_folder
 
-MOST_GRAPHS = 100  # DenseNet-121's takes a megabyte
+MOST_BYTES = 200 * 2**20  # of all graphs; DenseNet-121's takes one of these megabytes
 _ROOM = 2**24
 _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 _MAGIC = b"densenet graph 1\n"
@@ -97,9 +97,12 @@ class GraphCache:
         whole = _MAGIC + hashlib.sha256(content).hexdigest().encode() + content
         try:
             write_atomically(path, lambda temporary: temporary.write_bytes(whole))
-            graphs = sorted(self._folder.glob("*" + _SUFFIX), key=lambda file: file.lstat().st_mtime, reverse=True)
-            for old in graphs[MOST_GRAPHS:]:
-                old.unlink(missing_ok=True)
+            graphs = [(file.lstat(), file) for file in self._folder.glob("*" + _SUFFIX)]
+            room = MOST_BYTES
+            for found, file in sorted(graphs, key=lambda graph: graph[0].st_mtime, reverse=True):
+                room -= found.st_size
+                if room < 0:
+                    file.unlink(missing_ok=True)
         except (ReportedError, OSError) as error:
             get_logger().info("the compiled graph is not kept: %s", error)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from commands import TINY, only, weights
 
+from src.utils import graph_cache
 from src.utils.graph_cache import GraphCache, _Graph, _Slots, open_graph_cache
 
 SCRIPT = Path(__file__).with_name("compile_graphs.py")
@@ -143,6 +144,16 @@ def test_a_rank_of_a_group_finds_its_graph_where_mindspore_looks(monkeypatch):
         (folder / "MS_WORKERcompile_cache_1.mindir").write_bytes(b"a new graph")
     assert taken.graph == _Graph(b"0" * 64, b"a new graph")
     assert "MS_COMPILER_CACHE_PATH" not in os.environ
+
+
+def test_the_oldest_graphs_go_when_all_take_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_cache, "MOST_BYTES", 2500)
+    cache = GraphCache(tmp_path)
+    for number in range(4):
+        path = tmp_path / f"{number}.graph"
+        cache._keep(path, _Graph(b"0" * 64, b"a" * 800))
+        os.utime(path, (number, number))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2.graph", "3.graph"]
 
 
 def test_a_graph_that_could_not_be_used_is_not_found_by_a_later_one():
