@@ -110,24 +110,12 @@ def one_by_one():
     ms.set_context(mode=before)
 
 
-@pytest.mark.parametrize("net", NETWORKS)
-def test_torchvisions_network_has_the_same_logits_and_gradients(net, theirs, torch, tmp_path, request):
-    """The first as the plain network in a graph, the others, which differ in sizes only, with the C++ kernels."""
-    if net != NETWORKS[0]:
-        request.getfixturevalue("one_by_one")
-    torch.manual_seed(0)
-    model = theirs.randomised(theirs.torchvision.models.get_model(net))
-    images = theirs.random_images(model, 4, 64)
-    theirs.without_kinks(model, images)
-    torch.save(model.state_dict(), tmp_path / "model.pth")
-    network = converted(tmp_path / "model.pth", kernels=None if net == NETWORKS[0] else build.kernels().library)
-    assert network.architecture == architecture(net, 1000)
-
+def compared(theirs, model, network: DenseNet, images) -> None:
+    """Logits in evaluation; loss, gradients and running statistics of a step in training."""
     in_evaluation = difference(
         network.set_train(False)(ms.Tensor(images.numpy())).asnumpy(), theirs.logits(model, images)
     )
-
-    labels = np.array([3, 141, 592, 653], np.int32)
+    labels = np.arange(len(images), dtype=np.int32) * 3 % network.architecture.num_classes
     loss, gradients = LossAndGradients(network)(ms.Tensor(images.numpy()), ms.Tensor(labels))
     expected_loss, expected = theirs.gradients(model, images, labels)
     found = {torch_name(p.name): g.asnumpy() for p, g in zip(network.trainable_params(), gradients, strict=True)}
@@ -138,7 +126,7 @@ def test_torchvisions_network_has_the_same_logits_and_gradients(net, theirs, tor
     statistics = {k: v.numpy() for k, v in model.state_dict().items() if "running" in k}
     in_statistics = max(difference(moved[name], value) for name, value in statistics.items())
 
-    print(f"\n{net}: logits {in_evaluation:.1e}, loss {abs(loss.asnumpy() / expected_loss - 1):.1e}, gradients "
+    print(f"\nlogits {in_evaluation:.1e}, loss {abs(loss.asnumpy() / expected_loss - 1):.1e}, gradients "
           f"{in_gradients[worst]:.1e} ({worst}), running statistics {in_statistics:.1e}")  # fmt: skip
     assert in_evaluation < 1e-5
     assert loss.asnumpy() == pytest.approx(expected_loss, rel=1e-5)
@@ -146,7 +134,32 @@ def test_torchvisions_network_has_the_same_logits_and_gradients(net, theirs, tor
     assert in_statistics < 1e-5
 
 
-def test_timms_network_has_the_same_logits(theirs, torch, tmp_path):
+@pytest.mark.parametrize("net", NETWORKS)
+def test_torchvisions_network_has_the_same_logits_and_gradients(net, theirs, torch, tmp_path, one_by_one):  # noqa: ARG001
+    """The first as the plain network, the others, which differ in sizes only, with the C++ kernels."""
+    torch.manual_seed(0)
+    model = theirs.randomised(theirs.torchvision.models.get_model(net))
+    images = theirs.random_images(model, 4, 64)
+    theirs.without_kinks(model, images)
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    network = converted(tmp_path / "model.pth", kernels=None if net == NETWORKS[0] else build.kernels().library)
+    assert network.architecture == architecture(net, 1000)
+    compared(theirs, model, network, images)
+
+
+@pytest.mark.parametrize("kernels", [False, True], ids=["plain", "kernels"])
+def test_a_compiled_network_has_the_same_logits_and_gradients(kernels, theirs, torch, tmp_path):
+    """In a graph, of which the sizes change nothing but the time to compile it."""
+    torch.manual_seed(0)
+    model = relative(theirs)
+    images = theirs.random_images(model, 4, 64)
+    theirs.without_kinks(model, images)
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    library = build.kernels().library if kernels else None
+    compared(theirs, model, converted(tmp_path / "model.pth", "--net", "densenet121", kernels=library), images)
+
+
+def test_timms_network_has_the_same_logits(theirs, torch, tmp_path, one_by_one):  # noqa: ARG001
     import timm
     from safetensors.torch import save_file
 
