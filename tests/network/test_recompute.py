@@ -1,16 +1,12 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import mindspore as ms
 import numpy as np
 import pytest
+from commands import ROOT
+from peak_memory import LossAndGradients
 
-from src.losses.crossentropy import CrossEntropy
 from src.network.densenet import DenseNet, architecture
 
 ms.set_context(mode=ms.GRAPH_MODE)
-ROOT = Path(__file__).parents[2]
 ARCH = {"growth_rate": 4, "block_config": (3, 2), "stem_features": 6}
 
 
@@ -29,20 +25,6 @@ def two_steps(recompute: bool, half: bool = False, **overrides) -> dict[str, np.
     results = {f"gradient of {weight.name}": grad.asnumpy() for weight, grad in zip(weights, gradients, strict=True)}
     results |= {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     return results | {"loss": loss.asnumpy()}
-
-
-class LossAndGradients(ms.nn.Cell):
-    def __init__(self, network):
-        super().__init__(auto_prefix=False)
-        self.network = network
-        self.loss = CrossEntropy()
-        self.gradients = ms.value_and_grad(self.forward, None, network.trainable_params())
-
-    def forward(self, x, labels):
-        return self.loss(self.network(x), labels)
-
-    def construct(self, x, labels):
-        return self.gradients(x, labels)
 
 
 @pytest.mark.slow
@@ -73,26 +55,11 @@ def test_parameters_and_evaluation_do_not_depend_on_it():
     np.testing.assert_array_equal(plain(x).asnumpy(), recomputing(x).asnumpy())
 
 
-PEAK_MEMORY = """
-import sys
-import src, mindspore as ms, numpy as np
-from src.network.densenet import DenseNet, architecture
-from tests.network.test_recompute import LossAndGradients
-ms.set_context(mode=ms.GRAPH_MODE)
-ms.set_device("CPU")
-arch = architecture("densenet100", 10, block_config=(16,))
-step = LossAndGradients(DenseNet(arch, recompute=sys.argv[1] == "recompute").set_train())
-step(ms.Tensor(np.zeros((64, 3, 32, 32), np.float32)), ms.Tensor(np.zeros(64, np.int32)))[0].asnumpy()
-# Not ru_maxrss, which in a child begins with its parent's.
-print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
-"""
-
-
 @pytest.mark.slow
-def test_halves_the_memory_of_a_step():
+def test_halves_the_memory_of_a_step(forked):
     def peak_megabytes(mode: str) -> int:
-        command = [sys.executable, "-c", PEAK_MEMORY, mode]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        run = forked.run("tests/network/peak_memory", [mode], ROOT)
+        assert run.returncode == 0, run.stderr
         return int(run.stdout.split()[-1]) // 1024
 
     import_only = 420  # megabytes of a process that has imported MindSpore and built the network
