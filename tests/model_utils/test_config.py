@@ -307,7 +307,7 @@ SAVED = {option.name: _values(option) for option in OPTIONS if option.saved}
 # predict.py's own keys belong to one call.
 @pytest.mark.slow
 @given(st.fixed_dictionaries(SAVED), st.sampled_from([command for command in COMMANDS if command != "predict"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)  # a hundred values each
 def test_flags_to_saved_file_and_back(tmp_path_factory, texts, command):
     texts = _possible(texts)
     path = tmp_path_factory.mktemp("run") / "config.yaml"
@@ -323,7 +323,7 @@ def test_flags_to_saved_file_and_back(tmp_path_factory, texts, command):
 
 @pytest.mark.slow
 @given(st.fixed_dictionaries(SAVED))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)  # a hundred values each
 def test_text_means_the_same_in_a_file_as_in_a_flag(tmp_path_factory, texts):
     texts = {key: text for key, text in _possible(texts).items() if text.isascii() and text.isprintable()}
     path = tmp_path_factory.mktemp("run") / "a.yaml"
