@@ -14,10 +14,10 @@ import mindspore.dataset as ds
 import numpy as np
 from mindspore.dataset import vision
 
-from src.datasets.auto_augment import auto_augment_operators
+from src.datasets.decoding import decoded_pixels
 from src.datasets.draws import Shown
 from src.datasets.geometry import evaluation_pixels, picture_of, random_area, training_pixels
-from src.datasets.preprocessing import SMALL, Preprocessing, is_shifted, shift_padding
+from src.datasets.preprocessing import Preprocessing, is_shifted, policy_operators, shift_padding
 from src.datasets.source import Source, log_noticed, picture_named
 
 JITTER = (0.6, 1.4)  # of brightness, contrast and saturation, as vision.RandomColorAdjust of 0.4
@@ -34,9 +34,8 @@ class Augmented:
         self, source: Source, preprocessing: Preprocessing, *, augmentation: str, auto_augment: str, final_size: int
     ) -> None:
         self.source, self.preprocessing, self.augmentation = source, preprocessing, augmentation
-        is_small, channels = not source.encoded or final_size <= SMALL, preprocessing.input_channels
-        self.policy = auto_augment_operators(auto_augment, is_small=is_small, channels=channels)
-        self.colours = augmentation == "full" and channels == 3
+        self.policy = policy_operators(preprocessing, source.encoded, auto_augment, final_size)
+        self.colours = augmentation == "full" and preprocessing.input_channels == 3
         self.shifted = is_shifted(final_size, source.encoded, augmentation)
         # With Pillow's resizing a picture is shifted and mirrored before the others are there.
         self.moves = augmentation != "none" and not preprocessing.antialias
@@ -59,7 +58,7 @@ class Augmented:
             if self.augmentation == "none":
                 return evaluation_pixels(picture, preprocessing)
             return training_pixels(picture, preprocessing, self.augmentation, self.shifted, shown.generator(place))
-        pixels = np.asarray(picture_of(data, preprocessing, encoded)) if encoded else data
+        pixels = decoded_pixels(data, preprocessing.pixels) if encoded else data
         size = preprocessing.image_size
         if self.moves and not self.shifted:
             left, top, right, bottom = random_area(pixels.shape[1::-1], shown.generator(place))

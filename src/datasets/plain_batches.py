@@ -11,11 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from src.datasets.decoding import stored_pixels
+from src.datasets.decoding import decoded_pixels
 from src.datasets.geometry import evaluation_pixels, picture_of
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.resizing import resized
-from src.datasets.shown import differs_as_shown, rgb, shown_picture
 from src.datasets.source import Source, log_noticed, picture_named
 from src.utils.read_ahead import in_order
 
@@ -48,19 +47,12 @@ def network_input(data: np.ndarray, preprocessing: Preprocessing, encoded: bool)
     if preprocessing.antialias:
         pixels = evaluation_pixels(picture_of(data, preprocessing, encoded), preprocessing)
     else:
-        pixels = resized(_pixels(data, preprocessing, encoded), preprocessing.resized_to)
+        pixels = decoded_pixels(data, preprocessing.pixels) if encoded else data
+        pixels = resized(pixels, preprocessing.resized_to)
         top = left = (preprocessing.resized_to - size) // 2
         pixels = pixels[top : top + size, left : left + size]
     mean, std = preprocessing.levels()
     return np.ascontiguousarray(((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1))
-
-
-def _pixels(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> np.ndarray:
-    if not encoded:
-        return data
-    if preprocessing.pixels == "shown" and differs_as_shown(data):
-        return np.asarray(rgb(shown_picture(data)))
-    return stored_pixels(data)
 
 
 def _rows(

@@ -238,8 +238,7 @@ def train_transforms(
     from mindspore.dataset import vision
 
     final_size = final_size or preprocessing.image_size
-    is_small = not encoded or final_size <= SMALL
-    policy = auto_augment_operators(auto_augment, is_small=is_small, channels=preprocessing.input_channels)
+    policy = policy_operators(preprocessing, encoded, auto_augment, final_size)
     colours = []
     if augmentation == "full" and preprocessing.input_channels == 3:
         colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)]
@@ -252,6 +251,12 @@ def train_transforms(
             else _random_geometry(preprocessing, encoded, augmentation, is_shifted(final_size, encoded, augmentation))
         )
     return [*geometry, *policy, *colours, *normalisation(preprocessing)]
+
+
+def policy_operators(preprocessing: Preprocessing, encoded: bool, auto_augment: str, final_size: int) -> list:
+    """`auto_augment_operators` for these pictures; final_size: of the input at the end of training."""
+    is_small = not encoded or final_size <= SMALL
+    return auto_augment_operators(auto_augment, is_small=is_small, channels=preprocessing.input_channels)
 
 
 def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool) -> list:

@@ -16,7 +16,8 @@ from the shapes of the arrays; every name and shape has to fit it, and what was 
 for bit. Nothing is overwritten.
 
 --class_names FILE     one name a line, in the order of the outputs; for ImageNet: ls DIR/val > names.txt. Without it
-                       they are class_0, class_1, ..., and an evaluation takes the class folders in their order
+                       the label_names of a config.json beside the weights, or else class_0, class_1, ..., and an
+                       evaluation takes the class folders in their order
 --net NET              the network that one with other growth_rate, block_config, ... was derived from
 --entry KEY            which of several sets of weights in a .pth is meant: state_dict, state_dict_ema, ...
 --reset_head           convert the features alone, for train.py --train_pretrained FILE --reset_head true; files without
@@ -53,6 +54,7 @@ from src.deploy.foreign import (
     zoo_pools,
 )
 from src.deploy.hub import fetch
+from src.deploy.origin import label_names
 from src.deploy.torch_names import STEM, torch_name
 from src.deploy.weight_files import ALSO_PICKLED, PICKLED, SAFE, write_torch_weights
 from src.network.architecture import NETWORKS, Architecture
@@ -98,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
         _check_pools(source, arch, zoo_pools(arch), "the model zoo's networks")
         save = partial(fill_checkpoint, parameters=_parameters(arrays), metadata=None)
     else:
-        names = read_class_names(asked.class_names, arch.num_classes)
+        names = _class_names(asked, weights, arch.num_classes)
         torchvisions = bool(named and named.is_torchvision and not asked.pretrained_cfg)
         preprocessing, origin = input_of(weights, arch, asked.pretrained_cfg, is_torchvisions=torchvisions)
         described = f"; input {preprocessing.shape_in_words()}, {origin}"
@@ -113,6 +115,13 @@ def main(argv: Sequence[str]) -> None:
         f"{target}: {arch.net}, {arch.num_classes} classes, {arch.transition_pool} pools in its transitions; "
         f"{len(arrays)} arrays of {source}, read back and equal bit for bit" + described
     )
+
+
+def _class_names(asked: argparse.Namespace, weights: Weights, num_classes: int) -> tuple[str, ...]:
+    """Those of --class_names, else those of timm's description of PyTorch's weights, else class_0, class_1, ..."""
+    described = asked.class_names is None and not weights.is_from_zoo
+    named = label_names(weights.path, asked.pretrained_cfg, num_classes) if described else ()
+    return named or read_class_names(asked.class_names, num_classes)
 
 
 def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:

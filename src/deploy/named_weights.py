@@ -38,7 +38,7 @@ def _fetched(named: HubName, net: str, reset_head: bool) -> Checkpoint:
     arch = _network_of(weights, net)
     arrays = fitted(weights, arch)
     preprocessing, origin = input_of(weights, arch, None, is_torchvisions=named.is_torchvision)
-    names = label_names(fetched.weights.parent, arch.num_classes) or unnamed_classes(arch.num_classes)
+    names = label_names(fetched.weights, None, arch.num_classes) or unnamed_classes(arch.num_classes)
     said = (
         f"weights of {named.name}: {named.repository} on the Hugging Face hub, SHA-256 {fetched.sha256}; {arch.net}, "
         f"{arch.num_classes if weights.has_head else 'no'} classes, input {preprocessing.shape_in_words()}, {origin}"

@@ -81,9 +81,9 @@ def check_description(values: object, where: str) -> None:
         )
 
 
-def label_names(folder: Path, count: int) -> tuple[str, ...]:
-    """The names of `count` classes in the config.json of `folder`; none when it does not name as many."""
-    path = folder / _NAME
+def label_names(weights: Path, described_by: Path | None, count: int) -> tuple[str, ...]:
+    """The names of `count` classes in timm's description, see `origin_of`; none when it does not name as many."""
+    path = described_by or weights.parent / _NAME
     values = read_description(path) if is_file(path) else None
     names = values.get("label_names") if isinstance(values, Mapping) else None
     if not is_list_of_names(names) or len(names) != count:

@@ -145,6 +145,22 @@ def test_a_repository_without_a_description_and_one_with_names(hub, files):
     assert model_card_of(load("hf://me/named")).class_names == tuple(names)
 
 
+def test_what_is_converted_by_name_keeps_the_names_of_the_classes(hub, files, tmp_path):
+    """The repository's, unless others are given; a list of another length is none."""
+    names = ["ant", "bee", "cat", "dog", "eel"]
+    weights = (files / "model.safetensors").read_bytes()
+    for repository, held in (("me/named", names), ("me/short", names[:4])):
+        described = json.dumps(CFG | {"label_names": held}).encode()
+        hub.repositories[repository] = {"model.safetensors": weights, "config.json": described}
+    (tmp_path / "own.txt").write_text("f\ng\nh\ni\nj\n")
+    own = ["--class_names", str(tmp_path / "own.txt")]
+    unnamed = tuple(f"class_{i}" for i in range(5))
+    for name, flags, expected in (("named", [], tuple(names)), ("named", own, tuple("fghij")), ("short", [], unnamed)):
+        target = tmp_path / f"{name}{len(flags)}.ckpt"
+        convert_weights.main([f"hf://me/{name}", str(target), "--net", "densenet121", *flags])
+        assert model_card_of(load_checkpoint(target)).class_names == expected
+
+
 def test_grey_pictures_get_the_sums_of_the_average_where_that_is_meant(tmp_path):
     """Of a run's best.ckpt whose EMA is the best in it: no raw weight is left in it."""
     card = ModelCard(architecture("densenet100", 3, block_config=(1,)), default_preprocessing("cifar10"), tuple("abc"))
