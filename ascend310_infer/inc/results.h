@@ -37,8 +37,9 @@ std::vector<std::string> ReadClassNames(const std::string& path, size_t classes)
 // be new or empty, and must differ.
 class Results {
  public:
-  // output_dtype: float32 or float16.
-  Results(const std::string& output_dir, const std::string& time_dir, const std::string& output_dtype);
+  // output_dtype: float32 or float16. sigmoid: of a yes or no to each class.
+  Results(const std::string& output_dir, const std::string& time_dir, const std::string& output_dtype,
+          bool sigmoid = false);
 
   // Error when a logit is not finite.
   void Add(const Sample& sample, const std::vector<float>& logits);
@@ -47,8 +48,12 @@ class Results {
   void Finish(const Summary& summary) const;
 
  private:
+  // The number of the most probable class, or of all with the probability 0.5 or more, with | between.
+  std::string Answer(const std::vector<float>& logits) const;
+
   const std::string output_dir_, time_dir_, output_dtype_;
-  std::string predictions_ = "image,class\n";
+  const bool sigmoid_;
+  std::string predictions_;
 };
 
 }  // namespace densenet

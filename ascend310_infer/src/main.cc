@@ -27,7 +27,7 @@ double SecondsSince(Clock::time_point start) { return std::chrono::duration<doub
 void Run(const Options& options) {
   const auto samples = densenet::ListSamples(options.dataset, options.dataset_path);
   const auto classifier = densenet::MakeClassifier(options);
-  densenet::Results results(options.output_dir, options.time_dir, options.output_dtype);
+  densenet::Results results(options.output_dir, options.time_dir, options.output_dtype, options.sigmoid);
 
   const auto start = Clock::now();
   const size_t batch = static_cast<size_t>(classifier->batch());

@@ -95,8 +95,13 @@ std::vector<std::string> ReadClassNames(const std::string& path, size_t classes)
   return names;
 }
 
-Results::Results(const std::string& output_dir, const std::string& time_dir, const std::string& output_dtype)
-    : output_dir_(output_dir), time_dir_(time_dir), output_dtype_(output_dtype) {
+Results::Results(const std::string& output_dir, const std::string& time_dir, const std::string& output_dtype,
+                 bool sigmoid)
+    : output_dir_(output_dir),
+      time_dir_(time_dir),
+      output_dtype_(output_dtype),
+      sigmoid_(sigmoid),
+      predictions_(sigmoid ? "image,classes\n" : "image,class\n") {
   MakeEmptyFolder(output_dir);
   MakeEmptyFolder(time_dir);
   if (std::filesystem::equivalent(output_dir, time_dir)) {
@@ -120,8 +125,18 @@ void Results::Add(const Sample& sample, const std::vector<float>& logits) {
   } else {
     WriteFile(file, logits.data(), logits.size() * sizeof logits[0]);
   }
-  const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();  // of equal ones the first
-  predictions_ += Field(sample.name) + "," + std::to_string(best) + "\n";
+  predictions_ += Field(sample.name) + "," + Answer(logits) + "\n";
+}
+
+std::string Results::Answer(const std::vector<float>& logits) const {
+  if (!sigmoid_) {
+    return std::to_string(std::max_element(logits.begin(), logits.end()) - logits.begin());  // of equal ones the first
+  }
+  std::string shown;
+  for (size_t i = 0; i < logits.size(); i++) {
+    if (logits[i] >= 0) shown += (shown.empty() ? "" : "|") + std::to_string(i);
+  }
+  return shown;
 }
 
 void Results::Finish(const Summary& summary) const {

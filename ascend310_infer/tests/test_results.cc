@@ -72,6 +72,15 @@ TEST_CASE("logits, predictions and the summary are written") {
         "\"images_per_second\": 2.00}\n");
 }
 
+TEST_CASE("of a yes or no to each class all that are probable are predicted") {
+  const TemporaryFolder folder;
+  Results results(folder / "logits", folder / "reports", "float32", true);
+  results.Add({"a.png", "a", "", {}}, {0.5, -0.1F, 0, 9});
+  results.Add({"b.png", "b", "", {}}, {-3, -1, -2, -9});
+  results.Finish({"CPU", 2, 4, 1, 2, 1, 1, 1});
+  CHECK(Text(folder / "reports/predictions.csv") == "image,classes\na.png,0|2|3\nb.png,\n");
+}
+
 TEST_CASE("a name that begins like a formula stays a name in a spreadsheet") {
   const TemporaryFolder folder;
   Results results(folder / "logits", folder / "reports", "float32");

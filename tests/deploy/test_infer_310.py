@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 import pytest
 from commands import NETWORK, ROOT, only, write_cifar, write_pictures
@@ -25,7 +26,7 @@ from src.deploy.labels import result_name
 from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
 from src.training.model_card import model_card_of
-from src.utils.checkpoint import load_checkpoint, load_weights
+from src.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from src.utils.errors import run
 
 SCRIPT = ROOT / "scripts/run_infer_310.sh"
@@ -217,6 +218,34 @@ def test_names_that_class_folders_share_and_imagenet_for_folder(pictures, tmp_pa
     (accuracy,) = evaluated.values()
     assert messages((tmp_path / "acc.log").read_text()) == accuracy.lines()
     assert accuracy.top1 > 0.6
+
+
+@pytest.mark.slow
+def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
+    """A CSV file's labels: acc.log has eval.py's scores, and all classes that are probable are predicted."""
+    loaded = load_checkpoint(pictures / "best.ckpt")
+    parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in loaded.weights().items()]
+    metadata = {**loaded.metadata, "task": "multilabel", "dataset": "csv"}
+    save_checkpoint(tmp_path / "several.ckpt", parameters, metadata)
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = ["image," + ",".join(CLASSES)]
+    for picture in sorted((pictures / "held out").glob("*/*.jpg")):
+        shutil.copy(picture, data / picture.name)
+        rows.append(f"{picture.name}," + ",".join(str(int(picture.parent.name == name)) for name in CLASSES))
+    (data / "labels.csv").write_text("\n".join(rows) + "\n")
+    model = make_model(tmp_path / "several.ckpt", tmp_path / "several", "--batch_size", "7", "--mindir_version", "1")
+    done = run_script(tmp_path, model, "csv", data, data / "labels.csv", 0, DEVICE_TARGET="CPU")
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = ["--ckpt_files", str(tmp_path / "several.ckpt"), "--dataset", "csv", "--save_ckpt_path", str(tmp_path / "e")]
+    (scores,) = evaluation.main([*asked, "--eval_data_dir", str(data / "labels.csv")]).values()
+    capsys.readouterr()
+    assert messages((tmp_path / "acc.log").read_text()) == scores.lines()
+    assert scores.auroc > 0.6
+    with (tmp_path / "time_Result/predictions.csv").open() as file:
+        answers = {row["image"]: row["classes"] for row in csv.DictReader(file)}
+    expected = ["|".join(map(str, np.flatnonzero(row >= 0))) for row in scores.logits]
+    assert answers == dict(zip([row.split(",")[0] for row in rows[1:]], expected, strict=True))
 
 
 @pytest.mark.slow
