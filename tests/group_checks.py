@@ -6,11 +6,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from src.datasets.sampler import evaluation_indices
 from src.model_utils.device_adapter import set_up_device
 from src.model_utils.group import Group, join_group
 from src.network.densenet import DenseNet, architecture
 from src.network.sync_batch_norm import SyncBatchNorm
 from src.utils.errors import ReportedError, UsageError
+from src.utils.multilabel import MultilabelScores
 
 SHAPE = (4, 3, 5, 5)  # of one rank's images
 
@@ -22,6 +24,25 @@ def whole_batch(world_size: int) -> tuple[np.ndarray, np.ndarray]:
     weights = random.normal(size=images.shape)
     flat = (world_size * SHAPE[0], *SHAPE[1:])
     return images.reshape(flat).astype(np.float32), weights.reshape(flat).astype(np.float32)
+
+
+def whole_scores() -> tuple[np.ndarray, np.ndarray]:
+    """Logits, float32 (101, 5), some of them equal, and labels -1, 0 and 1 of pictures with several labels."""
+    random = np.random.default_rng(1)
+    labels = random.integers(-1, 2, (101, 5)).astype(np.int8)
+    return (random.normal(size=labels.shape) + labels).round(1).astype(np.float32), labels
+
+
+def merged_scores(group: Group) -> list[list[float]]:
+    """AUROC and average precision of each class over all ranks, of which the last one has seen no picture."""
+    logits, labels = whole_scores()
+    counter = MultilabelScores(labels.shape[1])
+    if group.rank < group.world_size - 1:
+        mine = evaluation_indices(len(labels), group.rank, group.world_size - 1)
+        for batch in np.array_split(mine, 3):
+            counter.update(logits[batch], labels[batch])
+    counter.merge(group.gather_counts)
+    return [counter.figures()[key].tolist() for key in ("auroc", "average_precision")]
 
 
 class Weighted(nn.Cell):
@@ -62,6 +83,7 @@ def check() -> dict:
         "rank": rank,
         "counts": group.sum_counts(np.array([rank, 10**9 + rank], np.int64)).tolist(),
         "gathered": group.gather_counts(np.full((rank, 3), 10**9 + rank, np.int64)).tolist(),
+        "scores": merged_scores(group),
         "mean": group.mean(np.array([rank, 1.0], np.float32)).tolist(),
         "bits": group.share(bits * (rank == 0)).tolist(),
         "text": group.from_master(lambda: "ä text \0 of any length, " * 1000),

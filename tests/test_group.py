@@ -5,8 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from group_checks import whole_batch
+from group_checks import whole_batch, whole_scores
 from ranks import run_ranks
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 pytestmark = pytest.mark.slow
 RANKS = 3
@@ -30,6 +31,15 @@ def test_rows_of_all_ranks_are_gathered_where_each_has_another_number(found):
 
 def test_counts_are_summed_exactly_where_float32_would_round(found):
     assert all(f["counts"] == [3, 3 * 10**9 + 3] for f in found)
+
+
+def test_scores_of_several_labels_are_scikit_learns_over_all_pictures(found):
+    logits, labels = whole_scores()
+    known = [(row >= 0, row == 1) for row in labels.T]
+    for place, figure in enumerate((roc_auc_score, average_precision_score)):
+        expected = [figure(yes[of], scores[of]) for (of, yes), scores in zip(known, logits.T, strict=True)]
+        for one in found:
+            np.testing.assert_allclose(one["scores"][place], expected, rtol=0, atol=1e-12)
 
 
 def test_means_and_the_largest_flag(found):
