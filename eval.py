@@ -17,11 +17,13 @@ from src.utils.signals import hold_interrupts
 if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
+from src.datasets.caching import Wanted, open_caches
 from src.datasets.class_names import unnamed_classes
 from src.datasets.classification import worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.reading import as_task, reading_as_before
 from src.datasets.source import Source
+from src.datasets.stages import evaluation_stage
 from src.datasets.usable import describe, open_usable
 from src.deploy.engine_model import EngineModel
 from src.deploy.exported_evaluation import evaluate_exported
@@ -133,7 +135,7 @@ def evaluate_all(
 ) -> dict[str, Counter]:
     """Each checkpoint on `source`: what it is, its network, the seed's lines, the report in a folder of its own."""
     status = JobStatus(launcher_place().status_dir, group.rank)
-    results, predict_step, shown = {}, None, None
+    results, cached, predict_step, shown = {}, {}, None, None
     for checkpoint in checkpoints:
         card = card_to_evaluate(config, checkpoint, source)
         # A network is compiled once for all checkpoints that have the same.
@@ -158,6 +160,12 @@ def evaluate_all(
             which = f", {checkpoint.chosen_weights(config.weights)} weights" if checkpoint.has_average else ""
             get_logger().info("checkpoint %s%s%s", checkpoint.path, which, f"; {MIRRORED}" if config.tta else "")
         shown = matched.class_names
+        stage = evaluation_stage(card.preprocessing, source.encoded)
+        if stage not in cached:
+            wanted = [Wanted(source, "held-out", [stage])]
+            cached |= {stage: None} | open_caches(
+                config.cache, wanted, workers=config.num_parallel_workers, beat=status.beat
+            )[0]
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
         seen = SeenLogits() if config.calibrate else None
         outcomes = SeenOutcomes(card.temperature) if config.report and card.task == "single" else None
@@ -174,6 +182,7 @@ def evaluate_all(
             beat=status.beat,
             watchers=[one.add for one in (seen, outcomes) if one],
             task=card.task,
+            cached=cached,
         )
         card = replace(card, class_names=matched.class_names)
         if seen:

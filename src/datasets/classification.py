@@ -5,15 +5,18 @@ state cannot be saved, so the pipeline is started again and the batches already 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
 from src.datasets.draws import shown_in
 from src.datasets.geometry import Prepare, evaluation_preparation, training_preparation
 from src.datasets.image_files import UnreadableError
+from src.datasets.picture_cache import PictureCache
 from src.datasets.preprocessing import SMALL, Preprocessing, eval_transforms, train_transforms
 from src.datasets.random_erasing import erase
 from src.datasets.sampler import (
@@ -25,12 +28,14 @@ from src.datasets.sampler import (
     training_indices,
 )
 from src.datasets.source import Source, log_noticed, picture_named
+from src.datasets.stages import Stage, evaluation_stage, training_stage
 from src.utils.errors import ReportedError, UsageError
 from src.utils.read_ahead import in_order
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images (B, 3, S, S) float32, labels (B,) int32, indices (B,) int32
 
 MAX_DEFAULT_WORKERS = 16
+NOT_CACHED: Mapping[Stage, PictureCache] = MappingProxyType({})
 
 
 def worker_count(requested: int = 0) -> int:
@@ -57,6 +62,25 @@ def usual_augmentation(source: Source, preprocessing: Preprocessing, auto_augmen
     return "shift" if shifts else "full"
 
 
+def stages_of_training(
+    source: Source,
+    preprocessing: Preprocessing,
+    *,
+    augmentation: str,
+    auto_augment: str,
+    streams: str,
+    sizes: Sequence[int] = (),
+) -> list[Stage | None]:
+    """What a cache can keep for `training_batches` of these arguments, with each of `sizes`."""
+    if augmentation == "auto":
+        augmentation = usual_augmentation(source, preprocessing, auto_augment)
+    final_size = preprocessing.image_size
+    return [
+        training_stage(preprocessing.at(size), source.encoded, augmentation, streams, final_size)
+        for size in sizes or (final_size,)
+    ]
+
+
 def training_batches(
     source: Source,
     preprocessing: Preprocessing,
@@ -75,6 +99,7 @@ def training_batches(
     random_erasing: float = 0.0,
     streams: str = "worker",
     size: int = 0,
+    cached: Mapping[Stage, PictureCache] = NOT_CACHED,
 ) -> Iterator[Batch]:
     """Yield this rank's batches, all of batch_size, of what follows the `first_image` images of the epoch's order.
 
@@ -83,7 +108,8 @@ def training_batches(
     seed, epoch and picture alone (see `image_streams.py`). balanced: all classes are equally frequent.
     augmentation 'auto': see `usual_augmentation`. auto_augment: see `auto_augment_operators`. random_erasing: the
     probability that a rectangle of a picture is erased, see `erase`. size: of the images, 0: as `preprocessing` says,
-    which is that of the end of training and decides what is usual for small ones.
+    which is that of the end of training and decides what is usual for small ones. cached: the pictures as far as they
+    are the same in each epoch, see `training_stage`; they change no bit.
     """
     if augmentation == "auto":
         augmentation = usual_augmentation(source, preprocessing, auto_augment)
@@ -96,7 +122,9 @@ def training_batches(
     ]
     final_size = preprocessing.image_size
     preprocessing = preprocessing.at(size or final_size)
-    how = {"augmentation": augmentation, "auto_augment": auto_augment, "final_size": final_size}
+    stage = training_stage(preprocessing, source.encoded, augmentation, streams, final_size)
+    source, kept = _from_cache(source, cached.get(stage))
+    how = {"augmentation": augmentation, "auto_augment": auto_augment, "final_size": final_size, "kept": kept}
     if streams == "image":
         from src.datasets.image_streams import Augmented, image_stream_batches
 
@@ -107,7 +135,7 @@ def training_batches(
 
         own_seed = augmentation_seed(seed, epoch, rank, first_image)
         transforms = train_transforms(preprocessing, source.encoded, **how)
-        prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed, final_size)
+        prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed, final_size, kept)
         ds.config.set_seed(own_seed)
         batches = _batches(source, shown.images, prepare, transforms, batch_size, workers, first_batch)
     if not random_erasing:
@@ -119,12 +147,26 @@ def training_batches(
 
 
 def evaluation_batches(
-    source: Source, preprocessing: Preprocessing, *, batch_size: int, workers: int, rank: int = 0, world_size: int = 1
+    source: Source,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+    cached: Mapping[Stage, PictureCache] = NOT_CACHED,
 ) -> Iterator[Batch]:
-    """Yield this rank's images in order, each once; the last batch is as short as it has to be."""
+    """Yield this rank's images in order, each once; the last batch is as short as it has to be. cached: as above."""
     indices = evaluation_indices(len(source), rank, world_size)
-    prepare = evaluation_preparation(preprocessing, source.encoded)
-    yield from _batches(source, indices, prepare, eval_transforms(preprocessing, source.encoded), batch_size, workers)
+    source, kept = _from_cache(source, cached.get(evaluation_stage(preprocessing, source.encoded)))
+    prepare = evaluation_preparation(preprocessing, source.encoded, kept)
+    transforms = eval_transforms(preprocessing, source.encoded, kept)
+    yield from _batches(source, indices, prepare, transforms, batch_size, workers)
+
+
+def _from_cache(source: Source, cache: PictureCache | None) -> tuple[Source, str]:
+    """The source whose pictures are as `cache` keeps them, and how that is."""
+    return (source, "") if cache is None else (replace(source, read=cache.record), cache.stage.kind)
 
 
 def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]:

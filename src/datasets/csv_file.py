@@ -107,7 +107,7 @@ class _Table:
         images = ImageFiles(self.root, self.names)
         return Source(
             "csv", class_names, labels, encoded=True, read=images, image_name=images.name, noticed=images.noticed,
-            content=images.content, content_size=images.size, origin=self.where,
+            content=images.content, content_size=images.size, state=images.state, origin=self.where,
             identity=lambda: identity_of_files(self.root, self.names),
             undecodable=(self.undecodable.count[""], self.undecodable.example.get("", "")),
             groups=np.frombuffer(self.groups, np.int64) if self.has_group else None,

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from src.datasets.preprocessing import Preprocessing, is_shifted, shift_padding
+from src.datasets.preprocessing_choices import DECODED, RESIZED
 from src.datasets.shown import as_bitmap, differs_as_shown, grey, rgb, shown_picture, stored_picture
 
 # (data of a source's picture, its place in the epoch's order) -> what the pipeline's operators are given.
@@ -22,24 +23,27 @@ MAX_LONGER_SIDE = 65_500  # as kLongestSide in C++: a picture of 1 x 10,000 pixe
 _COLOURS = (0.6, 1.4)  # factors of brightness and contrast
 
 
-def evaluation_preparation(preprocessing: Preprocessing, encoded: bool) -> Prepare | None:
-    """What is done with a picture before `eval_transforms`; None: nothing."""
+def evaluation_preparation(preprocessing: Preprocessing, encoded: bool, kept: str = "") -> Prepare | None:
+    """What is done with a picture before `eval_transforms`; None: nothing. kept: how a cache keeps pictures."""
+    if kept == RESIZED:
+        return None
     if preprocessing.antialias:
         return lambda data, _: evaluation_pixels(picture_of(data, preprocessing, encoded), preprocessing)
-    return _as_shown if encoded and preprocessing.pixels == "shown" else None
+    return as_shown if encoded and preprocessing.pixels == "shown" else None
 
 
 def training_preparation(
-    preprocessing: Preprocessing, encoded: bool, augmentation: str, seed: int, final_size: int = 0
+    preprocessing: Preprocessing, encoded: bool, augmentation: str, seed: int, final_size: int = 0, kept: str = ""
 ) -> Prepare | None:
     """What is done with a picture before `train_transforms`; None: nothing. Random by seed and place alone."""
     if augmentation == "none" or not preprocessing.antialias:
-        return evaluation_preparation(preprocessing, encoded)
+        return evaluation_preparation(preprocessing, encoded, kept)
     shifted = is_shifted(final_size or preprocessing.image_size, encoded, augmentation)
 
     def prepare(data: np.ndarray, place: int) -> np.ndarray:
         random = np.random.default_rng((seed, place))
-        return training_pixels(picture_of(data, preprocessing, encoded), preprocessing, augmentation, shifted, random)
+        picture = data if kept == RESIZED else picture_of(data, preprocessing, encoded, kept)
+        return training_pixels(picture, preprocessing, augmentation, shifted, random)
 
     return prepare
 
@@ -74,15 +78,22 @@ def shorter_side_sizes(size: tuple[int, int], shorter: int) -> tuple[int, int]:
 
 
 def training_pixels(
-    image: Image.Image, preprocessing: Preprocessing, augmentation: str, shifted: bool, random: np.random.Generator
+    image: Image.Image | np.ndarray,
+    preprocessing: Preprocessing,
+    augmentation: str,
+    shifted: bool,
+    random: np.random.Generator,
 ) -> np.ndarray:
     """As `evaluation_pixels`, at random: a shift of the whole picture or an area of it, a mirror, and of grey pictures
     brightness and contrast (those of colours `train_transforms` changes).
+
+    image: one that is shifted may be resized already, as `whole_picture` says.
     """
     size = preprocessing.image_size
     if shifted:
         padding = shift_padding(size)
-        whole = evaluation_pixels(image, replace(preprocessing, resize=0))
+        is_resized = isinstance(image, np.ndarray)
+        whole = image if is_resized else evaluation_pixels(image, whole_picture(preprocessing))
         padded = np.pad(whole, ((padding, padding), (padding, padding), (0, 0)))
         top, left = random.integers(2 * padding + 1, size=2)
         pixels = padded[top : top + size, left : left + size]
@@ -96,12 +107,20 @@ def training_pixels(
     return np.ascontiguousarray(pixels)
 
 
-def _as_shown(data: np.ndarray, _: int) -> np.ndarray:
+def whole_picture(preprocessing: Preprocessing) -> Preprocessing:
+    """The same without a crop: what a picture that is shifted in training is resized by."""
+    return replace(preprocessing, resize=0)
+
+
+def as_shown(data: np.ndarray, _: int = 0) -> np.ndarray:
+    """What MindSpore decodes of a file's bytes that it would show otherwise than people see them."""
     return as_bitmap(rgb(shown_picture(data))) if differs_as_shown(data) else data
 
 
-def picture_of(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> Image.Image:
+def picture_of(data: np.ndarray, preprocessing: Preprocessing, encoded: bool, kept: str = "") -> Image.Image:
     """A source's picture in the mode RGB, L or F, for `evaluation_pixels`. Raises what Pillow raises."""
+    if kept == DECODED:
+        return Image.fromarray(data)
     if not encoded:
         image = Image.fromarray(data)
     else:

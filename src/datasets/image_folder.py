@@ -50,6 +50,7 @@ def open_folder(dataset: str, path: Path) -> Source:
         noticed=images.noticed,
         content=images.content,
         content_size=images.size,
+        state=images.state,
         origin=printable(path),
         identity=lambda: identity_of_files(path, names),
         remarks=(f"left out: {', '.join(found)}",) if (found := left_out.sentences()) else (),

@@ -57,6 +57,7 @@ def open_list(path: Path) -> Source:
         noticed=images.noticed,
         content=images.content,
         content_size=images.size,
+        state=images.state,
         origin=printable(path),
         numbered=True,
         identity=lambda: identity_of_files(path.parent, names),

@@ -16,9 +16,11 @@ from mindspore.dataset import vision
 
 from src.datasets.decoding import decoded_pixels
 from src.datasets.draws import Shown
-from src.datasets.geometry import evaluation_pixels, picture_of, random_area, training_pixels
+from src.datasets.geometry import evaluation_pixels, picture_of, random_area, training_pixels, whole_picture
 from src.datasets.preprocessing import Preprocessing, is_shifted, policy_operators, shift_padding
+from src.datasets.preprocessing_choices import RESIZED
 from src.datasets.source import Source, log_noticed, picture_named
+from src.datasets.stages import squashed
 
 JITTER = (0.6, 1.4)  # of brightness, contrast and saturation, as vision.RandomColorAdjust of 0.4
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, of red, green and blue
@@ -31,9 +33,16 @@ class Augmented:
     """A data set's pictures and what is done to them in training, see `train_transforms`."""
 
     def __init__(
-        self, source: Source, preprocessing: Preprocessing, *, augmentation: str, auto_augment: str, final_size: int
+        self,
+        source: Source,
+        preprocessing: Preprocessing,
+        *,
+        augmentation: str,
+        auto_augment: str,
+        final_size: int,
+        kept: str = "",
     ) -> None:
-        self.source, self.preprocessing, self.augmentation = source, preprocessing, augmentation
+        self.source, self.preprocessing, self.augmentation, self.kept = source, preprocessing, augmentation, kept
         self.policy = policy_operators(preprocessing, source.encoded, auto_augment, final_size)
         self.colours = augmentation == "full" and preprocessing.input_channels == 3
         self.shifted = is_shifted(final_size, source.encoded, augmentation)
@@ -52,21 +61,20 @@ class Augmented:
             return self._pixels(data, shown, place)
 
     def _pixels(self, data: np.ndarray, shown: Shown, place: int) -> np.ndarray:
-        preprocessing, encoded = self.preprocessing, self.source.encoded
+        preprocessing, kept = self.preprocessing, self.kept
         if preprocessing.antialias:
-            picture = picture_of(data, preprocessing, encoded)
+            picture = data if kept == RESIZED else picture_of(data, preprocessing, self.source.encoded, kept)
             if self.augmentation == "none":
-                return evaluation_pixels(picture, preprocessing)
+                return data if kept else evaluation_pixels(picture, preprocessing)
             return training_pixels(picture, preprocessing, self.augmentation, self.shifted, shown.generator(place))
-        pixels = decoded_pixels(data, preprocessing.pixels) if encoded else data
-        size = preprocessing.image_size
+        if kept == RESIZED:
+            return data
+        pixels = decoded_pixels(data, preprocessing.pixels) if self.source.encoded and not kept else data
         if self.moves and not self.shifted:
+            size = preprocessing.image_size
             left, top, right, bottom = random_area(pixels.shape[1::-1], shown.generator(place))
             return vision.ResizedCrop(top, left, bottom - top, right - left, (size, size))(pixels)
-        side = size if self.moves else preprocessing.resized_to
-        if pixels.shape[:2] != (side, side):
-            pixels = vision.Resize((side, side))(pixels)
-        return pixels if side == size else vision.CenterCrop(size)(pixels)
+        return squashed(pixels, whole_picture(preprocessing) if self.moves else preprocessing)
 
     def finish(self, pixels: np.ndarray, shown: Shown) -> np.ndarray:
         """Pixels (B, S, S, C) of the pictures `shown`, uint8, or float32 if grey -> the input, float32 (B, C, S, S)."""

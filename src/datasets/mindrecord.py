@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.class_names import is_list_of_names
+from src.datasets.identity import hash_of
 from src.datasets.image_files import ImageFiles, UnreadableError
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
@@ -47,6 +48,10 @@ class ShardFiles(ImageFiles):
     def size(self, i: int) -> int:
         """Return how many bytes the picture has."""
         return int(self._index["length"][i])
+
+    def state(self) -> bytes:
+        """Bytes that tell these pictures from others: their checksums, which are compared at each reading."""
+        return hash_of(self._index[name].tobytes() for name in ("checksum", "content", "length"))
 
     def _bytes(self, i: int) -> np.ndarray:
         shard = int(self._index["shard"][i])
@@ -99,7 +104,8 @@ def open_mindrecord(path: Path) -> Source:
     return Source(
         header["dataset"], tuple(header["class_names"]), labels, encoded=header["encoded"], read=images,
         image_name=images.name, noticed=images.noticed, content=images.content, content_size=images.size,
-        origin=printable(path), numbered=header["numbered"], identity=lambda: bytes.fromhex(header["identity"]),
+        state=images.state, origin=printable(path), numbered=header["numbered"],
+        identity=lambda: bytes.fromhex(header["identity"]),
         groups=index["group"] if len(index["group"]) else None,
     )  # fmt: skip
 

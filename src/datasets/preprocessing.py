@@ -14,7 +14,7 @@ import numpy as np
 
 from src.datasets.auto_augment import auto_augment_operators
 from src.datasets.preprocessing_choices import AUGMENTATIONS as AUGMENTATIONS
-from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES
+from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES, RESIZED
 from src.utils.errors import ReportedError, UsageError
 
 MAX_SIDE = 8192  # of the input, and of what it is cut from
@@ -218,22 +218,29 @@ def _average(values: tuple[float, ...]) -> tuple[float]:
     return (round(math.fsum(values) / len(values), 4),)
 
 
-def eval_transforms(preprocessing: Preprocessing, encoded: bool) -> list:
+def eval_transforms(preprocessing: Preprocessing, encoded: bool, kept: str = "") -> list:
     """Operators from one picture, uint8 (H, W, 3) or a file's bytes (length,) if `encoded`, to float32 (3, S, S).
 
-    With `antialias` they get what `geometry.evaluation_pixels` made: (S, S, input_channels).
+    With `antialias` they get what `geometry.evaluation_pixels` made: (S, S, input_channels); that too is what a cache
+    gives that keeps pictures RESIZED.
     """
-    return [*_evaluation_geometry(preprocessing, encoded), *normalisation(preprocessing)]
+    return [*_evaluation_geometry(preprocessing, encoded, kept), *normalisation(preprocessing)]
 
 
 def train_transforms(
-    preprocessing: Preprocessing, encoded: bool, augmentation: str, auto_augment: str = "none", final_size: int = 0
+    preprocessing: Preprocessing,
+    encoded: bool,
+    augmentation: str,
+    auto_augment: str = "none",
+    final_size: int = 0,
+    kept: str = "",
 ) -> list:
     """As `eval_transforms`, at random: photographs (`encoded`) as for ImageNet, small pictures as for CIFAR-10.
 
     augmentation: 'full' (crop, mirror, colours), 'shift' (crop, mirror: the paper's for CIFAR, section 4.1), 'crop', or
     'none' (the evaluation's operators). With `antialias` `geometry.training_pixels` does all but the colours.
     auto_augment: see `auto_augment_operators`. final_size: the input's at the end of training, if it is another now.
+    kept: how a cache keeps pictures.
     """
     from mindspore.dataset import vision
 
@@ -243,13 +250,12 @@ def train_transforms(
     if augmentation == "full" and preprocessing.input_channels == 3:
         colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)]
     if augmentation == "none":
-        geometry = _evaluation_geometry(preprocessing, encoded)
+        geometry = _evaluation_geometry(preprocessing, encoded, kept)
+    elif preprocessing.antialias:
+        geometry = []
     else:
-        geometry = (
-            []
-            if preprocessing.antialias
-            else _random_geometry(preprocessing, encoded, augmentation, is_shifted(final_size, encoded, augmentation))
-        )
+        shifted = is_shifted(final_size, encoded, augmentation)
+        geometry = _random_geometry(preprocessing, encoded, augmentation, shifted, kept)
     return [*geometry, *policy, *colours, *normalisation(preprocessing)]
 
 
@@ -259,17 +265,17 @@ def policy_operators(preprocessing: Preprocessing, encoded: bool, auto_augment: 
     return auto_augment_operators(auto_augment, is_small=is_small, channels=preprocessing.input_channels)
 
 
-def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool) -> list:
+def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool, kept: str = "") -> list:
     from mindspore.dataset import vision
 
-    if preprocessing.antialias:
+    if preprocessing.antialias or kept == RESIZED:
         return []
     size = preprocessing.resized_to
     decode = [vision.Decode()] if encoded else []
     return [*decode, vision.Resize((size, size)), vision.CenterCrop(preprocessing.image_size)]
 
 
-def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: str, shifted: bool) -> list:
+def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: str, shifted: bool, kept: str) -> list:
     from mindspore.dataset import vision
 
     size = preprocessing.image_size
@@ -277,7 +283,8 @@ def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: 
         crop = [vision.RandomCropDecodeResize(size, scale=(0.08, 1.0), ratio=(0.75, 1.333))]
     else:
         decode = [vision.Decode()] if encoded else []
-        crop = [*decode, vision.Resize((size, size)), vision.RandomCrop(size, padding=shift_padding(size))]
+        whole = [] if kept == RESIZED else [*decode, vision.Resize((size, size))]
+        crop = [*whole, vision.RandomCrop(size, padding=shift_padding(size))]
     mirror = [vision.RandomHorizontalFlip(0.5)] if augmentation in ("full", "shift") else []
     return [*crop, *mirror]
 

@@ -5,3 +5,6 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 AUGMENTATIONS = ("auto", "full", "shift", "crop", "none")
 AUTO_AUGMENTS = ("none", "trivial", "rand", "auto")
 STREAMS = ("worker", "image")  # whose random numbers augment a picture
+CACHES = ("none", "ram", "disk")
+# How far pictures are on their way when they are cached: as their files, decoded, or decoded and resized.
+FILES, DECODED, RESIZED = KEPT = ("files", "decoded", "resized")

@@ -25,7 +25,8 @@ class Source:
     guess: see `class_names.Match`; empty before `for_network`. noticed(): what the log should say once of the pictures
     read so far. groups: (n,) int64, pictures of one number belong together (a patient, a video), -1 to none; None for
     none at all. content(i): the bytes that make picture i the one it is, before any decoding, and content_size(i), how
-    many they are, without reading them; None where those are `read`'s.
+    many they are, without reading them; None where those are `read`'s. state(): bytes that tell these files, as they
+    are on disk now, from others and from themselves after a change; None where there are no files.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class Source:
     groups: np.ndarray | None = None
     content: Callable[[int], bytes] | None = None
     content_size: Callable[[int], int] | None = None
+    state: Callable[[], bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,10 +71,11 @@ class Source:
             labels=self.labels[indices],
             read=lambda i: self.read(indices[i]),
             image_name=lambda i: self.image_name(indices[i]),
-            identity=lambda: self.identity() + hashlib.sha256(indices.astype("<i8").tobytes()).digest(),
+            identity=lambda: self.identity() + _digest(indices),
             groups=None if self.groups is None else self.groups[indices],
             content=self.content and (lambda i: self.content(indices[i])),
             content_size=self.content_size and (lambda i: self.content_size(indices[i])),
+            state=self.state and (lambda: self.state() + _digest(indices)),
         )
 
     def for_network(self, class_names: tuple[str, ...], advice: str = "") -> "Source":
@@ -105,6 +108,10 @@ class Source:
         digest = hashlib.sha256(self.dataset.encode() + b"\0" + self.identity())
         digest.update(np.ascontiguousarray(self.labels, "i1" if self.is_multilabel else "<i4"))
         return {"images": len(self), "sha256": digest.hexdigest()}
+
+
+def _digest(indices: np.ndarray) -> bytes:
+    return hashlib.sha256(indices.astype("<i8").tobytes()).digest()
 
 
 @contextmanager

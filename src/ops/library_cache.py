@@ -5,23 +5,19 @@ and of each file that is read.
 """
 
 import ctypes
-import fcntl
 import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from src.ops.compile import CompilationError
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
-from src.utils.logging import get_logger
-from src.utils.own_folder import cache_folder, keep_temporary, make_own, read_own, temporary_folder
+from src.utils.own_folder import cache_folder, keep_temporary, locked, make_own, read_own, temporary_folder
 
 LIBRARY_NAME = "libdensenet_kernels.so"
-_POLL = 0.1  # seconds
 
 
 def cached_library(key: str, compile_to: Callable[[Path], None]) -> tuple[Path, str]:
@@ -54,7 +50,7 @@ def _library_in(folder: Path, compile_to: Callable[[Path], None]) -> tuple[Path,
         make_own(folder)
         if _loads(library):
             return library, "found in the cache"
-        with _locked(folder / "lock"):
+        with locked(folder / "lock", "compiles the C++ kernels"):
             if _loads(library):  # another process was first
                 return library, "found in the cache"
             for leftover in folder.glob(TEMPORARY_PREFIX + "*"):  # of one that was killed
@@ -66,28 +62,6 @@ def _library_in(folder: Path, compile_to: Callable[[Path], None]) -> tuple[Path,
     except OSError as error:
         raise ReportedError(f"{library} cannot be used ({error.strerror or error})") from error
     return library, f"compiled in {time.monotonic() - started:.1f} s"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock inside the `with`. Waiting for it can be interrupted, and is said."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        if not _try_lock(lock):
-            get_logger().info("waiting for another process, which compiles the C++ kernels in %s", path.parent)
-            while not _try_lock(lock):  # a blocking call would not notice an interrupt, see src.utils.signals
-                time.sleep(_POLL)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _load(library: Path) -> None:

@@ -290,7 +290,7 @@ def no_checkpoint(config: Asked) -> str | None:
 
 def engine_and_what_it_lacks(config: Asked) -> str | None:
     """It is one exported network; reports and temperatures are made of checkpoints."""
-    for key in ("ckpt_files", "report", "calibrate", "weights"):
+    for key in ("ckpt_files", "report", "calibrate", "weights", "cache"):
         if config.engine and config.source(key) != "default":
             return (
                 f"found both engine {show(config.engine)} and {key}, expected a file of the CPU engine alone; leave "

@@ -8,7 +8,14 @@ To add a key, add one `Option` here; the flag, the YAML key, the check and the l
 from dataclasses import dataclass
 
 from src.datasets.layouts import DATASETS
-from src.datasets.preprocessing_choices import AUGMENTATIONS, AUTO_AUGMENTS, INTERPOLATIONS, RESIZE_MODES, STREAMS
+from src.datasets.preprocessing_choices import (
+    AUGMENTATIONS,
+    AUTO_AUGMENTS,
+    CACHES,
+    INTERPOLATIONS,
+    RESIZE_MODES,
+    STREAMS,
+)
 from src.network.architecture import BOUNDS, CHOICES, INPUT_CHANNELS, MAX_BLOCKS, NETWORKS
 
 INTS = tuple[int, ...]
@@ -143,6 +150,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("augmentation_streams", str, "worker", "data",
            "worker: each worker thread augments with random numbers of its own; image: each image has its own, so that "
            "the bits are the same for any number of workers and ranks", STREAMS, commands=_TRAIN),
+    Option("cache", str, "none", "data",
+           "keep pictures decoded and resized, as far as they are the same in each epoch: in memory, which a machine's "
+           "ranks share, or on the disk, for later runs too; refused where they do not fit", CACHES, commands=_GROUP),
     Option("on_bad_image", str, "error", "data", "stop at an image that cannot be decoded, or leave such images out",
            ("error", "skip"), commands=_IMAGES),
     Option("num_parallel_workers", int, 0, "data", "threads that prepare images; 0: as the machine allows", ge=0),

@@ -5,16 +5,21 @@ link, and closed to others' writing.
 """
 
 import atexit
+import fcntl
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from src.utils.errors import ReportedError
+from src.utils.logging import get_logger
 
 _PROJECT = "densenet-mindspore"
+_POLL = 0.1  # seconds between two tries to lock
 _temporary: list[Path] = []
 
 
@@ -63,6 +68,33 @@ def make_own(folder: Path) -> None:
         folder.chmod(0o700)
 
 
+@contextmanager
+def locked(path: Path, what: str, beat: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of the file `path`, in a folder of ours, inside the `with`.
+
+    Waiting for the process that has it, of which `what` says what it does, can be interrupted, and is said; beat is
+    called meanwhile. Raises OSError.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        if not _try_lock(lock):
+            get_logger().info("waiting for another process, which %s in %s", what, path.parent)
+            while not _try_lock(lock):  # a blocking call would not notice an interrupt, see src.utils.signals
+                beat()
+                time.sleep(_POLL)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def temporary_folder(prefix: str) -> Path:
     """A new folder of this process, removed when it ends. Raises OSError."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
@@ -82,9 +114,15 @@ def is_temporary(text: str) -> bool:
 
 def read_own(path: Path) -> bytes:
     """The contents of a regular file of this user's that nobody else can write. Raises OSError for any other."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise OSError(f"{path.name} is not a file that this user alone can write")
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
         return file.read()
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of such a file. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        os.close(descriptor)
+        raise OSError(f"{path.name} is not a file that this user alone can write")
+    return descriptor

@@ -237,7 +237,14 @@ def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
     model = make_model(tmp_path / "several.ckpt", tmp_path / "several", "--batch_size", "7", "--mindir_version", "1")
     done = run_script(tmp_path, model, "csv", data, data / "labels.csv", 0, DEVICE_TARGET="CPU")
     assert (done.returncode, done.stderr) == (0, "")
-    asked = ["--ckpt_files", str(tmp_path / "several.ckpt"), "--dataset", "csv", "--save_ckpt_path", str(tmp_path / "e")]
+    asked = [
+        "--ckpt_files",
+        str(tmp_path / "several.ckpt"),
+        "--dataset",
+        "csv",
+        "--save_ckpt_path",
+        str(tmp_path / "e"),
+    ]
     (scores,) = evaluation.main([*asked, "--eval_data_dir", str(data / "labels.csv")]).values()
     capsys.readouterr()
     assert messages((tmp_path / "acc.log").read_text()) == scores.lines()

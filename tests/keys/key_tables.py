@@ -14,6 +14,7 @@ TEACHER = "--teacher {pretrained}"
 PRETRAINED = "--train_pretrained {pretrained} --lr 1e-9"
 
 CSV = "--dataset csv --per_batch_size 2 --train_data_dir {mixed}/labels.csv"
+FOLDER = "--dataset folder --per_batch_size 2 --train_data_dir {mixed}"
 UNSURE = "--dataset csv --per_batch_size 2 --train_data_dir {mixed}/unsure.csv"
 
 # (key, flags of both runs, what differs, the method of Result that shows it and its arguments, what it then returns)
@@ -45,6 +46,7 @@ TRAIN = [
     ("image_root", CSV, "--image_root {twin}", ("data_hash",), CHANGED),
     ("uncertain", UNSURE, "--uncertain ones", ("log_says", ", 0.0 % of the labels unknown"), True),
     ("task", CSV, "--task single", ("log_says", "several labels a picture"), False),
+    ("cache", FOLDER, "--cache ram", ("log_says", "cache ram: 1 MB for 6 training pictures"), True),
     ("balanced_sampling", "--augmentation none", "--balanced_sampling", ("all_bits",), CHANGED),
     ("class_weights", "", "--class_weights auto", ("all_bits",), CHANGED),
     ("class_weight_power", "--class_weights auto", "--class_weight_power 3", ("all_bits",), CHANGED),

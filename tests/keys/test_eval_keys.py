@@ -47,6 +47,20 @@ def test_eval_image_size_is_the_input_s_in_evaluations(planned, base_predictions
         predictions(checkpoint, tmp_path, "--image_size", "8", "--eval_image_size", "16")
 
 
+def test_cache_keeps_the_pictures_and_changes_no_answer(planned, places, tmp_path, monkeypatch):
+    """And a second evaluation finds them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    checkpoint, data = planned("").last, ["--dataset", "folder", "--eval_data_dir", places["twenty"]]
+    found = []
+    for name, flags in (("a", []), ("b", ["--cache", "disk"]), ("c", ["--cache", "disk"])):
+        (tmp_path / name).mkdir()
+        found.append(predictions(checkpoint, tmp_path / name, *data, *flags))
+        (log,) = (tmp_path / name / "out").glob("*/eval.log")
+        assert ("cache disk: 1 MB for 20 held-out pictures" in log.read_text()) == bool(flags)
+        assert (", found in " in log.read_text()) == (name == "c")
+    assert found[0] == found[1] == found[2]
+
+
 def test_an_engine_file_is_evaluated_as_its_checkpoint(exported, base_predictions, tmp_path):
     """Every image once, in the same order, with the same answers; what it says itself is not asked for again."""
     model = exported("--file_format ENGINE").path

@@ -11,7 +11,7 @@ OTHERS = {
     "eval": "dataset eval_data_dir per_batch_size num_parallel_workers on_bad_image device_target device_id rank "
     "group_size save_ckpt_path debug is_distributed config_path ckpt_files predictions cpu_kernels cpu_precision "
     "calibrate report weights image_root uncertain "  # the last two: tests/test_several_labels.py
-    "eval_image_size tta engine",
+    "eval_image_size tta engine cache",
     "export": "image_root uncertain dataset num_parallel_workers device_target device_id debug",
     "eval_onnx": "net dataset eval_data_dir per_batch_size on_bad_image num_parallel_workers device_target device_id "
     "save_ckpt_path config_path debug ckpt_files predictions images image_root uncertain tta",
