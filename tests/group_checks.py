@@ -1,12 +1,21 @@
 """What test_group.py runs on each rank: it prints one JSON line of what the rank found."""
 
 import json
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from src.datasets.caching import Wanted, open_caches
+from src.datasets.classification import evaluation_batches
+from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sampler import evaluation_indices
+from src.datasets.sources import open_source
+from src.datasets.stages import evaluation_stage
 from src.model_utils.device_adapter import set_up_device
 from src.model_utils.group import Group, join_group
 from src.network.densenet import DenseNet, architecture
@@ -45,6 +54,19 @@ def merged_scores(group: Group) -> list[list[float]]:
     return [counter.figures()[key].tolist() for key in ("auroc", "average_precision")]
 
 
+def pictures_read(folder: Path, group: Group) -> list[int]:
+    """How many pictures this rank decodes for a cache in memory, and a checksum of an evaluation's inputs from it."""
+    source, read = open_source("folder", folder, split="eval"), []
+    counted = replace(source, read=lambda i: read.append(i) or source.read(i))
+    preprocessing = default_preprocessing("folder", 32)
+    wanted = Wanted(counted, "held-out", [evaluation_stage(preprocessing, encoded=True)])
+    (cached,) = open_caches("ram", [wanted], workers=1)
+    count, how = len(read), {"batch_size": 4, "workers": 1, "cached": cached}
+    images = np.concatenate([images for images, *_ in evaluation_batches(counted, preprocessing, **how)])
+    group.wait()  # the rank that has filled the cache holds it
+    return [count, len(read), zlib.crc32(images)]
+
+
 class Weighted(nn.Cell):
     """The sum of relu(norm(images)) * weights, a function whose gradients are known."""
 
@@ -69,7 +91,7 @@ def error_of_master(group: Group, kind: type) -> list[str]:
     return []
 
 
-def check() -> dict:
+def check(pictures: Path) -> dict:
     """Everything that is asked of a group."""
     set_up_device("CPU", None, deterministic=True)
     group, _ = join_group(1, 0, 1)
@@ -94,6 +116,7 @@ def check() -> dict:
         "weights": float(sum(np.abs(p.asnumpy()).sum() for p in network.get_parameters())),
         "int": int(step.asnumpy()),
     }
+    found["cache"] = pictures_read(pictures, group)
     images, weights = (part[rank * SHAPE[0] :][: SHAPE[0]] for part in whole_batch(world_size))
     norm = SyncBatchNorm(SHAPE[1], world_size).set_train()
     value, (images_gradient, gradients) = ms.value_and_grad(Weighted(norm).set_train(), 0, norm.trainable_params())(
@@ -104,4 +127,4 @@ def check() -> dict:
 
 
 if __name__ == "__main__":
-    print("\nfound " + json.dumps(check()), flush=True)
+    print("\nfound " + json.dumps(check(Path(sys.argv[1]))), flush=True)

@@ -2,12 +2,18 @@
 
 import json
 import re
+import zlib
 
 import numpy as np
 import pytest
+from commands import write_pictures
 from group_checks import whole_batch, whole_scores
 from ranks import run_ranks
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from src.datasets.classification import evaluation_batches
+from src.datasets.preprocessing import default_preprocessing
+from src.datasets.sources import open_source
 
 pytestmark = pytest.mark.slow
 RANKS = 3
@@ -16,7 +22,11 @@ RANKS = 3
 @pytest.fixture(scope="module")
 def found(forked, tmp_path_factory) -> list[dict]:
     """What each rank printed."""
-    outputs = run_ranks(forked, tmp_path_factory.mktemp("group"), "tests/group_checks", ranks=RANKS)
+    folder = tmp_path_factory.mktemp("group")
+    write_pictures(folder / "pictures", ("a", "b"), each=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "home"))
+        outputs = run_ranks(forked, folder / "logs", "tests/group_checks", folder / "pictures", ranks=RANKS)
     return [json.loads(re.findall(r"^found (.*)$", output, re.MULTILINE)[0]) for output in outputs]
 
 
@@ -40,6 +50,15 @@ def test_scores_of_several_labels_are_scikit_learns_over_all_pictures(found):
         expected = [figure(yes[of], scores[of]) for (of, yes), scores in zip(known, logits.T, strict=True)]
         for one in found:
             np.testing.assert_allclose(one["scores"][place], expected, rtol=0, atol=1e-12)
+
+
+def test_one_rank_fills_the_cache_in_memory_and_all_share_it(found, tmp_path):
+    write_pictures(tmp_path, ("a", "b"), each=5)
+    source, preprocessing = open_source("folder", tmp_path, split="eval"), default_preprocessing("folder", 32)
+    ((images, *_),) = evaluation_batches(source, preprocessing, batch_size=10, workers=1)
+    decoded = [f["cache"][:2] for f in found]
+    assert sorted(decoded) == [[0, 0], [0, 0], [10, 10]]
+    assert {f["cache"][2] for f in found} == {zlib.crc32(images)}
 
 
 def test_means_and_the_largest_flag(found):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import write_pictures
+from commands import NETWORK, only, weights, write_pictures
 from mindspore.mindrecord import FileReader
 from PIL import Image
 
+import train
 from scripts.write_mindrecord import main
 from src.datasets.classification import training_batches
 from src.datasets.contents import content_hashes
@@ -56,6 +57,19 @@ def test_the_same_batches_bit_for_bit(root):
     for ours, theirs in zip(*batches, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_thirty_steps_of_training_give_the_same_weights(root, tmp_path):
+    runs = []
+    for dataset, folder in (("folder", "data"), ("mindrecord", "packed")):
+        data = ["--dataset", dataset, "--train_data_dir", str(root / folder), "--image_size", "16"]
+        how = ["--per_batch_size", "2", "--max_epoch", "2", "--save_ckpt_path", str(tmp_path / dataset)]
+        train.main([*NETWORK, *data, *how])
+        runs.append(weights(only(tmp_path / dataset) / "0-2_15.ckpt"))
+    assert runs[0].keys() == runs[1].keys()
+    for name, value in runs[0].items():
+        assert value.tobytes() == runs[1][name].tobytes(), name
 
 
 def test_shards_are_mindrecord(root):
