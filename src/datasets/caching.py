@@ -8,6 +8,7 @@ other processes of this user find by a note in that folder, and which ends with 
 import atexit
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -101,7 +102,7 @@ class _Place:
 
     def found(self, where: str, folder: Path) -> PictureCache | None:
         """The cache if it is there and sound."""
-        path = folder / f"{self.name}.{where}"
+        path = self._path(where, folder)
         try:
             file = _nameless_file(path) if where == "ram" else os.fdopen(open_own(path, os.O_RDWR), "r+b", 0)
             table, problem = read_table(file, self.key, len(self.source))
@@ -114,14 +115,18 @@ class _Place:
                 get_logger().warning("the cache of pictures %s %s; it is made anew", path, problem)
                 path.unlink(missing_ok=True)
             return None
-        self._say(where, int(table["offset"][-1]), f", found in {path}" if where == "disk" else ", in another process")
+        self._say(
+            where,
+            int(table["offset"].max(initial=0)),
+            f", found in {path}" if where == "disk" else ", in another process",
+        )
         return PictureCache(file, table, self.source, self.stage, f"the cache of pictures {path}")
 
     def filled(
         self, where: str, folder: Path, most: np.ndarray, workers: int, beat: Callable[[], None]
     ) -> PictureCache:
         """A new cache."""
-        path, started, made = folder / f"{self.name}.{where}", time.monotonic(), []
+        path, started, made = self._path(where, folder), time.monotonic(), []
         self._say(where, size_of(most), f", in {path}" if where == "disk" else "")
 
         def write(file: BinaryIO) -> None:
@@ -141,6 +146,11 @@ class _Place:
         ((file, table),) = made
         get_logger().info("the cache was filled in %.1f s", time.monotonic() - started)
         return PictureCache(file, table, self.source, self.stage, f"the cache of pictures {path}")
+
+    def _path(self, where: str, folder: Path) -> Path:
+        """Of the cache on the disk, or of the note of the one in this machine's memory: a home may be many machines'."""
+        machine = f"-{hash_of([os.fsencode(platform.node())]).hex()[:8]}" if where == "ram" else ""
+        return folder / f"{self.name}{machine}.{where}"
 
     def _say(self, where: str, size: int, place: str) -> None:
         get_logger().info(

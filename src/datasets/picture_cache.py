@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from src.datasets.preprocessing_choices import RESIZED
 from src.datasets.source import Source, picture_named
 from src.datasets.stages import Stage
 from src.utils.errors import ReportedError
@@ -69,6 +70,8 @@ class PictureCache:
 
 def bounds(source: Source, stage: Stage, workers: int) -> np.ndarray:
     """How many bytes are kept of each picture at most, int64 (n,). Raises ReportedError for one that cannot be read."""
+    if stage.kind == RESIZED:
+        return np.full(len(source), stage.most_bytes(0, bytes), np.int64)
 
     def of_block(first: int) -> list[int]:
         block = range(first, min(first + _TOGETHER, len(source)))
