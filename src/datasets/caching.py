@@ -148,7 +148,7 @@ class _Place:
         return PictureCache(file, table, self.source, self.stage, f"the cache of pictures {path}")
 
     def _path(self, where: str, folder: Path) -> Path:
-        """Of the cache on the disk, or of the note of the one in this machine's memory: a home may be many machines'."""
+        """Of the cache on the disk, or of the note of what is in this machine's memory; a home may be of many."""
         machine = f"-{hash_of([os.fsencode(platform.node())]).hex()[:8]}" if where == "ram" else ""
         return folder / f"{self.name}{machine}.{where}"
 
