@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from commands import write_pictures
 
+from src.datasets import csv_file
 from src.datasets.reading import Reading, as_task, reading_as_before
 from src.datasets.sources import open_source
 from src.utils.errors import ReportedError
@@ -17,7 +18,7 @@ X = -1
 def folder(tmp_path_factory) -> Path:
     """pictures/ant/0.jpg, ... pictures/cat/3.jpg."""
     root = tmp_path_factory.mktemp("csv")
-    write_pictures(root / "pictures", ("ant", "bee", "cat"), each=4)
+    write_pictures(root / "pictures", ("ant", "bee", "cat", "patient1"), each=4)
     return root
 
 
@@ -214,3 +215,30 @@ def test_long_files_take_little_memory(tmp_path):
     tracemalloc.stop()
     assert len(source) == 60_000 and len(np.unique(source.groups)) == 60_000
     assert kept < 60_000 * 40 and peak < 60_000 * 40 + 8e6
+
+
+BY_COLUMNS = {
+    "several": "image,label,group\nant/0.jpg,b|a,7\nant/1.jpg,a|b,\nbee/0.jpg,No Finding,7\nant/0.jpg, c ,8\n",
+    "a column each": "image,x,y\nant/0.jpg,1,0\nant/1.jpg, 0.0 ,-1\n bee/0.jpg,,1.0\n",
+    "another order": "label;image;\n9;ant/0.jpg;\n10;bee/0.jpg;\n",
+    "patients": "image,label\npatient1/0.jpg,x\npatient1/1.jpg,y\nant/0.jpg,x\n",
+}
+
+
+@pytest.mark.parametrize("name", BY_COLUMNS)
+def test_columns_are_read_as_rows_are(name, folder, monkeypatch):
+    found = opened(folder, BY_COLUMNS[name])
+    monkeypatch.setattr(csv_file._Table, "_plain", lambda *_: None)
+    expected = opened(folder, BY_COLUMNS[name])
+    assert (found.class_names, found.labels.tolist()) == (expected.class_names, expected.labels.tolist())
+    assert (found.groups is None) == (expected.groups is None) == (name in ("a column each", "another order"))
+    assert found.groups is None or found.groups.tolist() == expected.groups.tolist()
+    assert [found.image_name(i) for i in range(len(found))] == [expected.image_name(i) for i in range(len(found))]
+
+
+def test_what_is_wrong_first_is_named_first(folder):
+    """Of a block that is read by columns; and its classes are not those of the rows behind it."""
+    with pytest.raises(ReportedError, match=r"line 3: there is no file .*ant/9\.jpg"):
+        opened(folder, "image,label\nant/0.jpg,x\nant/9.jpg,y\nant/1.jpg,\n")
+    with pytest.raises(ReportedError, match="line 3: found an empty label"):
+        opened(folder, "image,label\nant/0.jpg,x\nant/1.jpg,\nant/9.jpg,y\n")
