@@ -57,7 +57,7 @@ def test_cache_keeps_the_pictures_and_changes_no_answer(planned, places, tmp_pat
         found.append(predictions(checkpoint, tmp_path / name, *data, *flags))
         (log,) = (tmp_path / name / "out").glob("*/eval.log")
         assert ("cache disk: 1 MB for 20 held-out pictures" in log.read_text()) == bool(flags)
-        assert (", found in " in log.read_text()) == (name == "c")
+        assert (f", found in {tmp_path}" in log.read_text()) == (name == "c")
     assert found[0] == found[1] == found[2]
 
 
