@@ -54,7 +54,7 @@ class Way:
 
 def main(argv: Sequence[str]) -> dict[str, float]:
     """Measure as the command line `argv` says and print a table; return pictures per second by the way's name."""
-    asked = _parse(argv)
+    asked = parse(argv)
     with TemporaryDirectory(prefix="densenet-reading-", dir=asked.folder) as folder:
         root = Path(folder)
         with patch.dict(os.environ, {"XDG_CACHE_HOME": str(root / "cache")}):
@@ -81,7 +81,8 @@ def main(argv: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line; raises UsageError."""
     parser = Parser("python scripts/benchmark_reading.py [--key value] ...", __doc__)
     parser.add_argument("--pictures", type=int, default=100_000)
     parser.add_argument("--side", type=int, default=64)

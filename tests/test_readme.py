@@ -125,7 +125,12 @@ def check_python(command: Command) -> None:
         assert parse(kind, words[2:]).ignored == (), f"{command}: the command does not use all of these flags"
     elif words[1] in ("postprocess.py", "scripts/benchmark_inference.py", "scripts/write_mindrecord.py"):
         check_tool(command, words[1].removesuffix(".py").replace("/", "."), words[2:])
-    elif words[1] in ("scripts/hccl_rank_table.py", "scripts/benchmark.py", "scripts/mutate.py"):
+    elif words[1] in (
+        "scripts/hccl_rank_table.py",
+        "scripts/benchmark.py",
+        "scripts/benchmark_reading.py",
+        "scripts/mutate.py",
+    ):
         importlib.import_module(words[1].removesuffix(".py").replace("/", ".")).parse(words[2:])
     elif words[1] == "scripts/ablation.py":
         *_, flags = importlib.import_module("scripts.ablation").parse(words[2:])
