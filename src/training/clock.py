@@ -1,5 +1,6 @@
-"""Time spent training, and how much of it is left."""
+"""Time spent training, how much of it is left, and the bar that shows it."""
 
+import sys
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -43,3 +44,15 @@ def time_left(plan: Plan, clock: Clock, steps: int, seconds_of_evaluation: float
     done = steps // plan.steps_per_epoch
     ahead = -(-plan.max_epoch // plan.eval_interval) - done // plan.eval_interval
     return tqdm.format_interval(max(0.0, seconds + ahead * seconds_of_evaluation))
+
+
+def epoch_bar(epoch: int, epochs: int, first: int, end: int, *, shown: bool) -> tqdm:
+    """A bar of the steps of `epoch`, from 0, which begins at step `first`; on terminals, if `shown`."""
+    return tqdm(
+        total=end,
+        initial=first,
+        desc=f"epoch {epoch + 1}/{epochs}",
+        unit="step",
+        leave=False,
+        disable=not (shown and sys.stderr.isatty()),
+    )

@@ -140,6 +140,22 @@ class Progress:
         self.best_score, self.not_better = -1.0, 0
         self.best_after = max((row["epoch"] for row in self.history if is_evaluated(row)), default=0)
 
+    def begin_row(self, **figures: float | str) -> None:
+        """Put the row of the epoch in training, still without its evaluation, into the history.
+
+        The checkpoint at the epoch's end is saved with it: what is past is never computed again from a configuration
+        that was changed for the epochs to come.
+        """
+        row = {
+            **dict.fromkeys(COLUMNS, ""),
+            "epoch": self.epoch + 1,
+            "step": self.steps,
+            "loss": self.epoch_loss.value,
+            **figures,
+            "train_top1": self.epoch_top1.value if self.epoch_top1.count else "",
+        }
+        self.history = [past for past in self.history if past["epoch"] < row["epoch"]] + [row]
+
     def next_epoch(self) -> None:
         """Go to the beginning of the next epoch."""
         self.epoch, self.images, self.first_image, self.epoch_loss = self.epoch + 1, 0, 0, Mean()

@@ -5,11 +5,15 @@ the pictures' size has changed, partly of another size. Here they become the mea
 normalisation, Wu and Johnson 2021, section 3).
 """
 
-import numpy as np
-from mindspore import Tensor
+from collections.abc import Sequence
 
+import numpy as np
+from mindspore import Parameter, Tensor
+
+from src.model_utils.group import Group
 from src.network.densenet import MOMENTUM, DenseNet
 from src.utils.graph_cache import CachedCell, GraphCache
+from src.utils.parameters import overwrite
 
 BATCHES = 100
 
@@ -50,3 +54,19 @@ class StatisticsRefresh(CachedCell):
             parameter.set_data(Tensor(mean.astype(np.float32)))
             total[:] = 0
         self._count = 0
+
+
+def share_statistics(statistics: Sequence[Parameter], group: Group, *, mean: bool) -> None:
+    """Give every rank the same running statistics, so that all evaluate the network that is saved. Collective.
+
+    Each rank collects its own over its part of the images; they play no role in training. The master's are taken, or
+    the `mean` over the ranks. The recursion that makes them is linear, so this mean is the same, up to rounding,
+    however often it was taken before. So is that of the statistics' own average.
+    """
+    if not mean:
+        group.share_parameters(list(statistics), in_use=True)
+        return
+    values = group.mean(np.concatenate([p.asnumpy() for p in statistics]))
+    ends = np.cumsum([p.size for p in statistics])
+    for parameter, value in zip(statistics, np.split(values, ends[:-1]), strict=True):
+        overwrite(parameter, value.reshape(parameter.shape))

@@ -3,30 +3,25 @@
 import contextlib
 import math
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-
-import numpy as np
-from tqdm import tqdm
+from collections.abc import Callable, Iterable
 
 from src.model_utils.group import ALONE, Group
 from src.training.averaged import evaluate_both, figures, log_lines
 from src.training.best import best_epoch, best_of
-from src.training.clock import Clock, time_left
+from src.training.clock import Clock, epoch_bar, time_left
 from src.training.closing import closing_line
 from src.training.evaluation import Counter
 from src.training.limits import OUT_OF_TIME, Limits
 from src.training.plan import Plan
-from src.training.progress import COLUMNS, Mean, Progress, is_evaluated
+from src.training.progress import Mean, Progress, is_evaluated
 from src.training.recorder import Recorder
 from src.training.saver import ADVICE, Saver
-from src.training.statistics import BATCHES, StatisticsRefresh
+from src.training.statistics import BATCHES, StatisticsRefresh, share_statistics
 from src.training.step import TrainStep
-from src.training.update import Batch, update
+from src.training.update import Batch, NextStep, update
 from src.utils.errors import ReportedError, StopError
 from src.utils.logging import get_logger
-from src.utils.parameters import overwrite
 from src.utils.signals import StopRequest
 
 UNREADABLE = 63  # beside the numbers of signals, which Group.any takes: a rank's data cannot be read
@@ -80,9 +75,7 @@ class Trainer:
         self._compiled: set[tuple[int, ...]] = set()  # shapes of batches
         self._skips_in_a_row = 0
         self._run_clock, self._seconds_of_evaluation = Clock(), 0.0
-        self._step_batches: list = []
-        self._waited = 0.0
-        self._data_error: ReportedError | None = None
+        self._next = NextStep(plan.accumulation_steps)
 
     def run(self) -> Progress:
         """Train to the last epoch, or until `limits` end it, which the log says.
@@ -123,19 +116,11 @@ class Trainer:
         self.train_step.set_train(True)  # an evaluation in between has set the shared network to inference
         done = progress.batches_done(plan.images_per_batch)
         batches = iter(self.epoch_batches(epoch=progress.epoch, first_image=progress.first_image, first_batch=done))
-        bar = tqdm(
-            total=end,
-            initial=first,
-            desc=f"epoch {progress.epoch + 1}/{plan.max_epoch}",
-            unit="step",
-            leave=False,
-            disable=not (self.group.is_master and sys.stderr.isatty()),
-        )
-        with bar:
+        with epoch_bar(progress.epoch, plan.max_epoch, first, end, shown=self.group.is_master) as bar:
             if not self._compiled:
                 bar.set_postfix_str("compiling the network; it moves after that")
-            self._fetch(batches)
-            stop = self.group.any(UNREADABLE if self._data_error else self._time_is_over())
+            self._next.fetch(batches)
+            stop = self.group.any(UNREADABLE if self._next.error else self._time_is_over())
             if self._end_if_time_is_over(stop):
                 return
             self._stop_if(stop)
@@ -156,8 +141,8 @@ class Trainer:
                     window_clock = Clock()
                 stop = self._stop.signal_number or self._time_is_over()
                 if not is_last:
-                    self._fetch(batches)
-                stop = self.group.any(UNREADABLE if self._data_error else stop)
+                    self._next.fetch(batches)
+                stop = self.group.any(UNREADABLE if self._next.error else stop)
                 saves = is_last or stop or (plan.ckpt_interval and (global_step + 1) % plan.ckpt_interval == 0)
                 if is_last or (saves and plan.sync_bn_stats):
                     self._share_statistics()
@@ -183,45 +168,19 @@ class Trainer:
         return reason == OUT_OF_TIME
 
     def _share_statistics(self) -> None:
-        """Give every rank the same running statistics, so that all evaluate the network that is saved.
-
-        Each rank collects its own over its part of the images; they play no role in training. The master's are taken,
-        or with sync_bn_stats the mean over the ranks. The recursion that makes them is linear, so this mean is the
-        same, up to rounding, however often it was taken before. So is that of the statistics' own average.
-        """
-        if self.group.world_size == 1:
-            return
-        statistics = self.train_step.followed_statistics()
-        if not self.plan.sync_bn_stats:
-            self.group.share_parameters(statistics, in_use=True)
-            return
-        values = self.group.mean(np.concatenate([p.asnumpy() for p in statistics]))
-        ends = np.cumsum([p.size for p in statistics])
-        for parameter, value in zip(statistics, np.split(values, ends[:-1]), strict=True):
-            overwrite(parameter, value.reshape(parameter.shape))
-
-    def _fetch(self, batches: Iterator) -> None:
-        """Have all batches of the next step at hand, or what they cannot be read for: no step is begun in vain.
-
-        A part of a step would leave its mark on the running statistics, which are saved.
-        """
-        start = time.perf_counter()
-        try:
-            self._step_batches = [next(batches) for _ in range(self.plan.accumulation_steps)]
-        except ReportedError as error:
-            self._data_error = error
-        self._waited = time.perf_counter() - start
+        if self.group.world_size > 1:
+            share_statistics(self.train_step.followed_statistics(), self.group, mean=self.plan.sync_bn_stats)
 
     def _one_step(self, rate: float, global_step: int, clocks: tuple) -> None:
         plan = self.plan
-        start = time.perf_counter() - self._waited
-        batches, self._step_batches = self._step_batches, []
+        batches, waited = self._next.take()
+        start = time.perf_counter() - waited
         shape = batches[0][0].shape
         loss, updated, right = update(self.train_step, batches, rate, self.beat)
         seconds = time.perf_counter() - start
         if shape in self._compiled:
             for clock in clocks:
-                clock.add(seconds, self._waited, plan.images_per_step)
+                clock.add(seconds, waited, plan.images_per_step)
         else:  # the first step of a process, and of each size of images, compiles: it would drown the speed
             get_logger().info("the first step, with compilation, took %.1f s", seconds)
             self._compiled.add(shape)
@@ -270,24 +229,14 @@ class Trainer:
         progress.window_loss = Mean()
 
     def _begin_row(self, rate: float, clock: Clock) -> None:
-        """Put the epoch's row, still without its evaluation, into the history.
-
-        The checkpoint at the epoch's end is saved with it: what is past is never computed again from a configuration
-        that was changed for the epochs to come.
-        """
+        """Put the epoch's row, still without its evaluation, into the history, and note what is due at its end."""
         plan, progress = self.plan, self.progress
-        row = {
-            "epoch": progress.epoch + 1,
-            "step": progress.steps,
-            "loss": progress.epoch_loss.value,
-            "learning_rate": rate,
-            "images_per_second": round(clock.images_per_second, 2) or "",
-            "data_wait_percent": round(clock.wait_percent, 2) if clock.seconds else "",
-            "skipped_steps": self._skipped_steps(),
-            **dict.fromkeys(COLUMNS[COLUMNS.index("top1") :], ""),
-            "train_top1": progress.epoch_top1.value if progress.epoch_top1.count else "",
-        }
-        progress.history = [past for past in progress.history if past["epoch"] < row["epoch"]] + [row]
+        progress.begin_row(
+            learning_rate=rate,
+            images_per_second=round(clock.images_per_second, 2) or "",
+            data_wait_percent=round(clock.wait_percent, 2) if clock.seconds else "",
+            skipped_steps=self._skipped_steps(),
+        )
         last = progress.epoch + 1 == plan.max_epoch
         progress.evaluation_due = last or (progress.epoch + 1) % plan.eval_interval == 0
         progress.refresh_due = last and self.refresh is not None
@@ -350,9 +299,9 @@ class Trainer:
         """Those of the network as it is, on the batches of so many steps of the epoch after the last one."""
         batches = iter(self.epoch_batches(epoch=self.plan.max_epoch))
         for _ in range(steps):
-            self._fetch(batches)
-            self._stop_if(self.group.any(UNREADABLE if self._data_error else self._stop.signal_number))
-            for images, *_ in self._step_batches:
+            self._next.fetch(batches)
+            self._stop_if(self.group.any(UNREADABLE if self._next.error else self._stop.signal_number))
+            for images, *_ in self._next.take()[0]:
                 self.beat()
                 self.refresh.take(images)
         self.refresh.finish()
@@ -360,8 +309,8 @@ class Trainer:
     def _stop_if(self, reason: int) -> None:
         """Raise when a signal came in or a rank's data cannot be read; the position has been saved."""
         if reason == UNREADABLE:
-            found = self._data_error or "the data of another rank cannot be read, as its own message says"
-            raise UnreadableDataError(f"{found}; {self._where_to_go_on()}") from self._data_error
+            found = self._next.error or "the data of another rank cannot be read, as its own message says"
+            raise UnreadableDataError(f"{found}; {self._where_to_go_on()}") from self._next.error
         if reason:
             name = signal.Signals(reason).name
             raise StopError(

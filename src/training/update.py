@@ -1,6 +1,7 @@
 """One update of the weights: the micro-batches of a step, one after the other."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import mindspore as ms
@@ -9,8 +10,37 @@ from mindspore import Tensor
 
 from src.datasets.mixing import Mix
 from src.training.step import TrainStep
+from src.utils.errors import ReportedError
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, np.ndarray, Mix]
+
+
+class NextStep:
+    """The batches of the next step, all at hand before it is begun: no step is begun in vain, as a part of one would
+    leave its mark on the running statistics, which are saved.
+
+    error: what the last ones could not be read for.
+    """
+
+    def __init__(self, batches_per_step: int) -> None:
+        self._batches_per_step = batches_per_step
+        self._batches: list[Batch] = []
+        self._waited = 0.0
+        self.error: ReportedError | None = None
+
+    def fetch(self, batches: Iterator[Batch]) -> None:
+        """Take them from `batches`."""
+        start = time.perf_counter()
+        try:
+            self._batches = [next(batches) for _ in range(self._batches_per_step)]
+        except ReportedError as error:
+            self.error = error
+        self._waited = time.perf_counter() - start
+
+    def take(self) -> tuple[list[Batch], float]:
+        """Give them away, and the seconds that they were waited for."""
+        batches, self._batches = self._batches, []
+        return batches, self._waited
 
 
 def update(
