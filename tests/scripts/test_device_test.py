@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import tarfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,6 +40,23 @@ def row(name):
 
 def verdict(name, context):
     return attempt(row(name), context)
+
+
+@pytest.mark.slow
+def test_every_row_passes_on_this_cpu_and_leaves_one_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command.main(["CPU", "2", "--seconds", "900"])
+    out = capsys.readouterr().out
+    table = re.findall(
+        r"^\| (2 x CPU.*) \| (Linux \S+) \| (MindSpore 2\.10.*) \| (\S+) \| (\S+) \| (.*) \|$", out, re.M
+    )
+    verdicts = {name: found for _, _, _, name, found, _ in table}
+    assert list(verdicts) == list(command.NAMES) and FAILED not in verdicts.values()
+    assert {name for name, found in verdicts.items() if found == NOT_APPLICABLE} <= {"air", "bf16"}
+    (file,) = tmp_path.iterdir()
+    with tarfile.open(file) as archive:
+        inside = {name.rpartition("/")[2] for name in archive.getnames()}
+    assert inside == {"report.md", "report.json", "rows.log"} and str(file) in out
 
 
 def test_the_names_are_those_of_the_rows():
