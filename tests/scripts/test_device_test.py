@@ -43,6 +43,7 @@ def verdict(name, context):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_every_row_passes_on_this_cpu_and_leaves_one_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command.main(["CPU", "2", "--seconds", "900"])
