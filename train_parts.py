@@ -14,8 +14,7 @@ from src.datasets.reading import Reading
 from src.datasets.source import Source
 from src.datasets.stages import Stage, evaluation_stage
 from src.datasets.usable import open_usable
-from src.losses.build import build_loss
-from src.losses.distillation import DistillationLoss
+from src.losses.build import build_distillation, build_loss
 from src.lr_scheduler.lr_scheduler import Schedule, build_schedule
 from src.model_utils.config import Config, architecture_overrides
 from src.model_utils.group import Group
@@ -192,8 +191,8 @@ def build_train_step(
             build_network, device=device, cpu_kernels="off" if config.cpu_kernels == "off" else "auto",
             cpu_precision=config.cpu_precision, amp_level=amp_level, is_master=False,
         )  # fmt: skip
-        taught = {"teacher": teacher.build(build, group), "distillation": DistillationLoss(config.teacher_temperature),
-                  "teacher_weight": config.teacher_weight}  # fmt: skip
+        taught = {"teacher": teacher.build(build, group), "teacher_weight": config.teacher_weight,
+                  "distillation": build_distillation(card.task, config.teacher_temperature)}  # fmt: skip
     average = WeightAverage(network, config.ema_decay, network.kernels) if config.ema_decay else None
     weights = class_weights(training, config.class_weights, config.class_weight_power, card.class_names)
     return TrainStep(

@@ -1,4 +1,4 @@
-"""The loss for a task."""
+"""The losses for a task."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from mindspore import nn
 
 from src.losses.binary_cross_entropy import BinaryCrossEntropy
 from src.losses.crossentropy import CrossEntropy
+from src.losses.distillation import BinaryDistillationLoss, DistillationLoss
 
 
 def build_loss(task: str, label_smoothing: float, class_weights: Sequence[float] = ()) -> nn.Cell:
@@ -16,3 +17,8 @@ def build_loss(task: str, label_smoothing: float, class_weights: Sequence[float]
     if task == "multilabel":
         return BinaryCrossEntropy(label_smoothing, class_weights)
     return CrossEntropy(label_smoothing, class_weights)
+
+
+def build_distillation(task: str, temperature: float) -> nn.Cell:
+    """(logits, teacher's logits) -> how much the answers to such a task differ."""
+    return BinaryDistillationLoss(temperature) if task == "multilabel" else DistillationLoss(temperature)

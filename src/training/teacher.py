@@ -83,12 +83,13 @@ def open_teacher(path: str, student: ModelCard, resumed: Checkpoint | None, grou
 
 
 def _require_same(path: str, teacher: ModelCard, student: ModelCard) -> None:
-    """Raise UsageError unless both see the same images and answer with the same classes, one an image."""
-    if "multilabel" in (teacher.task, student.task):
+    """Raise UsageError unless both see the same images and answer the same question with the same classes."""
+    if teacher.task != student.task:
+        several, one = "several labels a picture", "one class a picture"
+        found, own = (several, one) if teacher.task == "multilabel" else (one, several)
         raise UsageError(
-            f"found teacher {path} with several labels a picture, expected one class; leave --teacher out"
-            if teacher.task == "multilabel"
-            else "found a teacher with data of several labels a picture, expected one class; leave --teacher out"
+            f"teacher {path} answers with {found}, expected {own} as in the data; take a teacher that was trained on "
+            "such data, or leave --teacher out"
         )
     if teacher.class_names != student.class_names:
         own, other = (f"{len(names)} ({', '.join(names[:3])[:80]}, ...)" for names in

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.losses.distillation import DistillationLoss
+from src.losses.build import build_distillation
+from src.losses.distillation import BinaryDistillationLoss, DistillationLoss
 
 
 def draw() -> tuple[np.ndarray, np.ndarray]:
@@ -11,8 +12,8 @@ def draw() -> tuple[np.ndarray, np.ndarray]:
     return tuple(random.normal(0, 3, (5, 7)).astype(np.float32) for _ in range(2))
 
 
-def loss_and_gradient(temperature: float, logits, teacher_logits) -> tuple[float, np.ndarray]:
-    function = ms.value_and_grad(DistillationLoss(temperature), 0)
+def loss_and_gradient(temperature: float, logits, teacher_logits, kind=DistillationLoss) -> tuple[float, np.ndarray]:
+    function = ms.value_and_grad(kind(temperature), 0)
     loss, gradient = function(Tensor(logits), Tensor(teacher_logits))
     return float(loss.asnumpy()), gradient.asnumpy()
 
@@ -38,10 +39,26 @@ def test_equals_pytorch():
     assert loss_and_gradient(2.5, logits, teacher_logits)[0] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_who_answers_like_the_teacher_has_learnt_all():
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_several_labels_equal_numpy(temperature):
+    """Its gradient is T (q - p) / (N K)."""
+    logits, teacher_logits = draw()
+    logits[0, 0], teacher_logits[0, :2] = 20, (-20, 20)  # far from 0
+    q, p = (1 / (1 + np.exp(-value.astype(np.float64) / temperature)) for value in (logits, teacher_logits))
+    divergence = p * np.log(p / q) + (1 - p) * (np.log1p(-p) - np.log1p(-q))
+    loss, gradient = loss_and_gradient(temperature, logits, teacher_logits, BinaryDistillationLoss)
+    assert loss == pytest.approx(temperature**2 * divergence.mean(), rel=1e-5)
+    np.testing.assert_allclose(gradient, temperature * (q - p) / 35, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "task, kind, teacher_adds", [("single", DistillationLoss, 7), ("multilabel", BinaryDistillationLoss, 0)]
+)
+def test_who_answers_like_the_teacher_has_learnt_all(task, kind, teacher_adds):
     logits, _ = draw()
-    loss, gradient = loss_and_gradient(3.0, logits, logits + 7)
+    loss, gradient = loss_and_gradient(3.0, logits, logits + teacher_adds, kind)
     assert loss == pytest.approx(0, abs=1e-5)
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
+    assert type(build_distillation(task, 3.0)) is kind
     with pytest.raises(ValueError, match="temperature is 0, expected more than 0"):
-        DistillationLoss(0)
+        kind(0)

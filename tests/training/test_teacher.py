@@ -98,7 +98,10 @@ def test_other_classes_inputs_and_tasks_are_refused(checkpoint):
         ),
         (replace(card, preprocessing=card.preprocessing.at(16)), "takes other input .*: image_size 8 instead of 16"),
         (replace(card, preprocessing=replace(card.preprocessing, mean=(0.1, 0.2, 0.3))), "other input .*: mean "),
-        (replace(card, task="multilabel"), "found a teacher with data of several labels a picture"),
+        (
+            replace(card, task="multilabel"),
+            "answers with one class a picture, expected several labels a",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             open_teacher(str(checkpoint), other, None, ALONE)
