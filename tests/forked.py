@@ -159,6 +159,7 @@ def become(order: dict, outputs: list[int]) -> None:
         os.close(opened)
     if order["max_file_size"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["max_file_size"], order["max_file_size"]))
+    sys.path += [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", *sys.path)]
     script = str(ROOT / f"{order['command']}.py")
     sys.argv = [script, *order["argv"]]
     runpy.run_path(script, run_name="__main__")

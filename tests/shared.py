@@ -16,7 +16,7 @@ from commands import ROOT
 from src.ops.compile import compiler_version, find_compiler
 from src.utils.own_folder import cache_folder
 
-MOST_KEPT = 40  # of a few megabytes each
+MOST_KEPT = 40  # a session has fifteen, of six megabytes each
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

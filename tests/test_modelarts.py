@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, only, write_pictures
-from ranks import msrun
+from ranks import msrun, run_ranks
 
 import export
 import train
@@ -70,16 +70,14 @@ class Cloud:
         urls = [f"--data_url=obs://my bucket/{data}", "--train_url=obs://my bucket/results/"]
         return [*urls, f"--_config_path={cache}/densenet121.yaml"]
 
-    def run_ranks(self, logs: str, *command: str, faults: str) -> list[str]:
-        """Run `command` on two ranks, which has to end well; return what each rank printed."""
-        return msrun(
-            self.root / logs,
-            *command,
-            PYTHONPATH=f"{ROOT}{os.pathsep}{STAND_IN}",
-            TMPDIR=str(self.root / "tmp"),
-            MOXING_STAND_IN=str(self.root / "buckets"),
-            MOXING_STAND_IN_FAULTS=faults,
-        )
+    def environment(self, faults: str) -> dict[str, str]:
+        """Of a job's processes."""
+        return {
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{STAND_IN}",
+            "TMPDIR": str(self.root / "tmp"),
+            "MOXING_STAND_IN": str(self.root / "buckets"),
+            "MOXING_STAND_IN_FAULTS": faults,
+        }
 
     def copied_in(self) -> list[str]:
         """The URLs that were copied to the disk since the last call, once for each attempt."""
@@ -106,7 +104,7 @@ def cloud(tmp_path_factory) -> Cloud:
 def trained(cloud) -> list[str]:
     """The ranks' output of the training example, in which the first copy fails."""
     flags = cloud.flags("first job", TRAIN, data="ImageNet_Original")
-    return cloud.run_ranks("first logs", "train.py", *flags, faults="first=1 half")
+    return msrun(cloud.root / "first logs", "train.py", *flags, **cloud.environment("first=1 half"))
 
 
 @pytest.mark.usefixtures("trained")
@@ -132,10 +130,13 @@ def checkpoints(cloud, trained) -> str:  # noqa: ARG001 - the job that wrote the
 
 
 @pytest.mark.usefixtures("checkpoints")
-def test_evaluate_a_folder_of_checkpoints_on_two_ranks(cloud):
+def test_evaluate_a_folder_of_checkpoints_on_two_ranks(cloud, forked, monkeypatch):
     """All processes wait for the data: the scheduler too looks for the checkpoints before it joins the others."""
     flags = cloud.flags("evaluation", EVAL, data="ImageNet_Original")
-    outputs = cloud.run_ranks("evaluation logs", "eval.py", *flags, faults="slow=1")
+    with monkeypatch.context() as patch:
+        for name, value in cloud.environment("slow=1").items():
+            patch.setenv(name, value)
+        outputs = run_ranks(forked, cloud.root / "evaluation logs", "eval", *flags)
     assert [output.count("top1_correct=") for output in outputs] == [2, 0]
     assert outputs[0].count("tot=9,") == 2
     assert cloud.copied_in() == ["obs://my bucket/ImageNet_Original"]
