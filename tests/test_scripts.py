@@ -148,16 +148,32 @@ def test_weights_by_name_are_no_path_of_the_launchers(given, means, tmp_path):
     assert done.stdout.strip() == means.format(tmp_path)
 
 
-@pytest.mark.slow
+RECORDING = """#!/bin/bash
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m pip "*) echo "$*" >>'{record}' ;;
+  *) exec '{python}' "$@" ;;
+esac
+"""
+
+
+def recording_python(path: Path, record: Path) -> str:
+    """An interpreter at `path` that makes environments of itself alone, and only notes what pip is to do."""
+    path.write_text(RECORDING.format(record=record, python=sys.executable))
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_the_name_of_an_interpreter_is_never_read_as_shell_text(tmp_path):
     """A path may hold quotes, and what follows them is no command."""
-    python = tmp_path / "';touch made;'" / "python3.11"
-    python.parent.mkdir()
-    python.symlink_to(sys.executable)
+    folder = tmp_path / "';touch made;'"
+    folder.mkdir()
     (tmp_path / "requirements.txt").touch()
-    done = source_common(tmp_path, "make_environment requirements.txt", PYTHON=str(python))
+    python = recording_python(folder / "python3.11", tmp_path / "record")
+    done = source_common(tmp_path, "make_environment requirements.txt", PYTHON=python)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / ".venv/bin/python").exists()
+    assert "requirements.txt" in (tmp_path / "record").read_text()
     assert not list(tmp_path.rglob("made"))
 
 
@@ -200,25 +216,15 @@ def test_a_missing_package_is_named(tmp_path):
     assert source_common(tmp_path, "need_header vector g++; need_package g++ command -v g++").returncode == 0
 
 
-RECORDING = """#!/bin/bash
-case "$*" in
-  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
-  "-m pip "*) echo "$*" >>'{record}' ;;
-  *) exec '{python}' "$@" ;;
-esac
-"""
-
-
 @pytest.mark.parametrize("requirements, lock", [("", ""), ("-dev", "-dev"), ("-torch", "-dev")])
 @pytest.mark.parametrize("matches", [True, False])
 def test_the_locked_files_are_installed_first_where_they_are_for_this_platform(requirements, lock, matches, tmp_path):
-    python, record = tmp_path / "python", tmp_path / "record"
-    python.write_text(RECORDING.format(record=record, python=sys.executable))
-    python.chmod(0o755)
+    record = tmp_path / "record"
+    python = recording_python(tmp_path / "python", record)
     for name in ("", "-lock", "-dev", "-dev-lock", "-torch"):
         (tmp_path / f"requirements{name}.txt").touch()
     override = "" if matches else 'is_locked_platform() { echo "asked of $1"; false; }; '
-    done = source_common(tmp_path, f"{override}make_environment requirements{requirements}.txt", PYTHON=str(python))
+    done = source_common(tmp_path, f"{override}make_environment requirements{requirements}.txt", PYTHON=python)
     assert done.returncode == 0, done.stderr
     # Not the found one: an environment that was made before may be another Python's.
     assert (f"asked of {tmp_path}/.venv/bin/python\n" in done.stdout) != matches
@@ -330,15 +336,18 @@ def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [[], ["densenet100", "digits"]])
-def test_the_onnx_script_evaluates_in_a_folder_with_spaces(names, trained_run, tmp_path):
+def test_the_onnx_script_evaluates_in_a_folder_with_spaces(trained_run, tmp_path):
+    """With and without the names of network and data set, into a new folder each."""
     folder = tmp_path / "my models"
     folder.mkdir()
     export.main(["--ckpt_file", str(trained_run / "best.ckpt"), "--file_format=ONNX", f"--file_name={folder / 'm'}"])
-    done = run_script("run_onnx_eval.sh", "m.onnx", "bundled", "CPU", *names, "--per_batch_size", "9", folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert f"tot={HELD_OUT_DIGITS}, acc=" in done.stdout
-    assert (only(folder / "eval") / "confusion_matrix.csv").is_file()
+    for runs, names in enumerate(([], ["densenet100", "digits"]), start=1):
+        done = run_script(
+            "run_onnx_eval.sh", "m.onnx", "bundled", "CPU", *names, "--per_batch_size", "9", folder=folder
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"tot={HELD_OUT_DIGITS}, acc=" in done.stdout
+        assert len(list((folder / "eval").glob("*/confusion_matrix.csv"))) == runs
 
 
 @pytest.mark.slow
