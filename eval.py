@@ -79,11 +79,12 @@ def evaluate_engine(config: Config, root: Path) -> Counter:
         get_logger().warning("%s", doubt)
     workers = worker_count(config.num_parallel_workers)
     model = EngineModel(Path(config.engine), config.device_target, config.cpu_precision)
+    precision = "int8" if model.manifest.precision == "int8" else config.cpu_precision
     dataset, data_dir = config.data_set("eval_data_dir", {"dataset": model.manifest.dataset})
     return evaluate_exported(
         model,
         model.manifest,
-        described=f"engine {config.engine}, {model.instruction_set}, {config.cpu_precision}",
+        described=f"engine {config.engine}, {model.instruction_set}, {precision}",
         command="eval",
         root=root,
         dataset=dataset,

@@ -4,6 +4,7 @@ python export.py --ckpt_file output/2026-01-31_time_12_00_00/best.ckpt --file_fo
 python export.py --ckpt_file best.ckpt --file_format ENGINE --file_name flowers
 python export.py --ckpt_file best.ckpt --file_format MINDIR --batch_size 32 --mindir_version 1
 python export.py --ckpt_file best.ckpt --file_format ONNX --quantize --file_name small
+python export.py --ckpt_file best.ckpt --file_format ENGINE --quantize --file_name fast
 python export.py --net densenet121 --transition_pool max --stem_pool same --ckpt_file zoo.ckpt --file_format ONNX
 """
 

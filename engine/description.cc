@@ -83,9 +83,9 @@ Description read_description(const std::string& manifest, const std::string& whe
   const Fields fields(json, where);
   fields.integer("format", 1, 1);
   fields.is_first("file_format", "ENGINE", "");
-  fields.is_first("precision", "float32", "");
   const Fields network = fields.object("architecture"), pictures = fields.object("preprocessing");
   Description found{};
+  found.is_int8 = !fields.is_first("precision", "float32", "int8");
   found.classes = network.integer("num_classes", 1, 1000000);
   const size_t names = fields.list("class_names", 1, 1000000).items.size();
   if (names != static_cast<size_t>(found.classes)) {
@@ -119,32 +119,38 @@ std::string layer_name(int block, int layer) {
 
 std::string transition_name(int block) { return "backbone.features.transition" + std::to_string(block) + ".features"; }
 
-std::vector<std::pair<std::string, Shape>> tensors_of(const Description& net) {
-  std::vector<std::pair<std::string, Shape>> found;
+std::vector<Tensor> tensors_of(const Description& net) {
+  std::vector<Tensor> found;
+  const auto add = [&](const std::string& name, const Shape& shape) { found.push_back({name, shape, false}); };
   const auto norm = [&](const std::string& name, int channels) {
-    found.push_back({name + ".scale", {channels}});
-    found.push_back({name + ".offset", {channels}});
+    add(name + ".scale", {channels});
+    add(name + ".offset", {channels});
   };
-  found.push_back({kStem, {net.stem_features, net.channels, net.stem_kernel, net.stem_kernel}});
-  found.push_back({kStemOffset, {net.stem_features}});
+  // A convolution, and `behind` the name of what is done to its sums.
+  const auto conv = [&](const std::string& name, const Shape& shape, const std::string& behind) {
+    found.push_back({name + ".weight", shape, net.is_int8});
+    if (net.is_int8) norm(behind, static_cast<int>(shape[0]));
+  };
+  add(kStem, {net.stem_features, net.channels, net.stem_kernel, net.stem_kernel});
+  add(std::string(kStemNorm) + ".offset", {net.stem_features});
   int channels = net.stem_features;
   for (int block = 1; block <= static_cast<int>(net.layers.size()); block++) {
     for (int layer = 0; layer < net.layers[block - 1]; layer++, channels += net.growth) {
       const std::string name = layer_name(block, layer);
       norm(name + ".norm1", channels);
-      found.push_back({name + ".conv1.weight", {net.width, channels, 1, 1}});
-      found.push_back({name + ".norm2.offset", {net.width}});
-      found.push_back({name + ".conv2.weight", {net.growth, net.width, 3, 3}});
+      conv(name + ".conv1", {net.width, channels, 1, 1}, name + ".norm2");
+      if (!net.is_int8) add(name + ".norm2.offset", {net.width});
+      conv(name + ".conv2", {net.growth, net.width, 3, 3}, name + ".conv2");
     }
     if (block == static_cast<int>(net.layers.size())) break;
     const std::string name = transition_name(block);
     norm(name + ".norm", channels);
-    found.push_back({name + ".conv.weight", {net.compressed(channels), channels, 1, 1}});
+    conv(name + ".conv", {net.compressed(channels), channels, 1, 1}, name + ".conv");
     channels = net.compressed(channels);
   }
   norm(kFinal, channels);
-  found.push_back({std::string(kClassifier) + ".weight", {net.classes, channels}});
-  found.push_back({std::string(kClassifier) + ".bias", {net.classes}});
+  add(std::string(kClassifier) + ".weight", {net.classes, channels});
+  add(std::string(kClassifier) + ".bias", {net.classes});
   return found;
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace deployed {
@@ -17,6 +16,7 @@ struct Description {
   bool stem_pads_both_sides;
   int growth, width;  // features of a layer; of its bottleneck
   std::vector<int> layers;
+  bool is_int8;  // convolutions, but for the stem's
   double compression;
   float temperature;
 
@@ -33,11 +33,18 @@ Description read_description(const std::string& manifest, const std::string& whe
 // Names of tensors. Numbers of blocks start at 1, as in checkpoints, of layers at 0.
 std::string layer_name(int block, int layer);
 std::string transition_name(int block);
-constexpr char kStem[] = "backbone.features.conv0.weight", kStemOffset[] = "backbone.features.norm0.offset";
+constexpr char kStem[] = "backbone.features.conv0.weight", kStemNorm[] = "backbone.features.norm0";
 constexpr char kFinal[] = "backbone.features.norm5", kClassifier[] = "head.fc";
 
-// The name and the shape of each tensor. Normalisations are a scale and an offset for each channel; where a convolution
-// comes right before one, the scale is in its weights.
-std::vector<std::pair<std::string, Shape>> tensors_of(const Description& description);
+struct Tensor {
+  std::string name;
+  Shape shape;
+  bool is_int8;  // else float32
+};
+
+// All tensors. Normalisations are a scale and an offset for each channel; where a convolution comes right before one,
+// the scale is in its weights. With INT8 a convolution's scale and offset make of its sums what comes next: features,
+// or the next convolution's integers.
+std::vector<Tensor> tensors_of(const Description& description);
 
 }  // namespace deployed

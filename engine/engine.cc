@@ -50,6 +50,9 @@ std::unique_ptr<densenet_engine> loaded(const std::string& path, const std::stri
   }
   const deployed::ModelFile file(path);
   const deployed::Description& net = file.description();
+  if (precision == "bf16" && net.is_int8) {
+    throw deployed::Error("precision is bf16, but " + path + " is in INT8, which it computes in; give fp32");
+  }
   auto engine = std::make_unique<densenet_engine>();
   engine->manifest = file.manifest();
   engine->shape = {net.channels, net.image_size, net.classes, net.feature_channels(), net.feature_size()};

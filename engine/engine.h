@@ -29,7 +29,8 @@ typedef struct {
   int32_t channels, image_size, classes, feature_channels, feature_size;
 } densenet_engine_shape;
 
-/* The engine of the file at `path`, or null. precision: "fp32", or "bf16", which takes a CPU that multiplies it. */
+/* The engine of the file at `path`, or null. precision: "fp32", or "bf16", which takes a CPU that multiplies it and a
+ * file that is not in INT8; one that is computes in INT8 with "fp32". */
 DENSENET_ENGINE_API densenet_engine* densenet_engine_load(const char* path, const char* precision, char* why,
                                                           size_t why_size);
 
@@ -38,7 +39,7 @@ DENSENET_ENGINE_API densenet_engine_shape densenet_engine_describe(const densene
 /* The file's manifest, JSON in UTF-8: preprocessing, class names, task. It stays until the engine is freed. */
 DENSENET_ENGINE_API const char* densenet_engine_manifest(const densenet_engine* engine);
 
-/* What it computes with: avx2, avx512, avx512_bf16, amx_bf16 or neon. */
+/* What it computes with: avx2, avx_vnni, avx512, avx512_vnni, avx512_bf16, amx_bf16 or neon. */
 DENSENET_ENGINE_API const char* densenet_engine_instruction_set(const densenet_engine* engine);
 
 /* Logits of `count` images, divided by the manifest's temperature; and, unless it is null, the last features behind

@@ -23,8 +23,14 @@ DENSENET_DECLARE(amx_bf16)
 #ifdef DENSENET_HAS_avx512_bf16
 DENSENET_DECLARE(avx512_bf16)
 #endif
+#ifdef DENSENET_HAS_avx512_vnni
+DENSENET_DECLARE(avx512_vnni)
+#endif
 #ifdef DENSENET_HAS_avx512
 DENSENET_DECLARE(avx512)
+#endif
+#ifdef DENSENET_HAS_avx_vnni
+DENSENET_DECLARE(avx_vnni)
 #endif
 #ifdef DENSENET_HAS_avx2
 DENSENET_DECLARE(avx2)
@@ -71,7 +77,9 @@ constexpr uint32_t kVectors = 0x6, kMasksAndWideVectors = 0xe0, kTiles = 0x60000
 [[maybe_unused]] bool has_avx512() {  // F, DQ, BW, VL
   return has_avx2() && has(cpuid(7, 0).ebx, {16, 17, 30, 31}) && saves(kVectors | kMasksAndWideVectors);
 }
-[[maybe_unused]] bool has_avx512_bf16() { return has_avx512() && has(cpuid(7, 1).eax, {5}); }
+[[maybe_unused]] bool has_avx_vnni() { return has_avx2() && has(cpuid(7, 1).eax, {4}); }
+[[maybe_unused]] bool has_avx512_vnni() { return has_avx512() && has(cpuid(7, 0).ecx, {11}); }
+[[maybe_unused]] bool has_avx512_bf16() { return has_avx512_vnni() && has(cpuid(7, 1).eax, {5}); }
 [[maybe_unused]] bool has_amx_bf16() {
   constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return has_avx512_bf16() && has(cpuid(7, 0).edx, {22, 24}) && saves(kTiles) &&
@@ -90,14 +98,20 @@ const std::vector<InstructionSet>& compiled() {
 #ifdef DENSENET_HAS_avx512_bf16
           DENSENET_SET(avx512_bf16, true)
 #endif
+#ifdef DENSENET_HAS_avx512_vnni
+              DENSENET_SET(avx512_vnni, false)
+#endif
 #ifdef DENSENET_HAS_avx512
-              DENSENET_SET(avx512, false)
+                  DENSENET_SET(avx512, false)
+#endif
+#ifdef DENSENET_HAS_avx_vnni
+                      DENSENET_SET(avx_vnni, false)
 #endif
 #ifdef DENSENET_HAS_avx2
-                  DENSENET_SET(avx2, false)
+                          DENSENET_SET(avx2, false)
 #endif
 #ifdef DENSENET_HAS_neon
-                      DENSENET_SET(neon, false)
+                              DENSENET_SET(neon, false)
 #endif
   };
   return sets;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -56,15 +57,18 @@ std::string words(const Shape& shape) {
   return "(" + text + ")";
 }
 
-// What the file says of one tensor has to be the expected shape in float32. Returns its first byte, a multiple of 4.
-uint64_t check_tensor(const Json* entry, const std::string& name, const Shape& expected, uint64_t data_bytes,
-                      const std::string& path) {
+// What the file says of one tensor has to be the expected type and shape. Returns its first byte, a multiple of the
+// type's.
+uint64_t check_tensor(const Json* entry, const Tensor& tensor, uint64_t data_bytes, const std::string& path) {
   const auto refuse = [&](const std::string& what) {
-    throw Error(path + ": the tensor " + name + " " + what + "; export the model again");
+    throw Error(path + ": the tensor " + tensor.name + " " + what + "; export the model again");
   };
+  const Shape& expected = tensor.shape;
+  const std::string expected_type = tensor.is_int8 ? "I8" : "F32";
+  const uint64_t value_bytes = tensor.is_int8 ? 1 : sizeof(float);
   if (!entry) refuse("is missing");
   const Json *type = entry->find("dtype"), *shape = entry->find("shape"), *offsets = entry->find("data_offsets");
-  if (!type || type->text != "F32") refuse("should be of F32");
+  if (!type || type->text != expected_type) refuse("should be of " + expected_type);
   bool fits = shape && shape->items.size() == expected.size();
   uint64_t values = 1;
   for (size_t axis = 0; fits && axis < expected.size(); axis++) {
@@ -79,10 +83,31 @@ uint64_t check_tensor(const Json* entry, const std::string& name, const Shape& e
   }
   const auto first = static_cast<uint64_t>(offsets->items[0].integer());
   const auto end = static_cast<uint64_t>(offsets->items[1].integer());
-  if (first % sizeof(float) || end != first + values * sizeof(float)) {
-    refuse("should be " + std::to_string(values) + " numbers of 4 bytes");
+  if (first % value_bytes || end != first + values * value_bytes) {
+    refuse("should be " + std::to_string(values) + " numbers of " + std::to_string(value_bytes) + " bytes");
   }
   return first;
+}
+
+// Whether the products of these weights (out, in, height, width) can be added up in 16 bits: see base/int8.h.
+bool fits_sums(const int8_t* weights, const Shape& shape) {
+  constexpr int64_t kTogether = 8;
+  constexpr int kMost = 128;
+  const int64_t in_channels = shape[1], taps = shape[2] * shape[3];
+  for (int64_t out_and_tap = 0; out_and_tap < shape[0] * taps; out_and_tap++) {
+    const int8_t* first = weights + out_and_tap / taps * in_channels * taps + out_and_tap % taps;
+    for (int64_t begin = 0; begin < in_channels; begin += kTogether) {
+      int positive[2] = {}, negative[2] = {};
+      for (int64_t k = begin; k < std::min(begin + kTogether, in_channels); k++) {
+        const int weight = first[k * taps];
+        (weight > 0 ? positive : negative)[k / 2 % 2] += weight;
+      }
+      for (int half = 0; half < 2; half++) {
+        if (positive[half] > kMost || negative[half] < -kMost) return false;
+      }
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -122,13 +147,13 @@ ModelFile::ModelFile(const std::string& path) {
   }
   const uint64_t data_bytes = rest - header_bytes;
   std::map<uint64_t, std::pair<uint64_t, std::string>> places;  // first byte -> its end and whose it is
-  for (const auto& [name, shape] : expected) {
-    const uint64_t first = check_tensor(json.find(name), name, shape, data_bytes, path);
-    const auto end = static_cast<uint64_t>(json.find(name)->find("data_offsets")->items[1].integer());
-    if (!places.emplace(first, std::pair(end, name)).second) {
-      throw Error(path + ": the tensor " + name + " overlaps another one; export the model again");
+  for (const Tensor& tensor : expected) {
+    const uint64_t first = check_tensor(json.find(tensor.name), tensor, data_bytes, path);
+    const auto end = static_cast<uint64_t>(json.find(tensor.name)->find("data_offsets")->items[1].integer());
+    if (!places.emplace(first, std::pair(end, tensor.name)).second) {
+      throw Error(path + ": the tensor " + tensor.name + " overlaps another one; export the model again");
     }
-    starts_[name] = first / sizeof(float);
+    starts_[tensor.name] = first;
   }
   uint64_t at = 0;
   for (const auto& [first, end_and_name] : places) {
@@ -142,14 +167,23 @@ ModelFile::ModelFile(const std::string& path) {
     throw Error(path + " has " + std::to_string(data_bytes) + " bytes of numbers, expected " + std::to_string(at) +
                 "; it is damaged, export the model again");
   }
-  values_.resize(data_bytes / sizeof(float));
+  values_.resize((data_bytes + sizeof(float) - 1) / sizeof(float));
   file.read(values_.data(), data_bytes);
-  for (const auto& [first, end_and_name] : places) {
-    for (uint64_t i = first / sizeof(float); i < end_and_name.first / sizeof(float); i++) {
-      if (std::isfinite(values_[i])) continue;
-      throw Error(path + ": the tensor " + end_and_name.second +
-                  " holds numbers that are not finite; the file is damaged, or its training diverged");
-    }
+  for (const Tensor& tensor : expected) check_values(tensor, path);
+}
+
+void ModelFile::check_values(const Tensor& of, const std::string& path) const {
+  if (of.is_int8) {
+    if (fits_sums(integers(of.name), of.shape)) return;
+    throw Error(path + ": the tensor " + of.name +
+                " holds weights whose sums 16 bits do not hold; the file is damaged, export the model again");
+  }
+  int64_t values = 1;
+  for (const int64_t side : of.shape) values *= side;
+  for (int64_t i = 0; i < values; i++) {
+    if (std::isfinite(tensor(of.name)[i])) continue;
+    throw Error(path + ": the tensor " + of.name +
+                " holds numbers that are not finite; the file is damaged, or its training diverged");
   }
 }
 

@@ -1,6 +1,7 @@
 // A model as export.py writes it: a safetensors file whose metadata hold the manifest. Nothing of it is trusted.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,19 +12,25 @@ namespace deployed {
 
 class ModelFile {
  public:
-  // Reads and checks all of it: each tensor of the described network is there, of its shape and finite, and nothing
-  // else. Throws Error.
+  // Reads and checks all of it: each tensor of the described network is there, of its type and shape, finite or with
+  // sums that 16 bits hold (base/int8.h), and nothing else. Throws Error.
   explicit ModelFile(const std::string& path);
 
   const std::string& manifest() const { return manifest_; }
   const Description& description() const { return description_; }
-  const float* tensor(const std::string& name) const { return values_.data() + starts_.at(name); }
+  const float* tensor(const std::string& name) const { return values_.data() + starts_.at(name) / sizeof(float); }
+  const int8_t* integers(const std::string& name) const {
+    return reinterpret_cast<const int8_t*>(values_.data()) + starts_.at(name);
+  }
 
  private:
+  // Throws Error.
+  void check_values(const Tensor& of, const std::string& path) const;
+
   std::string manifest_;
   Description description_;
-  std::map<std::string, size_t> starts_;  // of each tensor in `values_`
-  std::vector<float> values_;
+  std::map<std::string, size_t> starts_;  // of each tensor in `values_`, its first byte
+  std::vector<float> values_;             // and integers, as bytes
 };
 
 }  // namespace deployed

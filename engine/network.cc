@@ -8,10 +8,9 @@
 
 #include "base/number.h"
 #include "base/parallel.h"
-#include "parts/dense_block.h"
 #include "parts/final_norm.h"
 #include "parts/stem.h"
-#include "parts/transition.h"
+#include "parts_of_file.h"
 #include "products/engine.h"
 
 namespace densenet {
@@ -22,22 +21,6 @@ using deployed::ModelFile;
 
 constexpr int kMostImages = 32;  // at once: what memory a call takes does not grow with more
 
-// Statistics with which a normalisation's scale and offset are gamma and beta, bit for bit: 1 - kEpsilon + kEpsilon is
-// 1 in float32.
-class PlainStatistics {
- public:
-  explicit PlainStatistics(int channels) : means_(channels), variances_(channels, 1 - kEpsilon), ones_(channels, 1.0f) {
-    static_assert(1 - kEpsilon + kEpsilon == 1.0f);
-  }
-  // scale: null for ones, where it is in the weights of what comes before.
-  Norm norm(const float* scale, const float* offset) {
-    return {scale ? scale : ones_.data(), offset, means_.data(), variances_.data()};
-  }
-
- private:
-  std::vector<float> means_, variances_, ones_;
-};
-
 template <class Number>
 class NetworkOf : public deployed::Network {
   using Value = typename Number::Value;
@@ -47,13 +30,10 @@ class NetworkOf : public deployed::Network {
   void predict(const float* images, int64_t count, float* logits, float* features) const override;
 
  private:
+  using InStem = typename Kinds<Number>::InStem;
   struct Block {
     DenseBlock shape;  // its extent is each call's
-    std::vector<PreparedLayer<Number>> layers;
-  };
-  struct Between {
-    Transition shape;
-    PreparedTransition<Number> prepared;
+    std::vector<typename Kinds<Number>::Layer> layers;
   };
 
   // What one call computes in, kept for the next one.
@@ -70,9 +50,10 @@ class NetworkOf : public deployed::Network {
 
   const Description net_;
   Stem stem_;
-  std::unique_ptr<PreparedStem<Number>> prepared_stem_;
+  std::unique_ptr<PreparedStem<InStem>> prepared_stem_;
   std::vector<Block> blocks_;
-  std::vector<Between> transitions_;
+  std::vector<Transition> transitions_;  // their shapes
+  std::vector<typename Kinds<Number>::Between> prepared_transitions_;
   Affine final_norm_;
   typename Conv1x1<Fp32>::Weights classifier_;
   std::vector<float> bias_;
@@ -86,57 +67,43 @@ NetworkOf<Number>::NetworkOf(const ModelFile& file)
       final_norm_(net_.feature_channels()),
       classifier_(Conv1x1<Fp32>::space(net_.feature_channels(), net_.classes)) {
   const int threads = thread_count();
-  const auto tensor = [&](const std::string& name) { return file.tensor(name); };
   int widest = std::max(net_.width, net_.stem_features), channels = net_.stem_features;
   for (const int layers : net_.layers) widest = std::max(widest, channels += layers * net_.growth);
-  PlainStatistics statistics(widest);
-  const auto norm = [&](const std::string& name) {
-    return statistics.norm(tensor(name + ".scale"), tensor(name + ".offset"));
-  };
+  FileParts parts(file, widest, threads);
 
   stem_ = {
       {1, net_.image_size, net_.image_size}, net_.stem_features, net_.stem_kernel, net_.has_pool(), 1, 1, nullptr, {}};
   const int conv_size = stem_.conv_extent().height;
   stem_.pool_top = stem_.pool_left = net_.stem_pads_both_sides || conv_size % 2;
-  stem_.norm = statistics.norm(nullptr, tensor(deployed::kStemOffset));
+  stem_.norm = parts.shift(deployed::kStemNorm);
   // The kernels' images have three colours: of grey ones the first is the grey, the others weigh nothing.
   const long taps = static_cast<long>(net_.stem_kernel) * net_.stem_kernel;
   std::vector<float> stem_weights(net_.stem_features * kColours * taps);
   for (long out = 0; out < net_.stem_features; out++) {
-    std::copy_n(tensor(deployed::kStem) + out * net_.channels * taps, net_.channels * taps,
+    std::copy_n(parts.tensor(deployed::kStem) + out * net_.channels * taps, net_.channels * taps,
                 stem_weights.data() + out * kColours * taps);
   }
   stem_.conv = stem_weights.data();
-  prepared_stem_ = std::make_unique<PreparedStem<Number>>(stem_, threads);
+  prepared_stem_ = std::make_unique<PreparedStem<InStem>>(stem_, threads);
   stem_.conv = nullptr, stem_.norm = {};
 
   channels = net_.stem_features;
   for (int number = 1; number <= static_cast<int>(net_.layers.size()); number++) {
-    DenseBlock block{{}, channels, net_.growth, net_.width, std::vector<DenseLayer>(net_.layers[number - 1])};
-    std::vector<PreparedLayer<Number>> prepared;
-    for (int i = 0; i < block.count(); i++) {
-      const std::string name = deployed::layer_name(number, i);
-      block.layers[i] = {norm(name + ".norm1"), tensor(name + ".conv1.weight"),
-                         statistics.norm(nullptr, tensor(name + ".norm2.offset")), tensor(name + ".conv2.weight")};
-      prepared.emplace_back(block, block.channels(i));
-      prepared.back().set(block, i, threads);
-      block.layers[i] = {};
+    Block block{{{}, channels, net_.growth, net_.width, std::vector<DenseLayer>(net_.layers[number - 1])}, {}};
+    for (int i = 0; i < block.shape.count(); i++) {
+      add_layer(parts, deployed::layer_name(number, i), block.shape, i, block.layers);
     }
-    channels = block.out_channels();
-    blocks_.push_back({std::move(block), std::move(prepared)});
+    channels = block.shape.out_channels();
+    blocks_.push_back(std::move(block));
     if (number == static_cast<int>(net_.layers.size())) break;
-    const std::string name = deployed::transition_name(number);
-    Transition transition{{}, channels, net_.compressed(channels), norm(name + ".norm"), tensor(name + ".conv.weight")};
-    PreparedTransition<Number> ready(transition, threads);
-    transition.norm = {}, transition.conv = nullptr;
-    transitions_.push_back({transition, std::move(ready)});
-    channels = transition.out_channels;
+    transitions_.push_back({{}, channels, net_.compressed(channels), {}, nullptr});
+    add_transition(parts, deployed::transition_name(number), transitions_.back(), prepared_transitions_);
+    channels = transitions_.back().out_channels;
   }
-  const Norm last = norm(deployed::kFinal);
-  final_norm_.set(last, last.mean, last.variance, channels);
+  parts.read(deployed::kFinal, channels, final_norm_);
   const std::string head = deployed::kClassifier;
-  Conv1x1<Fp32>::pack(tensor(head + ".weight"), channels, net_.classes, threads, classifier_);
-  bias_.assign(tensor(head + ".bias"), tensor(head + ".bias") + net_.classes);
+  Conv1x1<Fp32>::pack(parts.tensor(head + ".weight"), channels, net_.classes, threads, classifier_);
+  bias_.assign(parts.tensor(head + ".bias"), parts.tensor(head + ".bias") + net_.classes);
 }
 
 template <class Number>
@@ -158,7 +125,7 @@ std::unique_ptr<typename NetworkOf<Number>::Memory> NetworkOf<Number>::take_memo
   for (size_t i = 0; i < blocks_.size(); i++) {
     values[i % 2] =
         std::max(values[i % 2], extent.pixels() * static_cast<size_t>(pixel_stride(blocks_[i].shape.out_channels())));
-    bottlenecks = std::max(bottlenecks, extent.pixels() * static_cast<size_t>(padded(net_.width)));
+    bottlenecks = std::max(bottlenecks, Kinds<Number>::bottleneck_values(extent, net_.width));
     extent.height /= 2, extent.width /= 2;
   }
   for (int i = 0; i < 2; i++) memory->maps[i] = Buffer<>(values[i]);
@@ -203,11 +170,11 @@ void NetworkOf<Number>::predict_some(const float* images, int count, float* logi
     block.extent = extent;
     infer(block, blocks_[i].layers, map, memory.bottlenecks.get());
     if (i + 1 == blocks_.size()) break;
-    Transition transition = transitions_[i].shape;
+    Transition transition = transitions_[i];
     transition.extent = extent;
     extent = transition.out_extent();
     const FeatureMap next = map_of(i + 1);
-    infer(transition, transitions_[i].prepared, map.pixels, {next.pixels, next.stride()});
+    infer(transition, prepared_transitions_[i], map.pixels, {next.pixels, next.stride()});
     map = next;
   }
   float* means = memory.means.get();
@@ -254,6 +221,7 @@ void NetworkOf<Number>::classify(const float* means, int count, float* logits) c
 }  // namespace
 
 std::unique_ptr<deployed::Network> make_network(const ModelFile& file, [[maybe_unused]] bool bf16) {
+  if (file.description().is_int8) return std::make_unique<NetworkOf<Int8>>(file);
 #ifdef __AVX512BF16__
   if (bf16) {
     Engine<Bf16>::prepare();

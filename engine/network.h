@@ -14,7 +14,8 @@ class Network {
   virtual void predict(const float* images, int64_t count, float* logits, float* features) const = 0;
 };
 
-// The network of `file`, whose numbers are not needed afterwards. bf16: the convolutions multiply bfloat16. Throws.
+// The network of `file`, whose numbers are not needed afterwards. bf16: the convolutions of a float32 file multiply
+// bfloat16. Throws.
 using MakeNetwork = std::unique_ptr<Network>(const ModelFile& file, bool bf16);
 
 }  // namespace deployed

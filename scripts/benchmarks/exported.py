@@ -7,14 +7,18 @@ from pathlib import Path
 from scripts.benchmarks.tasks import Job
 from src.utils.errors import ReportedError
 
+INT8 = "-int8"  # what such a file's name ends with, before its suffix
+
 
 def exported(job: Job, suffix: str) -> Path:
-    """Its path, .onnx or .engine; when it is not there another process writes it: MindSpore's memory is not this one's.
+    """Its path, .onnx or .engine, in INT8 for a variant of that precision.
+
+    When it is not there another process writes it: MindSpore's memory is not this one's.
 
     Raises ReportedError when it cannot be.
     """
     task = job.task
-    path = job.data / f"{task.net}{suffix}"
+    path = job.data / f"{task.net}{INT8 if job.variant.precision == 'int8' else ''}{suffix}"
     if not path.exists():
         command = [sys.executable, "-m", "scripts.benchmarks.ours", task.name, "quick" if task.quick else "full", path]
         if subprocess.run(command, check=False).returncode:  # noqa: S603

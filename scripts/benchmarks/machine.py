@@ -32,7 +32,9 @@ class Machine:
     problem: str = ""
 
     def peak(self, precision: str) -> float | None:
-        """The most GFLOP/s in this precision; without instructions of its own for bf16, those of fp32."""
+        """The most GFLOP/s in this precision; without bf16 of its own that of fp32; None for int8."""
+        if precision == "int8":
+            return None
         found = self.gflops.get(precision) or self.gflops.get("fp32") or {}
         return max(found.values(), default=None)
 

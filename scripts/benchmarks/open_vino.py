@@ -63,7 +63,8 @@ def main(model: str, batch: str, image_size: str, precision: str, threads: str) 
     core = ov.Core()
     network = core.read_model(Path(model))
     network.reshape([int(batch), 3, int(image_size), int(image_size)])
-    hints = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision], "PERFORMANCE_HINT": "LATENCY"}
+    floats = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}[precision]
+    hints = {"INFERENCE_PRECISION_HINT": floats, "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(network, "CPU", {**hints, "INFERENCE_NUM_THREADS": int(threads)})
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         sys.exit("this CPU has no bfloat16 for OpenVINO")

@@ -50,7 +50,7 @@ class Task:
 class Variant:
     """One way to do a task. module: the file of this package whose `build` makes its step, in a process of its own.
 
-    precision: of the computation, fp32 or bf16. options: for `build`. plain_onednn: oneDNN may use all that the CPU
+    precision: of the computation, fp32, bf16, int8. options: for `build`. plain_onednn: oneDNN may use all that the CPU
     has, as it comes, and not only AVX2, as src/__init__.py wants it for MindSpore. environment: of its process, which
     has one core if one_core is set. busy: processes that do nothing but compute, on each core beside it.
     """
@@ -148,9 +148,11 @@ _VARIANTS = {
         *_NETWORK_VARIANTS,
         Variant("engine-fp32", "engine"),
         Variant("engine-bf16", "engine", "bf16"),
+        Variant("engine-int8", "engine", "int8"),
         Variant("onnxruntime", "onnx_runtime"),
         Variant("openvino-fp32", "open_vino"),
         Variant("openvino-bf16", "open_vino", "bf16"),
+        Variant("openvino-int8", "open_vino", "int8"),
     ),
     PIPELINE: (Variant("ours", "ours_pipeline", plain_onednn=False), Variant("torch-dataloader", "torch_pipeline")),
 }
@@ -172,9 +174,11 @@ DESCRIPTIONS = {
     "torch-compile-bf16": "torch.compile, channels_last, bfloat16 autocast",
     "engine-fp32": "this project's CPU engine, without MindSpore, float32",
     "engine-bf16": "the same, bfloat16 products",
+    "engine-int8": "the same, INT8",
     "onnxruntime": "this project's ONNX export in ONNX Runtime",
     "openvino-fp32": "the same export in OpenVINO, float32",
     "openvino-bf16": "the same export in OpenVINO, bfloat16",
+    "openvino-int8": "this project's INT8 ONNX export in OpenVINO",
     "ours": "this project's training pipeline",
     "torch-dataloader": "torchvision's transforms on Pillow images in a DataLoader with a worker a core",
     RECIPE_BASE: "train.py's step of C++ kernels, with its data pipeline",

@@ -2,7 +2,8 @@
 
 The tensors have the network's own names, but of each normalisation there are `scale` and `offset`: in evaluation it is
 scale * x + offset. Where a convolution comes right before one, the scale is in its weights and only `offset` is left.
-`engine/description.cc` has the same list.
+With INT8 convolutions have a scale and an offset of their sums (`engine_int8.py`). `engine/description.cc` has the same
+list.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from src.deploy.engine_int8 import Inputs, quantized
 from src.deploy.manifest import Manifest
 from src.network.architecture import Architecture
 from src.utils.errors import ReportedError
@@ -22,9 +24,16 @@ _FEATURES = "backbone.features"
 CLASSIFIER = "head.fc.weight"
 
 
-def write_engine_file(arrays: Mapping[str, np.ndarray], manifest: Manifest, path: Path) -> None:
-    """Write `arrays`, a network's parameters by their names, as the model that `manifest` describes. Raises OSError."""
+def write_engine_file(
+    arrays: Mapping[str, np.ndarray], manifest: Manifest, path: Path, inputs: Mapping[str, Inputs] | None = None
+) -> None:
+    """Write `arrays`, a network's parameters by their names, as the model that `manifest` describes. Raises OSError.
+
+    inputs: with the precision int8, what was measured of the convolutions' inputs.
+    """
     tensors = folded(arrays, manifest.architecture)
+    if manifest.precision == "int8":
+        tensors = quantized(tensors, inputs, manifest.architecture)
     path.write_bytes(save(tensors, {METADATA_KEY: json.dumps(manifest.to_dict())}))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from src.ops.build import SOURCES, best_library, compiled_once
 from src.ops.compile import FLAGS
-from src.ops.cpu import CPUINFO, INSTRUCTION_SETS, instruction_sets
+from src.ops.cpu import CPUINFO, ENGINE_SETS, instruction_sets
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, run
 from src.utils.files import write_atomically
@@ -41,7 +41,7 @@ def engine_sources() -> list[Path]:
 def engine_flags(instruction_set: str) -> list[str]:
     """The flags for a library of one instruction set, beside those of src/ops/compile.py."""
     names = [f"-Ddensenet=densenet_{instruction_set}", f"-DDENSENET_HAS_{instruction_set}"]
-    return [*INSTRUCTION_SETS[instruction_set].flags, "-fvisibility=hidden", *names, f"-I{SOURCES}", f"-I{ENGINE}"]
+    return [*ENGINE_SETS[instruction_set].flags, "-fvisibility=hidden", *names, f"-I{SOURCES}", f"-I{ENGINE}"]
 
 
 @cache
@@ -50,9 +50,9 @@ def engine_library() -> Path:
 
     Raises ReportedError when it cannot be, and UsageError for a value of DENSENET_KERNELS_ISA that is none.
     """
-    wanted = instruction_sets()
+    wanted = instruction_sets(known=ENGINE_SETS)
     if not wanted:
-        known = ", ".join(INSTRUCTION_SETS)
+        known = ", ".join(ENGINE_SETS)
         raise ReportedError(f"the CPU engine cannot be used: {CPUINFO} names none of {known} for this CPU")
     try:
         return best_library(wanted, _library)[1]

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
 from src.deploy.engine_file import write_engine_file
+from src.deploy.engine_int8 import Inputs
 from src.deploy.engine_model import EngineModel
 from src.deploy.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from src.deploy.mindir_v1 import downgrade
@@ -80,14 +81,14 @@ def export_model(step: PredictStep, manifest: Manifest, path: Path, *, threads: 
     return manifest
 
 
-def write_engine(step: PredictStep, manifest: Manifest, path: Path) -> None:
-    """The CPU engine's file. Raises ReportedError for a network that its kernels do not have."""
+def write_engine(step: PredictStep, manifest: Manifest, path: Path, inputs: Mapping[str, Inputs] | None = None) -> None:
+    """The CPU engine's file; inputs: see `write_engine_file`. Raises ReportedError for what its kernels do not have."""
     arch = manifest.architecture
     _, missing = lacking(transition_pool=arch.transition_pool, amp_level="O0", norm_ranks=1, drop_rate=0.0)
     if missing:
         raise ReportedError(f"the CPU engine cannot compute this network: {missing}; export it with --file_format ONNX")
     arrays = {one.name: one.asnumpy() for one in step.network.get_parameters()}
-    write_engine_file(arrays, manifest, path)
+    write_engine_file(arrays, manifest, path, inputs)
 
 
 def write_onnx(step: PredictStep, manifest: Manifest, path: Path) -> None:

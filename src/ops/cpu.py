@@ -6,8 +6,8 @@ DENSENET_KERNELS_ISA (amx_bf16, avx512_bf16, avx512, avx2) asks for less than th
 import ctypes
 import os
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.utils.errors import UsageError
@@ -43,10 +43,30 @@ INSTRUCTION_SETS = {
 }
 
 
+def _with(name: str, feature: str, flag: str) -> InstructionSet:
+    one = INSTRUCTION_SETS[name]
+    return replace(one, features=one.features | {feature}, flags=(*one.flags, flag))
+
+
+# Those of the CPU engine: with VNNI too, which multiplies integers; training has none.
+ENGINE_SETS = {
+    "amx_bf16": _with("amx_bf16", "avx512_vnni", "-mavx512vnni"),
+    "avx512_bf16": _with("avx512_bf16", "avx512_vnni", "-mavx512vnni"),
+    "avx512_vnni": _with("avx512", "avx512_vnni", "-mavx512vnni"),
+    "avx512": INSTRUCTION_SETS["avx512"],
+    "avx_vnni": _with("avx2", "avx_vnni", "-mavxvnni"),
+    "avx2": INSTRUCTION_SETS["avx2"],
+    "neon": INSTRUCTION_SETS["neon"],
+}
+
+
 def instruction_sets(
-    cpuinfo: Path = CPUINFO, machine: str = "", request_amx: Callable[[], bool] | None = None
+    cpuinfo: Path = CPUINFO,
+    machine: str = "",
+    request_amx: Callable[[], bool] | None = None,
+    known: Mapping[str, InstructionSet] = INSTRUCTION_SETS,
 ) -> list[str]:
-    """Those of INSTRUCTION_SETS that this CPU has, the best first; the one that DENSENET_KERNELS_ISA asks for, if any.
+    """Those of `known` that this CPU has, the best first; the one that DENSENET_KERNELS_ISA asks for, if any.
 
     machine: as `platform.machine()` names it, which is the default. request_amx: whether the operating system lets this
     process use AMX, which it must be asked for. Raises UsageError for a value of the variable that is unknown or not in
@@ -55,11 +75,11 @@ def instruction_sets(
     machine, features = machine or platform.machine(), _cpu_features(cpuinfo)
     if features >= _AMX and not (request_amx or _request_amx)():
         features -= _AMX
-    there = [name for name, one in INSTRUCTION_SETS.items() if one.machine == machine and one.features <= features]
+    there = [name for name, one in known.items() if one.machine == machine and one.features <= features]
     asked = os.environ.get(ISA_VARIABLE)
     if asked and asked not in there:
-        known = f"this CPU has {', '.join(there) or 'none of them'}"
-        raise UsageError(f"{ISA_VARIABLE} is {asked!r}, expected one of {', '.join(INSTRUCTION_SETS)}; {known}")
+        has = f"this CPU has {', '.join(there) or 'none of them'}"
+        raise UsageError(f"{ISA_VARIABLE} is {asked!r}, expected one of {', '.join(known)}; {has}")
     return [asked] if asked else there
 
 

@@ -324,9 +324,12 @@ def mindir_version_of_another_format(config: Asked) -> str | None:
 
 
 def quantize_alone(config: Asked) -> str | None:
-    """INT8 is made from a float32 ONNX model."""
-    if config.quantize and config.file_format != "ONNX":
-        return f"found quantize true with file_format {config.file_format}, expected ONNX; give --file_format ONNX"
+    """INT8 is ONNX Runtime's or the CPU engine's."""
+    if config.quantize and config.file_format not in ("ONNX", "ENGINE"):
+        return (
+            f"found quantize true with file_format {config.file_format}, expected ONNX or ENGINE; give --file_format "
+            "ONNX or ENGINE"
+        )
     if config.quantize and config.export_fp16:
         return "found both quantize and export_fp16 true, expected one precision; leave one of them out"
     return None

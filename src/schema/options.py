@@ -311,8 +311,8 @@ OPTIONS: tuple[Option, ...] = (
            ge=0, commands=_EXPORT, asks=True),
     Option("mindir_version", int, 3, "export", "1 for MindSpore Lite 2.0", (1, 3), commands=_EXPORT, asks=True),
     Option("export_fp16", bool, False, "export", "compute in float16", commands=_EXPORT, asks=True),
-    Option("quantize", bool, False, "export", "ONNX: compute in INT8, with ranges measured on training images",
-           commands=_EXPORT, asks=True),
+    Option("quantize", bool, False, "export", "ONNX and ENGINE: compute in INT8, with ranges measured on training "
+           "images", commands=_EXPORT, asks=True),
     Option("include_preprocessing", bool, False, "export",
            "ONNX: the model takes decoded pictures of any size, uint8 (N, H, W, 3), and gives probabilities",
            commands=_EXPORT, asks=True),

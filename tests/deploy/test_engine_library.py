@@ -9,12 +9,13 @@ import pytest
 from documents import blocks
 from shared import kept_program
 from test_engine import SMALL, WRONG, described, random_network, written
+from test_engine_int8 import WRONG_INT8, made_int8
 
 from src.deploy.engine_library import ENGINE, LEFT_OUT, engine_flags, engine_sources
 from src.deploy.engine_model import EngineModel
 from src.ops.build import SOURCES
 from src.ops.compile import find_compiler
-from src.ops.cpu import INSTRUCTION_SETS, instruction_sets
+from src.ops.cpu import ENGINE_SETS, instruction_sets
 
 DRIVER = ENGINE.parent / "tests/deploy/engine_drivers/drive_engine.cc"
 MUTATIONS = 300
@@ -28,10 +29,15 @@ def model(tmp_path_factory):
     return written(network, described(network, 9), tmp_path_factory.mktemp("model"))
 
 
+@pytest.fixture(scope="module")
+def int8_model(tmp_path_factory):
+    return made_int8(SMALL, 9, tmp_path_factory.mktemp("int8"))[4]
+
+
 def compiled(*sanitizers):
     """The driver, with all of the engine."""
     flags = ["-std=c++17", "-O0", "-g1", "-Wall", "-Wextra", "-Werror", "-fopenmp", *sanitizers]
-    flags += engine_flags(instruction_sets()[0])
+    flags += engine_flags(instruction_sets(known=ENGINE_SETS)[0])
     return kept_program(find_compiler(), flags, [SOURCES, ENGINE], *engine_sources(), DRIVER, in_one_text=True)
 
 
@@ -71,9 +77,11 @@ def mutated(data, random):
     return bytes(data)
 
 
-def test_damaged_files_are_refused_in_one_sentence(checked, model, tmp_path):
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_damaged_files_are_refused_in_one_sentence(kind, checked, model, int8_model, tmp_path):
+    model, wrong = (int8_model, WRONG_INT8) if kind == "int8" else (model, WRONG)
     random, good = np.random.default_rng(0), model.read_bytes()
-    files = [mutated(good, random) for _ in range(MUTATIONS)] + [change(good) for change, _ in WRONG.values()]
+    files = [mutated(good, random) for _ in range(MUTATIONS)] + [change(good) for change, _ in wrong.values()]
     paths = [tmp_path / f"{i}.engine" for i in range(len(files))]
     for path, data in zip(paths, files, strict=True):
         path.write_bytes(data)
@@ -95,8 +103,8 @@ def test_threads_answer_at_once(model):
     assert printed_by(compiled("-fsanitize=thread", "-DDENSENET_THREADS=4"), "threads", model) == ["0 wrong"]
 
 
-def test_the_kernels_of_amx_compute_the_same(model):
-    """With its instructions, and those of AVX-512, made of others (tests/ops/emulated)."""
+def test_the_kernels_of_amx_compute_the_same(model, int8_model):
+    """With its instructions, and those of AVX-512 and VNNI, made of others (tests/ops/emulated)."""
     if platform.machine() != "x86_64":
         pytest.skip("the instructions are x86's")
     files = [path for path in engine_sources() if path.name not in ("engine.cc", "instruction_sets.cc")]
@@ -109,6 +117,9 @@ def test_the_kernels_of_amx_compute_the_same(model):
     expected = EngineModel(model)(images).ravel()
     np.testing.assert_allclose(exact, expected, atol=1e-5 * np.abs(expected).max())
     assert 1e-5 < np.abs(bf16 - expected).max() / np.abs(expected).max() < 0.05
+    int8, _ = (np.array(line.split(), float) for line in printed_by(program, int8_model))
+    expected = EngineModel(int8_model)(images).ravel()
+    np.testing.assert_allclose(int8, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_the_lines_of_the_page_compile(tmp_path):
@@ -125,5 +136,5 @@ def test_the_standalone_build_has_the_same_instruction_sets():
     (left_out,) = re.findall(r'EXCLUDE REGEX "/\((.*?)\)', text)
     assert {f"{name}.cc" for name in left_out.split("|")} == set(LEFT_OUT)
     found = {name: tuple(flags.split()) for name, flags in re.findall(r"^densenet_set\((\w+) ?(.*)\)$", text, re.M)}
-    assert found == {name: one.flags for name, one in INSTRUCTION_SETS.items()}
+    assert found == {name: one.flags for name, one in ENGINE_SETS.items()}
     assert all(f"DENSENET_HAS_{name}" in (ENGINE / "instruction_sets.cc").read_text("utf-8") for name in found)

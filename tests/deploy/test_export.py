@@ -19,6 +19,7 @@ from src.datasets.digits import open_digits
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sources import open_source
 from src.deploy import export as deploy_export
+from src.deploy.engine_model import EngineModel
 from src.deploy.export import checked_images, compare
 from src.deploy.manifest import manifest_path, read_manifest
 from src.deploy.onnx_session import OnnxModel
@@ -123,6 +124,26 @@ def test_int8_is_measured_on_held_out_images(exported, reference):
     assert verified["int8_top1"] == pytest.approx(top1, abs=0.01)
     assert verified["top1_loss"] == verified["float32_top1"] - verified["int8_top1"] < 0.05
     assert verified["speed_up"] > 0
+
+
+def test_int8_for_the_engine_is_measured_on_held_out_images(exported, reference, tmp_path):
+    images, labels, logits = reference
+    path = exported("--file_format ENGINE --quantize --calibration_images 40")
+    model, verified = EngineModel(path), read_manifest(path).verified
+    assert model.manifest.precision == read_manifest(path).precision == "int8"
+    answers = model(images).argmax(1)
+    assert verified["images"] == HELD_OUT
+    assert verified["int8_top1"] == pytest.approx((answers == labels).mean(), abs=1e-9)
+    assert verified["float32_top1"] == pytest.approx((logits.argmax(1) == labels).mean(), abs=1e-9)
+    assert verified["agreement"] == pytest.approx((answers == logits.argmax(1)).mean(), abs=1e-9)
+    assert verified["agreement"] > 0.98
+    assert abs(verified["top1_loss"]) <= 0.005
+    with pytest.raises(ReportedError, match="bf16"):
+        EngineModel(path, precision="bf16")
+    (found,) = evaluation.main(["--engine", str(path), "--save_ckpt_path", str(tmp_path)]).values()
+    assert found.top1 == pytest.approx(verified["int8_top1"], abs=1e-9)
+    (log,) = tmp_path.glob("*/eval.log")
+    assert f"{model.instruction_set}, int8" in log.read_text()
 
 
 @pytest.mark.parametrize("wrong_batch", [1, 7, 32])

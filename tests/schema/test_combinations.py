@@ -244,7 +244,7 @@ EXPORT = {
     ),
     "quantize_alone": (
         "--ckpt_file a --quantize",
-        "found quantize true with file_format MINDIR, expected ONNX; give --file_format ONNX",
+        "found quantize true with file_format MINDIR, expected ONNX or ENGINE; give --file_format ONNX or ENGINE",
         "--ckpt_file a --quantize --file_format ONNX",
     ),
     "engine_in_float16": (

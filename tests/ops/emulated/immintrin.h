@@ -4,11 +4,15 @@
 
 #include_next <immintrin.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
 #define __AVX512F__ 1
 #define __AVX512BF16__ 1
+#ifndef EMULATED_WITHOUT_VNNI
+#define __AVX512VNNI__ 1
+#endif
 #ifndef EMULATED_WITHOUT_AMX
 #define __AMX_BF16__ 1  // see products/amx_instructions.h
 #endif
@@ -139,6 +143,40 @@ inline Floats first(uint32_t mask, Floats v) {
 
 inline Words set_words(uint32_t value) { return Words{} + value; }
 
+typedef uint8_t Bytes __attribute__((vector_size(64)));
+
+// VNNI: sums of four products each.
+template <class A, class B, class C>
+Words add_byte_products(const A& sums, const B& activations, const C& weights) {
+  Words to = bits<Words>(sums);
+  const Bytes left = bits<Bytes>(activations), right = bits<Bytes>(weights);
+  for (int i = 0; i < 64; i++) to[i / 4] += static_cast<uint32_t>(left[i] * static_cast<int8_t>(right[i]));
+  return to;
+}
+
+// Of pairs of bytes: the sums saturate, as the instruction's.
+template <class A, class B>
+Words add_pairs_of_bytes(const A& activations, const B& weights) {
+  const Bytes left = bits<Bytes>(activations), right = bits<Bytes>(weights);
+  Halves to{};
+  for (int i = 0; i < 32; i++) {
+    int sum = 0;
+    for (int k = 2 * i; k < 2 * i + 2; k++) sum += left[k] * static_cast<int8_t>(right[k]);
+    to[i] = static_cast<uint16_t>(std::min(std::max(sum, -32768), 32767));
+  }
+  return bits<Words>(to);
+}
+
+template <class A, class B>
+Words add_pairs_of_halves(const A& a, const B& b) {
+  const Halves left = bits<Halves>(a), right = bits<Halves>(b);
+  Words to{};
+  for (int i = 0; i < 32; i++) {
+    to[i / 2] += static_cast<uint32_t>(static_cast<int16_t>(left[i]) * static_cast<int16_t>(right[i]));
+  }
+  return to;
+}
+
 }  // namespace emulated
 
 #undef _mm512_maskz_shuffle_i32x4
@@ -164,3 +202,9 @@ inline Words set_words(uint32_t value) { return Words{} + value; }
 #define _mm512_maskz_unpackhi_epi64(mask, a, b) emulated::unpack<emulated::Pairs>(a, b, true)
 #define _mm512_maskz_shuffle_i32x4(mask, a, b, control) emulated::shuffle_quarters(a, b, control)
 #define _mm512_mask_i32gather_ps(old, mask, index, p, scale) emulated::gather(mask, index, p)
+#define _mm512_dpbusd_epi32(sums, a, b) emulated::add_byte_products(sums, a, b)
+#define _mm512_maddubs_epi16(a, b) emulated::add_pairs_of_bytes(a, b)
+#define _mm512_madd_epi16(a, b) emulated::add_pairs_of_halves(a, b)
+#define _mm512_add_epi16(a, b) \
+  emulated::bits<emulated::Words>(emulated::bits<emulated::Halves>(a) + emulated::bits<emulated::Halves>(b))
+#define _mm512_set1_epi16(value) emulated::set_words(0x10001u * (value))

@@ -1,4 +1,4 @@
-// The numbers that convolutions multiply; all sums are float32.
+// The numbers that convolutions multiply; their sums are float32. Integers, which only inference has, are in int8.h.
 //
 // kDepth values that follow each other in the summed dimension (channels in `multiply`, pixels in `accumulate`) lie
 // side by side, as the instruction reads them: one for float32, a pair for bfloat16.
@@ -13,11 +13,15 @@ inline Vec load_values(const float* p) { return load(p); }
 
 struct Fp32 {
   using Value = float;
+  using Sums = Vec;
+  using Operand = Vec;
   static constexpr int kDepth = 1;
+  static constexpr auto& kTileRows = densenet::kTileRows;
 
   // sums + a * b for the value at `a` and the kLanes values at `b`.
   static Vec product(Vec sums, const float* a, Vec b) { return sums + *a * b; }
   static Vec load_operand(const float* p) { return load(p); }
+  static Vec to_floats(Vec sums) { return sums; }
   static void store_values(float* p, Vec v, int count) { count >= kLanes ? store(p, v) : store_first(p, v, count); }
   static void stream_values(float* p, Vec v) { stream(p, v); }
   // `count` of them.
@@ -37,7 +41,10 @@ inline Vec load_values(const uint16_t* p) {
 // AVX512_BF16: two products a lane and instruction.
 struct Bf16 {
   using Value = uint16_t;
+  using Sums = Vec;
+  using Operand = Vec;
   static constexpr int kDepth = 2;
+  static constexpr auto& kTileRows = densenet::kTileRows;
 
   static Vec product(Vec sums, const Value* a, Vec b) {
     int32_t pair;
@@ -45,6 +52,7 @@ struct Bf16 {
     return _mm512_dpbf16_ps(sums, (__m512bh)b, (__m512bh)_mm512_set1_epi32(pair));
   }
   static Vec load_operand(const Value* p) { return _mm512_loadu_ps(p); }
+  static Vec to_floats(Vec sums) { return sums; }
   static void store_values(Value* p, Vec v, int count) {
     count = std::clamp(count, 0, kLanes);
     _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << count) - 1), (__m256i)_mm512_cvtneps_pbh(v));

@@ -3,6 +3,7 @@
 
 #include "convolutions/conv1x1.h"
 #include "convolutions/conv3x3_amx.h"
+#include "convolutions/conv3x3_direct.h"
 #include "convolutions/conv3x3_winograd.h"
 #include "convolutions/stem_conv.h"
 #include "convolutions/stem_gradient_amx.h"
@@ -19,6 +20,11 @@ struct ConvolutionsOf<RegisterEngine<Number>> {
   using Conv3x3 = WinogradConv3x3<Number>;
   using Conv3x3Backward = WinogradConv3x3Backward<Number>;
   using StemGradient = RegisterStemGradient<Number>;
+};
+
+template <>
+struct ConvolutionsOf<RegisterEngine<Int8>> {
+  using Conv3x3 = DirectConv3x3;
 };
 
 #ifdef __AMX_BF16__

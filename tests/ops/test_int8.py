@@ -1,0 +1,34 @@
+"""Products of 8-bit integers: each instruction set adds up the same sums, with weights at the limit of 16 bits."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from src.ops.build import SOURCES
+from src.ops.compile import find_compiler
+
+HERE = Path(__file__).parent
+FILES = ["products/register_tiles.cc", "base/parallel.cc", "base/cgroup.cc"]
+EMULATED = ["-mavx2", "-mfma", f"-I{HERE}/emulated"]  # AVX-512's instructions made of others
+SETS = {
+    "none": [],  # as on processors without a set of their own
+    "avx2": ["-mavx2", "-mfma"],
+    "avx_vnni": ["-mavx2", "-mfma", "-DEMULATED_AVX_VNNI"],
+    "avx512": [*EMULATED, "-DEMULATED_WITHOUT_VNNI"],
+    "avx512_vnni": EMULATED,
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions are x86's")]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sums_are_exact(name, tmp_path):
+    program = tmp_path / "products"
+    command = [*find_compiler(), "-std=c++17", "-O1", "-Wall", "-Wextra", "-Wno-psabi", "-fopenmp", *SETS[name]]
+    sources = [HERE / "int8_products.cc", *(SOURCES / file for file in FILES)]
+    subprocess.run([*command, f"-I{SOURCES}", "-o", program, *sources], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=True, timeout=100)
+    wrong, _, all_of_them, _ = done.stdout.split()
+    assert int(wrong) == 0 and int(all_of_them) > 40_000
