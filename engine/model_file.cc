@@ -100,7 +100,8 @@ bool fits_sums(const int8_t* weights, const Shape& shape) {
       int positive[2] = {}, negative[2] = {};
       for (int64_t k = begin; k < std::min(begin + kTogether, in_channels); k++) {
         const int weight = first[k * taps];
-        (weight > 0 ? positive : negative)[k / 2 % 2] += weight;
+        int* sums = weight > 0 ? positive : negative;
+        sums[k / 2 % 2] += weight;
       }
       for (int half = 0; half < 2; half++) {
         if (positive[half] > kMost || negative[half] < -kMost) return false;
