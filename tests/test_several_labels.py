@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from commands import NETWORK, only
 from multilabel_pictures import write_radiographs
+from ranks import run_ranks
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import eval as evaluation
@@ -74,8 +75,9 @@ def engine_model(root) -> Path:
 
 
 def test_eval_holds_out_the_same_and_other_data_are_scored_as_scikit_learn_does(
-    root, onnx_model, engine_model, tmp_path
+    root, onnx_model, engine_model, forked, tmp_path
 ):
+    """By one process and by two ranks, by ONNX Runtime and the CPU engine."""
     checkpoint = only(root / "out") / "best.ckpt"
     own = tmp_path / "own"
     (scores,) = evaluation.main(["--ckpt_files", str(checkpoint), "--save_ckpt_path", str(own)]).values()
@@ -100,6 +102,12 @@ def test_eval_holds_out_the_same_and_other_data_are_scored_as_scikit_learn_does(
     argv = ["--engine", str(engine_model), *other, "--save_ckpt_path", str(tmp_path / "engine")]
     (with_engine,) = evaluation.main(argv).values()
     np.testing.assert_allclose(with_engine.logits, scores.logits, atol=1e-3)
+    flags = ["--ckpt_files", checkpoint, *other, "--save_ckpt_path", tmp_path / "two"]
+    run_ranks(forked, tmp_path / "logs", "eval", *flags)
+    of_ranks = csv.DictReader((only(tmp_path / "two") / "per_class_scores.csv").open())
+    for row, of_one in zip(of_ranks, table, strict=True):
+        assert float(row["auroc"]) == pytest.approx(float(of_one["auroc"]), abs=1e-12)
+        assert float(row["average_precision"]) == pytest.approx(float(of_one["average_precision"]), abs=1e-12)
 
 
 def test_exports_say_sigmoid_and_answers_are_of_each_class(root, onnx_model, engine_model):
