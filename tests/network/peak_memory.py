@@ -29,7 +29,7 @@ def main(mode: str) -> None:
     """Take a step, with "recompute" or "plain"."""
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    arch = architecture("densenet100", 10, block_config=(8,))
+    arch = architecture("densenet100", 10, block_config=(16,))
     step = LossAndGradients(DenseNet(arch, recompute=mode == "recompute").set_train())
     step(ms.Tensor(np.zeros((64, 3, 32, 32), np.float32)), ms.Tensor(np.zeros(64, np.int32)))[0].asnumpy()
     # Not ru_maxrss, which in a child begins with its parent's.
