@@ -84,7 +84,7 @@ OPTIONS: tuple[Option, ...] = (
            commands=_NETWORK),
     Option("crop_ratio", float, 0.0, "network",
            "the share of the resized picture's side that the centre crop keeps; 0: the data set's usual (photographs "
-           "0.875), of a letterbox all", ge=0, le=1, commands=_NETWORK),
+           "0.875, for inputs up to 64 pixels all), of a letterbox all", ge=0, le=1, commands=_NETWORK),
     Option("input_channels", int, 3, "network",
            "3: colours; 1: grey, of which 16 bits are kept", INPUT_CHANNELS, commands=_NETWORK),
     Option("growth_rate", int, 0, "network", "feature maps each dense layer adds; 0: the network's own", ge=0,

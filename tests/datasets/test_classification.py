@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -202,7 +203,7 @@ def test_broken_images_can_be_found_listed_and_left_out(broken_folder):
 
 def test_a_picture_that_cannot_be_read_now_is_not_left_out(broken_folder, monkeypatch):
     def read(path, most):
-        if path.name == "flower 5.jpg":
+        if Path(path).name == "flower 5.jpg":
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
         return read_array(path, most)
 
