@@ -3,6 +3,7 @@
 import fcntl
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,19 +61,13 @@ AS_PROCESSES = [
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory, trained_run) -> Path:
-    """A folder full of wrong files, and a few right ones."""
+def bench(tmp_path_factory, trained_run) -> Iterator[Path]:
+    """A folder full of wrong files, and a few right ones; somebody trains in its `busy`."""
     b = tmp_path_factory.mktemp("bench")
     write_bench(b, trained_run)
-    return b
-
-
-@pytest.fixture(scope="module", autouse=True)
-def busy_run(bench):
-    """Somebody trains in {b}/busy."""
-    with (bench / "busy" / ".lock").open("w") as lock:
+    with (b / "busy" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield b
 
 
 def _name(row: tuple) -> str:

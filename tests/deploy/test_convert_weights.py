@@ -99,6 +99,7 @@ def test_imagenet_networks_get_torchvision_s_preprocessing_and_the_names_given(t
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 def test_for_one_channel_the_stem_is_summed_over_the_colours(own, tmp_path):
     weights = random_weights(**TINY)

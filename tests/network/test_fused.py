@@ -2,6 +2,7 @@
 
 import mindspore as ms
 import numpy as np
+import pytest
 
 from src.network.architecture import architecture
 from src.network.densenet import DenseNet
@@ -20,6 +21,7 @@ def gradients(network: DenseNet, images: ms.Tensor) -> list[np.ndarray]:
     return [g.asnumpy() for g in ms.grad(loss, None, ms.ParameterTuple(network.trainable_params()))(images)]
 
 
+@pytest.mark.slow
 def test_one_channel_as_the_plain_network():
     arch = architecture("densenet121", 3, **TINY, input_channels=1)
     plain, fused = DenseNet(arch), DenseNet(arch, kernels=str(kernels().library))
