@@ -176,7 +176,7 @@ def build_train_step(
     amp_level = resolve_amp_level(config.amp_level, device)
     network = build_network(
         card.architecture, device=device, cpu_kernels=config.cpu_kernels, cpu_precision=config.cpu_precision,
-        amp_level=amp_level, recompute=config.recompute, seed=config.seed, norm_ranks=norm_ranks, trains=True,
+        amp_level=amp_level, recompute=config.recompute, seed=config.seed, norm_ranks=norm_ranks,
         is_master=group.is_master, frozen_blocks=config.freeze,
     )  # fmt: skip
     trained = network.trainable_params()

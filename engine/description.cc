@@ -100,7 +100,8 @@ Description read_description(const std::string& manifest, const std::string& whe
   found.stem_kernel = network.is_first("stem", "conv7x7", "conv3x3") ? 7 : 3;
   found.stem_features = network.integer("stem_features", 1, 4096);
   found.stem_pads_both_sides = network.is_first("stem_pool", "pad", "same");
-  network.is_first("transition_pool", "avg", "");
+  found.transitions_take_largest = network.is_first("transition_pool", "max", "avg");
+  if (found.is_int8 && found.transitions_take_largest) network.refuse("transition_pool", "avg for INT8");
   found.growth = network.integer("growth_rate", 1, 512);
   found.width = found.growth * network.integer("bn_size", 1, 64);
   found.compression = network.number("compression", 0.001, 1);

@@ -13,7 +13,7 @@ using Shape = std::vector<int64_t>;
 struct Description {
   int channels, image_size, classes;  // of the images; of the answer
   int stem_kernel, stem_features;
-  bool stem_pads_both_sides;
+  bool stem_pads_both_sides, transitions_take_largest;
   int growth, width;  // features of a layer; of its bottleneck
   std::vector<int> layers;
   bool is_int8;  // convolutions, but for the stem's

@@ -96,7 +96,7 @@ NetworkOf<Number>::NetworkOf(const ModelFile& file)
     channels = block.shape.out_channels();
     blocks_.push_back(std::move(block));
     if (number == static_cast<int>(net_.layers.size())) break;
-    transitions_.push_back({{}, channels, net_.compressed(channels), {}, nullptr});
+    transitions_.push_back({{}, channels, net_.compressed(channels), net_.transitions_take_largest, {}, nullptr});
     add_transition(parts, deployed::transition_name(number), transitions_.back(), prepared_transitions_);
     channels = transitions_.back().out_channels;
   }

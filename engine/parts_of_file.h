@@ -39,7 +39,7 @@ class FileParts {
   Norm shift(const std::string& name) { return statistics_.norm(nullptr, tensor(name + ".offset")); }
   void read(const std::string& name, int channels, Affine& affine) {
     const Norm from = norm(name);
-    affine.set(from, from.mean, from.variance, channels);
+    affine.set(from, {from.mean, from.variance}, channels);
   }
 
   const int threads;

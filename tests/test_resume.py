@@ -27,7 +27,7 @@ EPOCHS, STEPS = 8, 11
 RUN = """--dataset digits --net densenet100 --block_config 1,1,1 --growth_rate 4 --stem_features 8 --image_size 16
     --augmentation full --eval_data_dir bundled --ckpt_interval 3 --per_batch_size 128
     --log_interval 4 --num_parallel_workers 2"""
-DROPOUT = ["--drop_rate", "0.1"]  # and so the plain network; without it, that of the C++ kernels
+DROPOUT = ["--drop_rate", "0.1"]  # of the C++ kernels; with float16, as below, of the plain network
 INGREDIENTS = """--auto_augment trivial --random_erasing 0.3 --mixup 0.2 --cutmix 1 --label_smooth true --ema_decay 0.99
     --lr_scheduler one_cycle --layer_lr_decay 0.8 --patience 99 --max_hours 99 --teacher"""
 SCALED = [*DROPOUT, "--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", str(2**40)]

@@ -40,9 +40,7 @@ def build(job: Job) -> Callable[[], float]:
     """
     set_up_device("CPU", 0, deterministic=False)
     arch, options = job.task.arch, dict(job.variant.options)
-    selection = select_kernels(
-        options["cpu_kernels"], options["cpu_precision"], device="CPU", transition_pool=arch.transition_pool
-    )
+    selection = select_kernels(options["cpu_kernels"], options["cpu_precision"], device="CPU")
     net = DenseNet(arch, kernels=selection.library, kernel_precision=selection.precision)
     images, labels = batch_of(job.task)
     if job.task.kind != TRAINING:

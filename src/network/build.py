@@ -16,7 +16,6 @@ def build_network(
     recompute: bool = False,
     seed: int = 0,
     norm_ranks: int = 1,
-    trains: bool = False,
     is_master: bool = True,
     keeps_features: bool = False,
     frozen_blocks: int = 0,
@@ -24,18 +23,15 @@ def build_network(
     """The network of `arch` for `device` (Ascend, GPU or CPU), with initial weights of `seed`.
 
     cpu_kernels, cpu_precision: see `select_kernels`, which logs on the master; what was chosen is `DenseNet.kernels`.
-    amp_level: O0, O2 or O3. recompute, norm_ranks, keeps_features, frozen_blocks: see `DenseNet`. trains: evaluation
-    drops nothing, so that dropout needs the plain network in training only. Raises ReportedError when kernels that were
-    asked for cannot be used.
+    amp_level: O0, O2 or O3. recompute, norm_ranks, keeps_features, frozen_blocks: see `DenseNet`. Raises ReportedError
+    when kernels that were asked for cannot be used.
     """
     kernels = select_kernels(
         cpu_kernels,
         cpu_precision,
         device=device,
-        transition_pool=arch.transition_pool,
         amp_level=amp_level,
         norm_ranks=norm_ranks,
-        drop_rate=arch.drop_rate if trains else 0.0,
         is_master=is_master,
     )
     network = DenseNet(

@@ -66,7 +66,8 @@ class _DenseLayer(nn.Cell):
         self.norm2 = batch_norm(width)
         self.conv2 = _conv(width, arch.growth_rate, 3)
         self.recomputed = RecomputedBottleneck(self.norm1, self.conv1) if recompute else None
-        self.dropout = CountedDropout(arch.drop_rate, dropout_key) if arch.drop_rate > 0 else nn.Identity()
+        self.drops = arch.drop_rate > 0
+        self.dropout = CountedDropout(arch.drop_rate, dropout_key) if self.drops else nn.Identity()
 
     def construct(self, features):
         if self.training and self.recomputed is not None:
@@ -205,7 +206,7 @@ class _Backbone(nn.Cell):
             x = images
             for name in self.names:
                 x = getattr(cells, name)(x)
-                if name == self.last_frozen:
+                if self.training and name == self.last_frozen:
                     x = ops.stop_gradient(x)
             return x
         blocks, transitions = (), ()
@@ -235,7 +236,7 @@ class DenseNet(nn.Cell):
     recompute: trade time for memory in training (`recompute.py`); the results are the same. seed: of the initial
     weights (`src/utils/var_init.py`) and of the dropout masks. norm_ranks: of how many ranks batch normalisation takes
     the images together in training (`sync_batch_norm.py`), not with recompute. kernels: the library of operators for
-    CPUs (`src/ops/build.py`), for average transition_pool, no dropout and norm_ranks 1; kernel_precision: fp32, or bf16
+    CPUs (`src/ops/build.py`), for norm_ranks 1; kernel_precision: fp32, or bf16
     for the convolutions. frozen_blocks: the stem and so many dense blocks with their transitions are not trained:
     no gradients, and in training too the running statistics, which stay, and no dropout. keeps_features: with kernels
     too the backbone gives the features, not their means, which is a little slower. The size of h and w:

@@ -5,19 +5,27 @@ import numpy as np
 from mindspore import nn, ops
 
 
+def dropout_of(rate: float) -> tuple[int, float]:
+    """The lowest hash that keeps its element, and what that is multiplied by.
+
+    Hashes are spread evenly over int32: the lowest `rate` of them drop their element.
+    """
+    return round(rate * 2**32) - 2**31, 1.0 / (1.0 - rate)
+
+
 class CountedDropout(nn.Cell):
     """While training, zero each element with probability `rate` and scale the others by 1 / (1 - rate).
 
     x: (N, ...) -> the same shape and type. An element is kept or not by a hash of its index, the layer's key and the
     number of calls so far; the last two are the Parameter `random_state`, int32 (2,). nn.Dropout's own state can be
-    neither saved nor restored. `key` is any 32-bit integer and tells the layers of one network, and runs, apart.
+    neither saved nor restored. `key` is any 32-bit integer and tells the layers of one network, and runs, apart. The
+    C++ kernels drop the same elements (src/ops/cpp/map/dropout.h).
     """
 
     def __init__(self, rate: float, key: int) -> None:
         super().__init__()
-        self.scale = 1.0 / (1.0 - rate)
-        # Hashes are spread evenly over int32: the lowest `rate` of them drop their element.
-        self.lowest_kept = ms.Tensor(round(rate * 2**32) - 2**31, ms.int32)
+        lowest_kept, self.scale = dropout_of(rate)
+        self.lowest_kept = ms.Tensor(lowest_kept, ms.int32)
         self.random_state = ms.Parameter(ms.Tensor(np.array([key, 0], np.int32)), requires_grad=False)
 
     def construct(self, x):

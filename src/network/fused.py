@@ -3,6 +3,7 @@
 from mindspore import nn, ops
 
 from src.network.architecture import Architecture
+from src.network.dropout import dropout_of
 from src.ops.dense_ops import DenseBlock, FinalNorm, Measure, Stem, Transition
 
 
@@ -22,12 +23,14 @@ def conv_parameters(norm, conv):
 
 
 def block_parameters(layers):
-    """(trained, running) of a dense block's layers, one after the other."""
-    weights, statistics = (), ()
+    """(trained, running) of a dense block's layers, one after the other; the states of their dropouts come last."""
+    weights, statistics, states = (), (), ()
     for layer in layers:
         weights += (*trained(layer.norm1), layer.conv1.weight, *trained(layer.norm2), layer.conv2.weight)
         statistics += (*running(layer.norm1), *running(layer.norm2))
-    return weights, statistics
+        if layer.drops:
+            states += (layer.dropout.random_state,)
+    return weights, statistics + states
 
 
 def as_colours(x):
@@ -49,8 +52,8 @@ class FusedBackbone(nn.Cell):
         self.measure = Measure(library)
         self.is_grey = arch.input_channels == 1
         self.stem = Stem(library, arch.stem_pool, precision)
-        self.block = DenseBlock(library, precision)
-        self.transition = Transition(library, precision)
+        self.block = DenseBlock(library, precision, dropout_of(arch.drop_rate) if arch.drop_rate > 0 else None)
+        self.transition = Transition(library, arch.transition_pool, precision)
         self.final_norm = FinalNorm(library, pool)
 
     def construct(self, images, stem, blocks, transitions, final_norm):
@@ -72,7 +75,8 @@ class FusedBackbone(nn.Cell):
                 out = self.block(x, stats, *parameters)
                 x, stats = out[0], out[1]
                 if number < len(transitions):
-                    x, stats = self.transition(x, stats, *transitions[number])
+                    out = self.transition(x, stats, *transitions[number])
+                    x, stats = out[0], out[1]
         return self.final_norm(x, stats, *final_norm)
 
     def evaluated(self, images, stem, blocks, transitions):

@@ -27,22 +27,18 @@ def select_kernels(
     precision: str,
     *,
     device: str,
-    transition_pool: str,
     amp_level: str = "O0",
     norm_ranks: int = 1,
-    drop_rate: float = 0.0,
     is_master: bool = True,
 ) -> Selection:
     """What `cpu_kernels` (auto, on, off) and `cpu_precision` (fp32, bf16) come to for a network; compiles if need be.
 
-    drop_rate: 0 for evaluation, which drops nothing. On a CPU the master logs in one line what is used and why, unless
-    the kernels are off. Raises ReportedError when they are on, or bf16 is asked for, and they cannot be used.
+    On a CPU the master logs in one line what is used and why, unless the kernels are off. Raises ReportedError when
+    they are on, or bf16 is asked for, and they cannot be used.
     """
     if wanted == "off":
         return PLAIN
-    _, missing = lacking(
-        transition_pool=transition_pool, amp_level=amp_level, norm_ranks=norm_ranks, drop_rate=drop_rate
-    )
+    _, missing = lacking(amp_level=amp_level, norm_ranks=norm_ranks)
     missing = f"the device is {device}" if device != "CPU" else missing
     found = Kernels(None, None, f"the C++ kernels are not used: {missing}") if missing else kernels()
     if found.library is None:

@@ -149,14 +149,12 @@ def kernels_off_the_cpu(config: Asked) -> str | None:
 def kernels_and_what_they_lack(config: Asked) -> str | None:
     """With `auto` the plain network is trained instead."""
     other, _ = lacking(
-        transition_pool=config.transition_pool,
         amp_level="O0" if config.amp_level == "auto" else config.amp_level,  # which it is on a CPU
         norm_ranks=2 if config.sync_batch_norm else 1,
-        drop_rate=config.drop_rate,
     )
     if other and (asked := _kernels_asked_for(config)):
         value = getattr(config, other)
-        shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if other == "drop_rate" else value
+        shown = str(value).lower() if isinstance(value, bool) else value
         return f"found {asked} with {other} {shown}, which the kernels do not have; leave one of them out"
     return None
 

@@ -1,6 +1,6 @@
 """Runs with every ingredient of a recipe at once that are killed, go on, and end with the same bits.
 
-python tests/fuzz/kills.py 20 [SEED]      # trials; half of them of the plain network, half of the C++ kernels
+python tests/fuzz/kills.py 20 [SEED]      # trials; half of them of the C++ kernels, half of the plain network
 
 Each trial kills one run twice, at moments that aim at all that a run does, and lets it end.
 """
@@ -52,7 +52,9 @@ def main(trials: int, seed: int) -> int:
     dice, deaths, failed = random.Random(seed), Counter(), 0
     with tempfile.TemporaryDirectory() as place, forks() as forked:
         teacher = run_to_the_end(Path(place, "teacher"), "--max_epoch", "1") / "best.ckpt"
-        recipes = [[*INGREDIENTS.split(), str(teacher), *EPOCHS, *more] for more in (DROPOUT, [])]
+        recipes = [
+            [*DROPOUT, *INGREDIENTS.split(), str(teacher), *EPOCHS, *more] for more in ([], ["--cpu_kernels", "off"])
+        ]
         ends = [run_to_the_end(Path(place, f"end{i}"), *flags) for i, flags in enumerate(recipes)]
         for number in range(trials):
             try:

@@ -75,19 +75,27 @@ def stem(pool, norm, images, conv, gamma, beta):
     return y, stats_of(y)
 
 
-def block(norm, x, stats, *parameters):
-    """-> features, their statistics."""
+def block(factors_of, norm, x, stats, *parameters):
+    """-> features, their statistics. factors_of(layer, shape): what dropout multiplies new features by in training."""
     for i in range(0, len(parameters), 6):
         gamma1, beta1, conv1, gamma2, beta2, conv2 = parameters[i : i + 6]
         bottleneck = functional.conv2d(norm(x, stats, gamma1, beta1), conv1)
         new = functional.conv2d(norm(bottleneck, stats_of(bottleneck), gamma2, beta2), conv2, padding=1)
+        if norm.running is None:
+            new = new * torch.as_tensor(factors_of(i // 6, new.shape))
         x, stats = torch.cat([x, new], 1), torch.cat([stats, stats_of(new)], 1)
     return x, stats
 
 
-def transition(norm, x, stats, gamma, beta, conv):
+def transition(pool, norm, x, stats, gamma, beta, conv):
     """-> y, its statistics; in the paper's order, the pool at last."""
-    y = functional.avg_pool2d(functional.conv2d(norm(x, stats, gamma, beta), conv), 2)
+    y = functional.conv2d(norm(x, stats, gamma, beta), conv)
+    if pool == "max":
+        first, second = functional.unfold(y, 2, stride=2).unflatten(1, (len(conv), 4)).topk(2, 2).values.unbind(2)
+        norm.clearance = min(norm.clearance, (first - second).min().item())
+        y = functional.max_pool2d(y, 2)
+    else:
+        y = functional.avg_pool2d(y, 2)
     return y, stats_of(y)
 
 
@@ -117,6 +125,34 @@ class Step(NamedTuple):
     gradients: list
     followed: list
     inferred: np.ndarray
+
+
+class Evaluation(NamedTuple):
+    """The same of evaluation, where statistics neither go in nor come out; the betas have settled for it."""
+
+    inputs: list
+    parameters: list
+    running: list
+    output: np.ndarray
+    cotangent: np.ndarray
+    gradients: list
+
+
+def evaluation(operator, inputs, parameters, running, random):
+    """`operator` of float32 arrays in evaluation; None where float32 could decide otherwise."""
+    inputs, parameters, running = (
+        [torch.from_numpy(array).double() for array in arrays] for arrays in (inputs, parameters, running)
+    )
+    operator(NormReLU(running, settle=True), *inputs, *parameters)
+    leaves = [tensor.requires_grad_() for tensor in (inputs[0], *parameters)]
+    norm = NormReLU(running)
+    output = operator(norm, leaves[0], *inputs[1:], *leaves[1:])[0]
+    if norm.clearance < CLEARANCE:
+        return None
+    cotangent = torch.from_numpy(random.standard_normal(output.shape, np.float32)).double()
+    gradients = torch.autograd.grad(output, leaves, cotangent)
+    lists = ([tensor.detach().numpy() for tensor in tensors] for tensors in (inputs, parameters, running))
+    return Evaluation(*lists, output.detach().numpy(), cotangent.numpy(), [gradient.numpy() for gradient in gradients])
 
 
 def step(operator, inputs, parameters, running, random):

@@ -9,8 +9,8 @@ import numpy as np
 class Case(NamedTuple):
     """An operator and its shapes. channels: of the input or, of a stem, the output.
 
-    detail: kernel and pool of a stem; growth, bn_size and layers of a block; out_channels of a transition. `final_pool`
-    is the final norm with its pool.
+    detail: kernel and pool of a stem; growth, bn_size, layers and perhaps drop_rate of a block; out_channels and pool
+    of a transition. `final_pool` is the final norm with its pool.
     """
 
     operator: str
@@ -42,10 +42,16 @@ def transition_grid():
     batches, sizes = cycle((2, 1, 5)), cycle(((7, 5), (2, 9), (12, 8), (5, 16), (3, 3), (2, 2)))
     for channels in CHANNELS:
         for out_channels in (1, 12, 128, 250, 256):
-            yield Case("transition", next(batches), *next(sizes), channels, (out_channels,))
+            yield Case("transition", next(batches), *next(sizes), channels, (out_channels, "avg"))
 
 
 STEM_SHAPES = [(1, 7, 5, 24), (5, 1, 1, 3), (2, 32, 30, 16), (1, 45, 45, 24), (2, 12, 11, 250), (5, 2, 9, 64)]
+
+DROPPING = [
+    Case("block", 2, 12, 11, 24, (12, 4, 2, 0.3)),
+    Case("block", 5, 3, 3, 3, (1, 1, 4, 0.5)),
+    Case("block", 1, 45, 45, 64, (48, 1, 2, 0.1)),
+]
 
 CASES = [
     *(Case("stem", *shape, (3, "pad")) for shape in STEM_SHAPES),
@@ -56,8 +62,10 @@ CASES = [
     Case("block", 2, 45, 45, 24, (12, 4, 4)),
     Case("block", 2, 14, 14, 250, (32, 4, 8)),
     Case("block", 2, 9, 7, 24, (12, 4, 16)),
+    *DROPPING,
     *transition_grid(),
-    Case("transition", 2, 45, 45, 250, (125,)),
+    *(case._replace(detail=(case.detail[0], "max")) for case in list(transition_grid())[::4]),
+    *(Case("transition", 2, 45, 45, 250, (125, pool)) for pool in ("avg", "max")),
     *(
         Case(final, batch, *size, c)
         for final in ("final", "final_pool")
@@ -91,13 +99,13 @@ def draw(random, case, mean=0.0, deviation=1.0):
         inputs.pop()
         parameters = [conv(channels, 3, case.detail[0]), *norm(channels)]
     elif case.operator == "block":
-        growth, bn_size, layers = case.detail
+        growth, bn_size, layers = case.detail[:3]
         parameters = []
         for width in range(channels, channels + layers * growth, growth):
             bottleneck = bn_size * growth
             parameters += [*norm(width), conv(bottleneck, width, 1), *norm(bottleneck), conv(growth, bottleneck, 3)]
     elif case.operator == "transition":
-        parameters = [*norm(channels), conv(*case.detail, channels, 1)]
+        parameters = [*norm(channels), conv(case.detail[0], channels, 1)]
     else:
         parameters = norm(channels)
     running = []
@@ -105,6 +113,24 @@ def draw(random, case, mean=0.0, deviation=1.0):
         features = len(parameters[at])
         running.append(np.stack([0.3 * normal(features), random.uniform(0.5, 2, features)]).astype(np.float32))
     return inputs, parameters, running
+
+
+def random_states(layers):
+    """Of the dropouts of a block's layers: keys, and numbers of calls."""
+    return [np.array([2**31 - 1 - 5 * layer, 7 * layer], np.int32) for layer in range(layers)]
+
+
+def drop_factors(shape, rate, key, calls):
+    """What dropout multiplies an (N, C, H, W) map by; as src/network/dropout.py defines it."""
+
+    def mixed(x):
+        x = x * np.uint32(0x7FEB352D)
+        return x ^ (x >> np.uint32(15))
+
+    with np.errstate(over="ignore"):
+        call = mixed(mixed(np.uint32(key & 0xFFFFFFFF)) + np.uint32(calls))
+        hashes = mixed(mixed(mixed(np.arange(np.prod(shape), dtype=np.uint32)) ^ call)).view(np.int32)
+    return np.where(hashes >= round(rate * 2**32) - 2**31, 1 / (1 - rate), 0.0).reshape(shape)
 
 
 def norms_at(case, parameters):

@@ -2,6 +2,7 @@
 // rounder address than a float's: for the sanitizers (test_sanitizers.py).
 //
 // A line an output: its operator, the output's number, a checksum, and the sum of the absolute values.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -15,20 +16,28 @@
 #include "map/feature_map.h"
 
 using Function = int(int count, void** data, int* ranks, int64_t** shapes, const char** types, void*, void*);
+#define DECLARE(part, kind) \
+  Function part##_train_##kind, part##_infer_##kind, part##_backward_##kind, part##_infer_backward_##kind
+#define DECLARE_OF(number)                                                                                   \
+  DECLARE(stem, pad_##number);                                                                               \
+  DECLARE(stem, same_##number);                                                                              \
+  DECLARE(block, number);                                                                                    \
+  DECLARE(transition, avg_##number);                                                                         \
+  DECLARE(transition, max_##number);                                                                         \
+  Function stem_images_backward_pad_##number, stem_images_backward_same_##number, block_train_drop_##number, \
+      block_backward_drop_##number
 extern "C" {
-Function stem_train_pad_fp32, stem_infer_pad_fp32, stem_backward_pad_fp32;
-Function stem_train_same_fp32, stem_infer_same_fp32, stem_backward_same_fp32;
-Function block_train_fp32, block_infer_fp32, block_backward_fp32;
-Function transition_train_fp32, transition_infer_fp32, transition_backward_fp32;
+DECLARE_OF(fp32);
 #ifdef __AVX512BF16__
-Function stem_train_pad_bf16, stem_infer_pad_bf16, stem_backward_pad_bf16;
-Function stem_train_same_bf16, stem_infer_same_bf16, stem_backward_same_bf16;
-Function block_train_bf16, block_infer_bf16, block_backward_bf16;
-Function transition_train_bf16, transition_infer_bf16, transition_backward_bf16;
+DECLARE_OF(bf16);
 #endif
-Function final_train, final_infer, final_backward, final_pool_train, final_pool_infer, final_pool_backward, sgd_update,
-    average_update, map_measure;
+Function final_train, final_infer, final_backward, final_infer_backward, final_pool_train, final_pool_infer,
+    final_pool_backward, final_pool_infer_backward, sgd_update, average_update, map_measure;
 }
+#define OPERATOR(name, part, kind, ...)                                                                               \
+  Operator {                                                                                                          \
+    name, part##_train_##kind, part##_infer_##kind, part##_backward_##kind, part##_infer_backward_##kind, __VA_ARGS__ \
+  }
 
 namespace {
 
@@ -37,9 +46,9 @@ using Shape = std::vector<int64_t>;
 // All bytes 255: NaN in float32 and in bfloat16.
 class Tensor {
  public:
-  explicit Tensor(Shape shape, size_t value_bytes = sizeof(float)) : shape_(std::move(shape)) {
+  explicit Tensor(Shape shape, size_t value_bytes = sizeof(float), bool is_integer = false) : shape_(std::move(shape)) {
     for (int64_t length : shape_) size_ *= length;
-    type_ = value_bytes == sizeof(float) ? "float32" : value_bytes == 2 ? "bfloat16" : "uint8";
+    type_ = is_integer ? "int32" : value_bytes == sizeof(float) ? "float32" : value_bytes == 2 ? "bfloat16" : "uint8";
     const size_t bytes = kStart + size_ * value_bytes;
     memory_.reset(new unsigned char[bytes]);
     std::memset(memory_.get(), 255, bytes);
@@ -70,6 +79,12 @@ float draw() {
 Tensor drawn(Shape shape, float scale = 1, float offset = 0) {
   Tensor tensor(std::move(shape));
   for (size_t i = 0; i < tensor.size(); i++) tensor.data()[i] = scale * draw() + offset;
+  return tensor;
+}
+
+Tensor integers(Shape shape, const std::vector<int32_t>& values) {
+  Tensor tensor(std::move(shape), sizeof(int32_t), true);
+  std::copy(values.begin(), values.end(), reinterpret_cast<int32_t*>(tensor.data()));
   return tensor;
 }
 
@@ -150,8 +165,11 @@ Tensors features(int64_t batch, int64_t height, int64_t width, int64_t channels)
 // An operator's functions for one kind of number, and the bytes of that. name: of what is printed.
 struct Operator {
   std::string name;
-  Function *train, *infer, *backward;
+  Function *train, *infer, *backward, *infer_backward;
   size_t bytes;
+  Function* images_backward = nullptr;  // of a stem
+  bool takes_largest = false;           // of a transition
+  bool drops = false;                   // of a block
 };
 
 void run_stem(const Operator& stem, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t kernel) {
@@ -169,6 +187,13 @@ void run_stem(const Operator& stem, int64_t batch, int64_t height, int64_t width
   Tensors gradients = made({inputs[1].shape(), {channels}, {channels}, y});
   const Tensors needed(saved.begin() + 1, saved.end());
   call("stem_backward", stem.backward, joined({inputs, needed, features(batch, y[1], y[2], channels)}), gradients);
+  Tensors again = made({inputs[1].shape(), {channels}, {channels}, y, conv, {2, channels}, pool ? y : Shape{1}});
+  again.emplace_back(saved.back().shape(), 1);
+  call("stem_infer_backward", stem.infer_backward,
+       joined({inputs, statistics, {features(batch, y[1], y[2], channels)[0]}}), again);
+  Tensors of_images = made({inputs[0].shape()});
+  call("stem_images_backward", stem.images_backward,
+       joined({inputs, {saved[2], saved[3], saved[5]}, {gradients[1], gradients[2], gradients[3]}}), of_images);
   const std::string name = stem.name + std::to_string(kernel);
   print(name + "_train", 0, saved[0], channels);
   print(name + "_train", 1, saved[1]);
@@ -176,6 +201,8 @@ void run_stem(const Operator& stem, int64_t batch, int64_t height, int64_t width
   print(name + "_running", 1, statistics[1]);
   print(name + "_infer", 0, inferred[0], channels);
   for (int i = 0; i < 3; i++) print(name + "_backward", i, gradients[i]);
+  for (int i = 0; i < 3; i++) print(name + "_infer_backward", i, again[i]);
+  print(name + "_images_backward", 0, of_images[0]);
 }
 
 void run_block(const Operator& block, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t growth,
@@ -192,19 +219,34 @@ void run_block(const Operator& block, int64_t batch, int64_t height, int64_t wid
   const Tensor bottlenecks({layers * pixels + 4, one[1]}, block.bytes);
   Tensors saved = joined({made({map, {2, out}}), {bottlenecks}, made({{layers, 2, bottleneck}})});
   Tensors inferred = {Tensor(map), Tensor(one, block.bytes)};
-  call("block_train", block.train, joined({x, parameters, statistics}), saved);
+  Tensors dropout, states;
+  if (block.drops) {
+    dropout = {integers({1}, {-500000000}), drawn({1}, 0, 1.6f)};
+    for (int layer = 0; layer < layers; layer++) states.push_back(integers({2}, {layer - 7, layer}));
+    saved.push_back(integers({layers, 2}, {}));
+  }
+  call("block_train", block.train, joined({x, dropout, parameters, statistics, states}), saved);
   call("block_infer", block.infer, joined({{x[0]}, parameters, statistics}), inferred);
   Tensors gradients = made({x[0].shape(), x[1].shape()});
   for (const Tensor& parameter : parameters) gradients.emplace_back(parameter.shape());
   gradients.emplace_back(map);
   gradients.emplace_back(one, block.bytes);
-  call("block_backward", block.backward, joined({saved, features(batch, height, width, out), parameters}), gradients);
+  call("block_backward", block.backward, joined({saved, dropout, features(batch, height, width, out), parameters}),
+       gradients);
+  Tensors again = made({x[0].shape()});
+  for (const Tensor& parameter : parameters) again.emplace_back(parameter.shape());
+  again.emplace_back(map);
+  for (int i = 0; i < 2; i++) again.emplace_back(one, block.bytes);
+  call("block_infer_backward", block.infer_backward,
+       joined({{inferred[0]}, {features(batch, height, width, out)[0]}, parameters, statistics}), again);
   print(block.name + "_train", 0, saved[0], out);
   print(block.name + "_train", 1, saved[1]);
   for (size_t i = 0; i < statistics.size(); i++) print(block.name + "_running", static_cast<int>(i), statistics[i]);
   print(block.name + "_infer", 0, inferred[0], out);
   print(block.name + "_backward", 0, gradients[0], channels);
   for (size_t i = 1; i < gradients.size() - 2; i++) print(block.name + "_backward", static_cast<int>(i), gradients[i]);
+  print(block.name + "_infer_backward", 0, again[0], channels);
+  for (size_t i = 1; i < again.size() - 3; i++) print(block.name + "_infer_backward", static_cast<int>(i), again[i]);
 }
 
 void run_blocks(const Operator& block) {
@@ -220,17 +262,24 @@ void run_transition(const Operator& transition, int64_t batch, int64_t height, i
   const Tensors parameters = joined({norm(channels), {convolution(out, channels, 1)}});
   const Shape map = map_shape(batch, height / 2, width / 2, out);
   Tensors saved = made({map, {2, out}}), inferred = made({map});
+  saved.emplace_back(transition.takes_largest ? Shape{batch, map[1], map[2], padded(out)} : Shape{1}, 1);
   call("transition_train", transition.train, joined({x, parameters, statistics}), saved);
   call("transition_infer", transition.infer, joined({{x[0]}, parameters, statistics}), inferred);
   Tensors gradients = made({x[0].shape(), x[1].shape(), {channels}, {channels}, parameters[2].shape()});
   call("transition_backward", transition.backward,
        joined({x, saved, features(batch, height / 2, width / 2, out), parameters}), gradients);
+  Tensors again = made({x[0].shape(), {channels}, {channels}, parameters[2].shape()});
+  again.emplace_back(saved[2].shape(), 1);
+  call("transition_infer_backward", transition.infer_backward,
+       joined({{x[0], inferred[0], features(batch, height / 2, width / 2, out)[0]}, parameters, statistics}), again);
   print(transition.name + "_train", 0, saved[0], out);
   print(transition.name + "_train", 1, saved[1]);
   for (int i = 0; i < 2; i++) print(transition.name + "_running", i, statistics[i]);
   print(transition.name + "_infer", 0, inferred[0], out);
   print(transition.name + "_backward", 0, gradients[0], channels);
   for (int i = 1; i < 5; i++) print(transition.name + "_backward", i, gradients[i]);
+  print(transition.name + "_infer_backward", 0, again[0], channels);
+  for (int i = 1; i < 4; i++) print(transition.name + "_infer_backward", i, again[i]);
 }
 
 void run_transitions(const Operator& transition) {
@@ -248,6 +297,9 @@ void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels, b
   call("final_infer", pool ? final_pool_infer : final_infer, joined({{x[0]}, parameters, statistics}), inferred);
   Tensors gradients = made({x[0].shape(), x[1].shape(), {channels}, {channels}});
   call("final_backward", pool ? final_pool_backward : final_backward, joined({x, {drawn(y)}, parameters}), gradients);
+  Tensors again = made({x[0].shape(), {channels}, {channels}});
+  call("final_infer_backward", pool ? final_pool_infer_backward : final_infer_backward,
+       joined({{x[0], drawn(y)}, parameters, statistics}), again);
   Tensors measured = made({x[1].shape()});
   call("map_measure", map_measure, {x[0], parameters[0]}, measured);
   print("map_measure", 0, measured[0]);
@@ -256,6 +308,8 @@ void run_final(int64_t batch, int64_t height, int64_t width, int64_t channels, b
   print("final_infer", 0, inferred[0]);
   print("final_backward", 0, gradients[0], channels);
   for (int i = 1; i < 4; i++) print("final_backward", i, gradients[i]);
+  print("final_infer_backward", 0, again[0], channels);
+  for (int i = 1; i < 3; i++) print("final_infer_backward", i, again[i]);
 }
 
 void run_sgd(bool nesterov) {
@@ -284,14 +338,14 @@ void run_average() {
 }  // namespace
 
 int main() {
-  const Operator pad = {"stem", stem_train_pad_fp32, stem_infer_pad_fp32, stem_backward_pad_fp32, 4};
-  const Operator same = {"stem", stem_train_same_fp32, stem_infer_same_fp32, stem_backward_same_fp32, 4};
+  const Operator pad = OPERATOR("stem", stem, pad_fp32, 4, stem_images_backward_pad_fp32);
+  const Operator same = OPERATOR("stem", stem, same_fp32, 4, stem_images_backward_same_fp32);
   run_stem(pad, 2, 7, 5, 24, 3);
   run_stem(pad, 2, 45, 37, 24, 7);
   run_stem(same, 3, 12, 10, 70, 7);
   run_stem(same, 5, 1, 1, 3, 7);
-  run_blocks({"block", block_train_fp32, block_infer_fp32, block_backward_fp32, 4});
-  run_transitions({"transition", transition_train_fp32, transition_infer_fp32, transition_backward_fp32, 4});
+  run_blocks(OPERATOR("block", block, fp32, 4));
+  run_transitions(OPERATOR("transition", transition, avg_fp32, 4));
   run_final(3, 7, 5, 250, false);
   run_final(3, 7, 5, 250, true);
   run_final(1, 1, 1, 3, false);
@@ -301,10 +355,18 @@ int main() {
   run_stem(same, 1, 26, 45, 24, 7);
   run_stem(pad, 1, 8, 9, 24, 7);  // a window sees lines of three of four threads
   run_average();
+  run_transitions(OPERATOR("max_transition", transition, max_fp32, 4, nullptr, true));
+  Operator dropping = OPERATOR("dropping_block", block, fp32, 4, nullptr, false, true);
+  dropping.train = block_train_drop_fp32, dropping.backward = block_backward_drop_fp32;
+  run_blocks(dropping);
 #ifdef __AVX512BF16__
-  run_blocks({"bf16_block", block_train_bf16, block_infer_bf16, block_backward_bf16, 2});
-  run_transitions({"bf16_transition", transition_train_bf16, transition_infer_bf16, transition_backward_bf16, 2});
-  run_stem({"bf16_stem", stem_train_pad_bf16, stem_infer_pad_bf16, stem_backward_pad_bf16, 2}, 2, 7, 5, 24, 3);
-  run_stem({"bf16_stem", stem_train_same_bf16, stem_infer_same_bf16, stem_backward_same_bf16, 2}, 3, 37, 45, 70, 7);
+  dropping = OPERATOR("bf16_dropping_block", block, bf16, 2, nullptr, false, true);
+  dropping.train = block_train_drop_bf16, dropping.backward = block_backward_drop_bf16;
+  run_blocks(dropping);
+  run_blocks(OPERATOR("bf16_block", block, bf16, 2));
+  run_transitions(OPERATOR("bf16_transition", transition, avg_bf16, 2));
+  run_stem(OPERATOR("bf16_stem", stem, pad_bf16, 2, stem_images_backward_pad_bf16), 2, 7, 5, 24, 3);
+  run_stem(OPERATOR("bf16_stem", stem, same_bf16, 2, stem_images_backward_same_bf16), 3, 37, 45, 70, 7);
+  run_transitions(OPERATOR("bf16_max_transition", transition, max_bf16, 2, nullptr, true));
 #endif
 }

@@ -17,7 +17,7 @@ def library():
 
 def test_the_library_takes_and_makes_what_the_table_says(library):
     library.operator_signature.restype = ctypes.c_char_p
-    full_names = {"stem": "{}_pad_fp32", "block": "{}_fp32", "transition": "{}_fp32"}
+    full_names = {"stem": "{}_pad_fp32", "block": "{}_fp32", "transition": "{}_avg_fp32"}
     for name, signature in dense_ops.SIGNATURES.items():
         function = full_names.get(name.partition("_")[0], "{}").format(name)
         assert library.operator_signature(function.encode()).decode() == signature, function
@@ -27,9 +27,9 @@ def test_the_library_takes_and_makes_what_the_table_says(library):
 def test_another_library_is_refused(monkeypatch):
     path = str(kernels().library)
     monkeypatch.setitem(dense_ops.SIGNATURES, "final_infer", "x gamma beta variance mean -> y")
-    with pytest.raises(RuntimeError, match=r"has another operator final_pool_infer than src/ops/dense_ops\.py"):
+    with pytest.raises(RuntimeError, match=r"has another operator final_pool_infer than src/ops/signatures\.py"):
         dense_ops.FinalNorm(path, pool=True)
-    dense_ops.Transition(path, "fp32")
+    dense_ops.Transition(path, "avg", "fp32")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from src.ops.select import PLAIN, Selection, arithmetic_of, changed_arithmetic, 
 from src.ops.times import seconds_by_part
 from src.utils.errors import ReportedError, UsageError
 
-NETWORK = {"device": "CPU", "transition_pool": "avg"}
+NETWORK = {"device": "CPU"}
 NOT_USED = "the C++ kernels are not used: "
 # (what differs from a plain training in float32 on one CPU, why the kernels are not used then)
 LACKING = [
@@ -23,8 +23,6 @@ LACKING = [
     ({"amp_level": "O2"}, "they do not compute in float16 (amp_level O2)"),
     ({"amp_level": "O3"}, "they do not compute in float16 (amp_level O3)"),
     ({"norm_ranks": 2}, "they do not normalise over 2 ranks (sync_batch_norm)"),
-    ({"drop_rate": 0.25}, "they have no dropout (drop_rate 0.25)"),
-    ({"transition_pool": "max"}, "they have no max pooling between blocks (transition_pool)"),
 ]
 
 
@@ -47,7 +45,7 @@ def test_off_is_the_plain_network_without_a_word(capsys):
 
 def test_other_ranks_than_the_first_say_nothing(capsys):
     assert select_kernels("auto", "fp32", **NETWORK, is_master=False).library
-    assert select_kernels("auto", "fp32", **NETWORK, drop_rate=0.1, is_master=False) == PLAIN
+    assert select_kernels("auto", "fp32", **NETWORK, norm_ranks=2, is_master=False) == PLAIN
     assert logged(capsys) == []
 
 

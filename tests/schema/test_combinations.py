@@ -287,9 +287,9 @@ MORE = [
     (
         "train",
         "kernels_and_what_they_lack",
-        "--dataset digits --cpu_precision bf16 --drop_rate 0.2",
-        "found cpu_precision bf16 with drop_rate 0.2, which the kernels do not have; leave one of them out",
-        "--dataset digits --cpu_precision fp32 --drop_rate 0.2",
+        "--dataset digits --cpu_precision bf16 --sync_batch_norm",
+        "found cpu_precision bf16 with sync_batch_norm true, which the kernels do not have; leave one of them out",
+        "--dataset digits --cpu_precision fp32 --sync_batch_norm",
     ),
     (
         "train",

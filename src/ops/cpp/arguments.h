@@ -30,15 +30,12 @@ class Arguments {
     const size_t bytes = sizeof(Value) * size();
     return values_to<Value>(next<void>(), bytes);
   }
+  // Maps of which nobody says how many channels they have, as no statistics follow.
+  FeatureMap next_pixels() { return {extent_nhwc(), 0, next_made(), nullptr, nullptr}; }
+  FeatureMap next_pixels_to_make() { return {extent_nhwc(), 0, next_to_make(), nullptr, nullptr}; }
   // The same with the statistics (2, channels) that follow.
-  FeatureMap next_map() {
-    FeatureMap map{extent_nhwc(), 0, next_made(), nullptr, nullptr};
-    return with_statistics(map);
-  }
-  FeatureMap next_map_to_make() {
-    FeatureMap map{extent_nhwc(), 0, next_to_make(), nullptr, nullptr};
-    return with_statistics(map);
-  }
+  FeatureMap next_map() { return with_statistics(next_pixels()); }
+  FeatureMap next_map_to_make() { return with_statistics(next_pixels_to_make()); }
   size_t size() const {
     size_t size = 1;
     for (int axis = 0; axis < ranks_[next_]; axis++) size *= shapes_[next_][axis];
@@ -56,6 +53,10 @@ class Arguments {
   void next_running(Norm& norm) {
     norm.mean = next();
     norm.variance = next();
+  }
+  void next_frozen(Norm& norm) {
+    next_running(norm);
+    norm.is_frozen = true;
   }
 
  private:

@@ -1,6 +1,6 @@
 // The parts as functions that MindSpore's ops.Custom(func_type="aot") calls, and the only file that knows MindSpore.
-// Everything but the stem's padding and the final pool follows from the shapes. What an operator takes and makes is in
-// signatures.h; src/ops/dense_ops.py has the same table and compares.
+// Everything but the kinds of pools and the stem's padding follows from the shapes. What an operator takes and makes is
+// in signatures.h; src/ops/signatures.py has the same table, dense_ops.py compares.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -119,6 +119,31 @@ void stem_backward(Arguments& args, bool pads_both_sides) {
   backward<Number>(stem, images, saved, y, d_y, args.next_to_make(), d_conv, d_gamma, d_beta);
 }
 
+// What is made of the stem's activations and d_relu is for stem_images_backward, which is called where it is needed.
+template <class Number>
+void stem_infer_backward(Arguments& args, bool pads_both_sides) {
+  const float* images;
+  Stem stem = next_stem(args, pads_both_sides, &images);
+  args.next_frozen(stem.norm);
+  FeatureMap d_y = args.next_pixels();
+  d_y.channels = stem.channels;
+  float *d_conv = args.next(), *d_gamma = args.next(), *d_beta = args.next(), *d_relu = args.next_to_make();
+  const FeatureMap convolved = args.next_map_to_make();
+  float* extremes = args.next_to_make();
+  infer_backward<Number>(stem, images, {convolved, extremes, args.next<uint8_t>()}, d_y, d_relu, d_conv, d_gamma,
+                         d_beta);
+}
+
+template <class Number>
+void stem_images_backward(Arguments& args, bool pads_both_sides) {
+  const float* images;
+  const Stem stem = next_stem(args, pads_both_sides, &images);
+  const FeatureMap convolved = args.next_map();
+  const StemActivations saved{convolved, nullptr, args.next<uint8_t>()};
+  const float *d_gamma = args.next(), *d_beta = args.next(), *d_relu = args.next_made();
+  images_backward<Number>(stem, saved, d_relu, d_gamma, d_beta, args.next());
+}
+
 // The next arguments: of each layer gamma1, beta1, conv1 (width, channels, 1, 1), gamma2, beta2, conv2
 // (growth, width, 3, 3).
 DenseBlock next_block(Arguments& args, const Extent& extent, int layers) {
@@ -142,6 +167,31 @@ void next_running(Arguments& args, DenseBlock& block) {
   }
 }
 
+// The next arguments: of each layer d_gamma1, d_beta1, d_conv1, d_gamma2, d_beta2, d_conv2.
+std::vector<DenseLayerGradients> next_gradients(Arguments& args, const DenseBlock& block) {
+  std::vector<DenseLayerGradients> gradients(block.layers.size());
+  for (DenseLayerGradients& layer : gradients) {
+    for (float** gradient : {&layer.gamma1, &layer.beta1, &layer.conv1, &layer.gamma2, &layer.beta2, &layer.conv2}) {
+      *gradient = args.next();
+    }
+  }
+  return gradients;
+}
+
+// The next arguments: what the layers' dropouts share.
+Dropout next_dropout(Arguments& args) {
+  const int32_t lowest_kept = *args.next<int32_t>();
+  return {lowest_kept, *args.next()};
+}
+
+// draws: of each layer the key and the number of calls before this one.
+void set_dropout(DenseBlock& block, const Dropout& dropout, const int32_t* draws) {
+  for (DenseLayer& layer : block.layers) {
+    layer.drop.emplace(dropout, block.extent, block.growth, draws[0], draws[1]);
+    draws += 2;
+  }
+}
+
 template <class Number>
 void block_train(Arguments& args) {
   const FeatureMap x = args.next_map();
@@ -152,9 +202,30 @@ void block_train(Arguments& args) {
   train_forward<Number>(block, x, features, {bottlenecks, args.next()});
 }
 
+// Counts the calls in each layer's random_state.
+template <class Number>
+void block_train_drop(Arguments& args) {
+  const FeatureMap x = args.next_map();
+  const Dropout dropout = next_dropout(args);
+  DenseBlock block = next_block(args, x.extent, (args.left() - 5) / 11);
+  next_running(args, block);
+  std::vector<int32_t> draws;
+  for (int i = 0; i < block.count(); i++) {
+    int32_t* random_state = args.next<int32_t>();
+    draws.insert(draws.end(), random_state, random_state + 2);
+    random_state[1] = static_cast<int32_t>(static_cast<uint32_t>(random_state[1]) + 1);
+  }
+  set_dropout(block, dropout, draws.data());
+  const FeatureMap features = args.next_map_to_make();
+  auto* bottlenecks = args.next_to_make<typename Number::Value>();
+  const Bottlenecks<Number> kept{bottlenecks, args.next()};
+  std::copy(draws.begin(), draws.end(), args.next<int32_t>());
+  train_forward<Number>(block, x, features, kept);
+}
+
 template <class Number>
 void block_infer(Arguments& args) {
-  FeatureMap x{args.extent_nhwc(), 0, args.next_made(), nullptr, nullptr};
+  FeatureMap x = args.next_pixels();
   DenseBlock block = next_block(args, x.extent, (args.left() - 2) / 10);
   x.channels = block.in_channels;
   next_running(args, block);
@@ -163,44 +234,59 @@ void block_infer(Arguments& args) {
 }
 
 template <class Number>
-void block_backward(Arguments& args) {
+void block_backward(Arguments& args, bool drops) {
   const FeatureMap features = args.next_map();
   auto* bottlenecks = args.next_made<typename Number::Value>();
   const Bottlenecks<Number> kept{bottlenecks, args.next()};
+  const int32_t* draws = drops ? args.next<int32_t>() : nullptr;
+  const Dropout dropout = drops ? next_dropout(args) : Dropout{};
   const FeatureMap d_features = args.next_map();
-  const DenseBlock block = next_block(args, features.extent, (args.left() - 4) / 12);
+  DenseBlock block = next_block(args, features.extent, (args.left() - 4) / 12);
+  if (drops) set_dropout(block, dropout, draws);
   const FeatureMap d_x = args.next_map_to_make();
-  std::vector<DenseLayerGradients> gradients(block.layers.size());
-  for (DenseLayerGradients& layer : gradients) {
-    for (float** gradient : {&layer.gamma1, &layer.beta1, &layer.conv1, &layer.gamma2, &layer.beta2, &layer.conv2}) {
-      *gradient = args.next();
-    }
-  }
+  const std::vector<DenseLayerGradients> gradients = next_gradients(args, block);
   float* scratch = args.next_to_make();
   auto* scratch_bottlenecks = args.next_to_make<typename Number::Value>();
   backward<Number>(block, features, kept, d_features, scratch, scratch_bottlenecks, d_x, gradients);
 }
 
+template <class Number>
+void block_infer_backward(Arguments& args) {
+  FeatureMap features = args.next_pixels(), d_features = args.next_pixels();
+  DenseBlock block = next_block(args, features.extent, (args.left() - 4) / 16);
+  features.channels = d_features.channels = block.out_channels();
+  next_running(args, block);
+  for (DenseLayer& layer : block.layers) layer.norm1.is_frozen = layer.norm2.is_frozen = true;
+  FeatureMap d_x = args.next_pixels_to_make();
+  d_x.channels = block.in_channels;
+  const std::vector<DenseLayerGradients> gradients = next_gradients(args, block);
+  float* scratch = args.next_to_make();
+  const Bottlenecks<Number> again{args.next_to_make<typename Number::Value>(), nullptr};
+  auto* scratch_bottlenecks = args.next_to_make<typename Number::Value>();
+  backward<Number>(block, features, again, d_features, scratch, scratch_bottlenecks, d_x, gradients);
+}
+
 // The next arguments: gamma, beta, conv (out_channels, in_channels, 1, 1).
-Transition next_transition(Arguments& args, const Extent& extent) {
-  Transition transition{extent, args.dim(0), 0, args.next_norm(), nullptr};
+Transition next_transition(Arguments& args, const Extent& extent, bool takes_largest) {
+  Transition transition{extent, args.dim(0), 0, takes_largest, args.next_norm(), nullptr};
   transition.out_channels = args.dim(0);
   transition.conv = args.next();
   return transition;
 }
 
 template <class Number>
-void transition_train(Arguments& args) {
+void transition_train(Arguments& args, bool takes_largest) {
   const FeatureMap x = args.next_map();
-  Transition transition = next_transition(args, x.extent);
+  Transition transition = next_transition(args, x.extent, takes_largest);
   args.next_running(transition.norm);
-  train_forward<Number>(transition, x, args.next_map_to_make());
+  const FeatureMap y = args.next_map_to_make();
+  train_forward<Number>(transition, x, y, args.next<uint8_t>());
 }
 
 template <class Number>
-void transition_infer(Arguments& args) {
-  FeatureMap x{args.extent_nhwc(), args.dim(3), args.next_made(), nullptr, nullptr};
-  Transition transition = next_transition(args, x.extent);
+void transition_infer(Arguments& args, bool takes_largest) {
+  FeatureMap x = args.next_pixels();
+  Transition transition = next_transition(args, x.extent, takes_largest);
   x.channels = transition.in_channels;
   args.next_running(transition.norm);
   const FeatureMap y{transition.out_extent(), transition.out_channels, args.next_to_make(), nullptr, nullptr};
@@ -208,12 +294,29 @@ void transition_infer(Arguments& args) {
 }
 
 template <class Number>
-void transition_backward(Arguments& args) {
-  const FeatureMap x = args.next_map(), y = args.next_map(), d_y = args.next_map();
-  const Transition transition = next_transition(args, x.extent);
+void transition_backward(Arguments& args, bool takes_largest) {
+  const FeatureMap x = args.next_map(), y = args.next_map();
+  const auto* chosen = args.next<uint8_t>();
+  const FeatureMap d_y = args.next_map();
+  const Transition transition = next_transition(args, x.extent, takes_largest);
   const FeatureMap d_x = args.next_map_to_make();
   float *d_gamma = args.next(), *d_beta = args.next();
-  backward<Number>(transition, x, y, d_y, d_x, d_gamma, d_beta, args.next());
+  backward<Number>(transition, x, y, chosen, d_y, d_x, d_gamma, d_beta, args.next());
+}
+
+template <class Number>
+void transition_infer_backward(Arguments& args, bool takes_largest) {
+  FeatureMap x = args.next_pixels(), y = args.next_pixels(), d_y = args.next_pixels();
+  Transition transition = next_transition(args, x.extent, takes_largest);
+  x.channels = transition.in_channels;
+  y.channels = d_y.channels = transition.out_channels;
+  args.next_frozen(transition.norm);
+  FeatureMap d_x = args.next_pixels_to_make();
+  d_x.channels = x.channels;
+  float *d_gamma = args.next(), *d_beta = args.next(), *d_conv = args.next();
+  auto* chosen = args.next<uint8_t>();
+  choose<Number>(transition, x, chosen);
+  backward<Number>(transition, x, y, chosen, d_y, d_x, d_gamma, d_beta, d_conv);
 }
 
 FinalNorm next_final(Arguments& args, const Extent& extent, bool pools) {
@@ -230,7 +333,7 @@ void final_train(Arguments& args, bool pools) {
 }
 
 void final_infer(Arguments& args, bool pools) {
-  FeatureMap x{args.extent_nhwc(), 0, args.next_made(), nullptr, nullptr};
+  FeatureMap x = args.next_pixels();
   FinalNorm final = next_final(args, x.extent, pools);
   x.channels = final.channels;
   args.next_running(final.norm);
@@ -246,9 +349,20 @@ void final_backward(Arguments& args, bool pools) {
   backward(final, x, d_y, d_x, d_gamma, args.next());
 }
 
+void final_infer_backward(Arguments& args, bool pools) {
+  FeatureMap x = args.next_pixels();
+  const float* d_y = args.next();
+  FinalNorm final = next_final(args, x.extent, pools);
+  args.next_frozen(final.norm);
+  FeatureMap d_x = args.next_pixels_to_make();
+  x.channels = d_x.channels = final.channels;
+  float* d_gamma = args.next();
+  backward(final, x, d_y, d_x, d_gamma, args.next());
+}
+
 // gamma: of a normalisation that reads x, as whose channels x's are.
 void map_measure(Arguments& args) {
-  FeatureMap x{args.extent_nhwc(), 0, args.next_made(), nullptr, nullptr};
+  FeatureMap x = args.next_pixels();
   x.channels = args.dim(0);
   args.next();
   x.mean = args.next();
@@ -294,19 +408,31 @@ void average_update(Arguments& args) {
 extern "C" double operator_seconds(const char* prefix) { return densenet::times().total(prefix); }
 
 // OPERATOR(name, signature, call)
-#define DENSENET_OPERATORS_OF(OPERATOR, number, Number)                                    \
-  OPERATOR(stem_train_pad_##number, kStemTrain, stem_train<Number>(args, true))            \
-  OPERATOR(stem_train_same_##number, kStemTrain, stem_train<Number>(args, false))          \
-  OPERATOR(stem_infer_pad_##number, kStemInfer, stem_infer<Number>(args, true))            \
-  OPERATOR(stem_infer_same_##number, kStemInfer, stem_infer<Number>(args, false))          \
-  OPERATOR(stem_backward_pad_##number, kStemBackward, stem_backward<Number>(args, true))   \
-  OPERATOR(stem_backward_same_##number, kStemBackward, stem_backward<Number>(args, false)) \
-  OPERATOR(block_train_##number, kBlockTrain, block_train<Number>(args))                   \
-  OPERATOR(block_infer_##number, kBlockInfer, block_infer<Number>(args))                   \
-  OPERATOR(block_backward_##number, kBlockBackward, block_backward<Number>(args))          \
-  OPERATOR(transition_train_##number, kTransitionTrain, transition_train<Number>(args))    \
-  OPERATOR(transition_infer_##number, kTransitionInfer, transition_infer<Number>(args))    \
-  OPERATOR(transition_backward_##number, kTransitionBackward, transition_backward<Number>(args))
+#define DENSENET_STEMS(OPERATOR, kind, Number, pads_both_sides)                                                \
+  OPERATOR(stem_train_##kind, kStemTrain, stem_train<Number>(args, pads_both_sides))                           \
+  OPERATOR(stem_infer_##kind, kStemInfer, stem_infer<Number>(args, pads_both_sides))                           \
+  OPERATOR(stem_backward_##kind, kStemBackward, stem_backward<Number>(args, pads_both_sides))                  \
+  OPERATOR(stem_infer_backward_##kind, kStemInferBackward, stem_infer_backward<Number>(args, pads_both_sides)) \
+  OPERATOR(stem_images_backward_##kind, kStemImagesBackward, stem_images_backward<Number>(args, pads_both_sides))
+
+#define DENSENET_TRANSITIONS(OPERATOR, kind, Number, takes_largest)                                           \
+  OPERATOR(transition_train_##kind, kTransitionTrain, transition_train<Number>(args, takes_largest))          \
+  OPERATOR(transition_infer_##kind, kTransitionInfer, transition_infer<Number>(args, takes_largest))          \
+  OPERATOR(transition_backward_##kind, kTransitionBackward, transition_backward<Number>(args, takes_largest)) \
+  OPERATOR(transition_infer_backward_##kind, kTransitionInferBackward,                                        \
+           transition_infer_backward<Number>(args, takes_largest))
+
+#define DENSENET_OPERATORS_OF(OPERATOR, number, Number)                                            \
+  DENSENET_STEMS(OPERATOR, pad_##number, Number, true)                                             \
+  DENSENET_STEMS(OPERATOR, same_##number, Number, false)                                           \
+  OPERATOR(block_train_##number, kBlockTrain, block_train<Number>(args))                           \
+  OPERATOR(block_infer_##number, kBlockInfer, block_infer<Number>(args))                           \
+  OPERATOR(block_backward_##number, kBlockBackward, block_backward<Number>(args, false))           \
+  OPERATOR(block_train_drop_##number, kBlockTrainDrop, block_train_drop<Number>(args))             \
+  OPERATOR(block_backward_drop_##number, kBlockBackwardDrop, block_backward<Number>(args, true))   \
+  OPERATOR(block_infer_backward_##number, kBlockInferBackward, block_infer_backward<Number>(args)) \
+  DENSENET_TRANSITIONS(OPERATOR, avg_##number, Number, false)                                      \
+  DENSENET_TRANSITIONS(OPERATOR, max_##number, Number, true)
 
 #ifdef __AVX512BF16__
 #define DENSENET_OPERATORS_OF_BF16(OPERATOR) DENSENET_OPERATORS_OF(OPERATOR, bf16, Bf16)
@@ -314,17 +440,19 @@ extern "C" double operator_seconds(const char* prefix) { return densenet::times(
 #define DENSENET_OPERATORS_OF_BF16(OPERATOR)
 #endif
 
-#define DENSENET_OPERATORS(OPERATOR)                                        \
-  DENSENET_OPERATORS_OF(OPERATOR, fp32, Fp32)                               \
-  DENSENET_OPERATORS_OF_BF16(OPERATOR)                                      \
-  OPERATOR(final_train, kFinalTrain, final_train(args, false))              \
-  OPERATOR(final_infer, kFinalInfer, final_infer(args, false))              \
-  OPERATOR(final_backward, kFinalBackward, final_backward(args, false))     \
-  OPERATOR(final_pool_train, kFinalTrain, final_train(args, true))          \
-  OPERATOR(final_pool_infer, kFinalInfer, final_infer(args, true))          \
-  OPERATOR(final_pool_backward, kFinalBackward, final_backward(args, true)) \
-  OPERATOR(map_measure, kMapMeasure, map_measure(args))                     \
-  OPERATOR(sgd_update, kSgdUpdate, sgd_update(args))                        \
+#define DENSENET_FINALS(OPERATOR, kind, pools)                           \
+  OPERATOR(kind##_train, kFinalTrain, final_train(args, pools))          \
+  OPERATOR(kind##_infer, kFinalInfer, final_infer(args, pools))          \
+  OPERATOR(kind##_backward, kFinalBackward, final_backward(args, pools)) \
+  OPERATOR(kind##_infer_backward, kFinalInferBackward, final_infer_backward(args, pools))
+
+#define DENSENET_OPERATORS(OPERATOR)                    \
+  DENSENET_OPERATORS_OF(OPERATOR, fp32, Fp32)           \
+  DENSENET_OPERATORS_OF_BF16(OPERATOR)                  \
+  DENSENET_FINALS(OPERATOR, final, false)               \
+  DENSENET_FINALS(OPERATOR, final_pool, true)           \
+  OPERATOR(map_measure, kMapMeasure, map_measure(args)) \
+  OPERATOR(sgd_update, kSgdUpdate, sgd_update(args))    \
   OPERATOR(average_update, kAverageUpdate, average_update(args))
 
 #define DENSENET_FUNCTION(name, signature, ...)                                                                 \

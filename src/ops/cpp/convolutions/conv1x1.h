@@ -24,11 +24,12 @@ class Conv1x1 {
   // Weights in the order of the products.
   using Weights = typename Products::Weights;
 
-  // in_channels, out_channels: the largest that there will be.
-  Conv1x1(int threads, int least_pieces, long pixels, int in_channels, int out_channels)
+  // in_channels, out_channels: the largest that there will be. together: pixels in runs that `run` does not cut.
+  Conv1x1(int threads, int least_pieces, long pixels, int in_channels, int out_channels, long together = 1)
       : threads_(threads),
         least_pieces_(least_pieces),
         pixels_(pixels),
+        together_(together),
         inputs_(
             buffers<Value>(threads, largest(in_channels, [](int channels) { return Products::row_stride(channels); }))),
         products_(buffers(threads, largest(in_channels, [&](int) { return padded(out_channels); }))) {}
@@ -44,7 +45,7 @@ class Conv1x1 {
   }
 
   // input(pixel)(channel): what it gives from C on does not matter. Calls take(part, first pixel, rows, products) with
-  // products (rows, padded(K)).
+  // products (rows, padded(K)), which it may change.
   template <class Input, class Take>
   void run(const Weights& weights, int in_channels, int out_channels, const Input& input, const Take& take) const {
     const int padded_out = padded(out_channels);
@@ -65,16 +66,16 @@ class Conv1x1 {
   }
 
  private:
-  Chunks chunks(int in_channels) const { return Products::chunks(pixels_, in_channels, least_pieces_); }
+  Chunks chunks(int in_channels) const { return chunks_of<Products>(pixels_, in_channels, least_pieces_, together_); }
   // Of value(channels) times the pixels of a chunk.
   template <class PerPixel>
   size_t largest(int in_channels, const PerPixel& per_pixel) const {
-    return largest_of_chunks<Products>(pixels_, in_channels, least_pieces_,
+    return largest_of_chunks<Products>(pixels_, in_channels, least_pieces_, together_,
                                        [&](int channels, long size) { return size * per_pixel(channels); });
   }
 
   int threads_, least_pieces_;
-  long pixels_;
+  long pixels_, together_;
   std::vector<Buffer<Value>> inputs_;
   std::vector<Buffer<>> products_;
 };
@@ -86,12 +87,13 @@ class Conv1x1Backward {
   using Value = typename Number::Value;
 
  public:
-  // in_channels, out_channels: the largest that there will be.
-  Conv1x1Backward(int threads, long pixels, int in_channels, int out_channels)
+  // As of Conv1x1. Engines make whole runs of gradients of inputs at a time too.
+  Conv1x1Backward(int threads, long pixels, int in_channels, int out_channels, long together = 1)
       : threads_(threads),
         pixels_(pixels),
-        chunk_pixels_(
-            largest_of_chunks<Products>(pixels, in_channels, kLeastPieces, [](int, long size) { return size; })),
+        together_(together),
+        chunk_pixels_(largest_of_chunks<Products>(pixels, in_channels, kLeastPieces, together,
+                                                  [](int, long size) { return size; })),
         weights_(1, out_channels, padded(in_channels)),
         gradient_(threads, chunk_pixels_, in_channels, out_channels),
         d_outputs_(buffers<Value>(threads, chunk_pixels_ * Products::row_stride(out_channels))),
@@ -106,7 +108,7 @@ class Conv1x1Backward {
            const Take& take, OfParts<NormSums>& norm_sums, float* d_weights) {
     const int padded_in = padded(in_channels);
     weights_.pack(1, out_channels, padded_in, threads_, ByRows{weights_1x1(weights, in_channels, out_channels)});
-    const Chunks chunks = Products::chunks(pixels_, in_channels, kLeastPieces);
+    const Chunks chunks = chunks_of<Products>(pixels_, in_channels, kLeastPieces, together_);
     const long d_stride = Products::row_stride(out_channels);
     const Parts parts = parts_for_sums(chunks.count(), pixels_);
     norm_sums.begin(parts);
@@ -137,7 +139,7 @@ class Conv1x1Backward {
 
  private:
   int threads_;
-  long pixels_, chunk_pixels_;
+  long pixels_, together_, chunk_pixels_;
   typename Products::Weights weights_;
   typename Products::WeightGradient gradient_;
   std::vector<Buffer<Value>> d_outputs_;

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "base/tiles.h"
+#include "map/dropout.h"
 #include "map/operands.h"
 
 namespace densenet {
@@ -82,7 +83,7 @@ class AmxConv3x3 {
         products_(buffers(threads, lines_.all_pixels(strips_.max_height) * padded(shape.out_channels))) {}
 
   void run(const Weights& weights, const uint16_t* x, const Affine& affine, const MutableRows& out,
-           OfParts<Moments>* moments) const {
+           const DropMask* drop, OfParts<Moments>* moments) const {
     const int out_channels = shape_.out_channels;
     const int padded_in = padded(shape_.in_channels), padded_out = padded(out_channels);
     const long image_width = shape_.extent.width;
@@ -105,6 +106,7 @@ class AmxConv3x3 {
           std::memmove(products + y * image_width * padded_out, products + lines_.pixels(y) * padded_out,
                        sizeof(float) * image_width * padded_out);
         }
+        if (drop) drop->apply(products, padded_out, first, pixels);
         if (moments) (*moments)[mine].add(products, padded_out, pixels, 0, padded_out);
         float* to = out.data + first * out.stride;
         for (long p = 0; p < pixels; p++) stream_floats(products + p * padded_out, out_channels, to + p * out.stride);

@@ -5,6 +5,7 @@
 #include "base/tiles.h"
 #include "convolutions/conv3x3_shape.h"
 #include "convolutions/winograd.h"
+#include "map/dropout.h"
 #include "products/register_tiles.h"
 
 namespace densenet {
@@ -47,8 +48,9 @@ class WinogradConv3x3 {
         products_(buffers(threads, kProducts * products_plane())),
         lines_(buffers(threads, 2 * products_plane())) {}
 
-  // x: (P, padded(in_channels)). out: rows of out_channels floats, whose moments are taken unless they are null.
-  void run(const Weights& weights, const Value* x, const Affine& affine, const MutableRows& out,
+  // x: (P, padded(in_channels)). out: rows of out_channels floats, of which some are dropped and whose moments are
+  // taken unless that is null.
+  void run(const Weights& weights, const Value* x, const Affine& affine, const MutableRows& out, const DropMask* drop,
            OfParts<Moments>* moments) const {
     const int out_channels = shape_.out_channels, padded_out = padded(out_channels);
     const int padded_in = padded(shape_.in_channels);
@@ -73,6 +75,7 @@ class WinogradConv3x3 {
                      products + i * products_plane(), padded_out, &ahead);
           }
           add_up(products, line);
+          if (drop) drop->apply(line, padded_out, strips_.first_pixel(strip) + 1L * y * image_width, image_width);
           if (moments) (*moments)[mine].add(line, padded_out, image_width, 0, padded_out);
           for (int column = 0; column < image_width; column++, to += out.stride) {
             stream_floats(line + static_cast<long>(column) * padded_out, out_channels, to);

@@ -8,6 +8,7 @@
 #include "convolutions/stem_conv.h"
 #include "convolutions/stem_gradient_amx.h"
 #include "convolutions/stem_gradient_registers.h"
+#include "convolutions/stem_image_gradient.h"
 #include "products/engine.h"
 
 namespace densenet {

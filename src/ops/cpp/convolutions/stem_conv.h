@@ -80,6 +80,12 @@ inline auto image_weights(const ImageConv& conv) {
   });
 }
 
+// Rows of which an engine writes whole multiples.
+template <class Products>
+long whole_rows(long rows) {
+  return (rows + Products::kRowsTogether - 1) / Products::kRowsTogether * Products::kRowsTogether;
+}
+
 // A row of the left operand is what a line of the kernel sees of a line of the image, one run of taps and colours;
 // AMX's whole tiles read what follows it too, for which the weights are zero.
 template <class Number>
@@ -97,7 +103,7 @@ class StemConv {
         shape_(conv, least_pieces),
         lines_(buffers(threads, shape_.floats)),
         tiles_(buffers<Value>(threads, tile_values())),
-        products_(buffers(threads, static_cast<size_t>(whole_tiles(shape_.width())) * shape_.columns)) {}
+        products_(buffers(threads, static_cast<size_t>(whole_rows<Products>(shape_.width())) * shape_.columns)) {}
 
   // In which `run` calls.
   Parts parts() const { return Parts(shape_.strips.count()); }
@@ -128,9 +134,6 @@ class StemConv {
   }
 
  private:
-  static long whole_tiles(long rows) {
-    return (rows + Products::kRowsTogether - 1) / Products::kRowsTogether * Products::kRowsTogether;
-  }
   long lines_values(int height) const { return shape_.floats * shape_.image_lines(height); }
   size_t tile_values() const { return lines_values(shape_.strips.max_height) + Products::behind_rows(shape_.apart); }
 

@@ -33,7 +33,7 @@ Value* values_to(void* tensor, size_t bytes) {
 }
 
 // Features, channels last, with the mean and the biased variance of each over all pixels; or the gradients of all of
-// that. Where nobody needs the statistics they are null.
+// that. Where nobody needs the statistics, as in evaluation, they are null.
 struct FeatureMap {
   Extent extent;
   int channels;

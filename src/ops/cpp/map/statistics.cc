@@ -60,22 +60,30 @@ void measure(const FeatureMap& map) {
   moments.total().mean_and_variance(map.extent.pixels(), 0, map.channels, map.mean, map.variance);
 }
 
-void follow(const Norm& norm, long count, int channels, const float* mean, const float* variance) {
+void follow(const Norm& norm, long count, int channels, const Statistics& of_batch) {
+  if (norm.is_frozen) return;
   const float unbiased = static_cast<float>(count) / static_cast<float>(std::max(count - 1, 1L));
   for (int c = 0; c < channels; c++) {
-    norm.mean[c] = kMomentum * norm.mean[c] + (1 - kMomentum) * mean[c];
-    norm.variance[c] = kMomentum * norm.variance[c] + (1 - kMomentum) * variance[c] * unbiased;
+    norm.mean[c] = kMomentum * norm.mean[c] + (1 - kMomentum) * of_batch.mean[c];
+    norm.variance[c] = kMomentum * norm.variance[c] + (1 - kMomentum) * of_batch.variance[c] * unbiased;
   }
 }
 
-void Affine::set(const Norm& norm, const float* mean, const float* variance, int channels) {
+void Affine::set(const Norm& norm, const Statistics& applied, int channels) {
   for (int c = 0; c < padded(channels); c++) {
-    scale[c] = c < channels ? norm.gamma[c] / std::sqrt(variance[c] + kEpsilon) : 0.0f;
-    offset[c] = c < channels ? norm.beta[c] - mean[c] * scale[c] : 0.0f;
+    scale[c] = c < channels ? norm.gamma[c] / std::sqrt(applied.variance[c] + kEpsilon) : 0.0f;
+    offset[c] = c < channels ? norm.beta[c] - applied.mean[c] * scale[c] : 0.0f;
   }
+}
+
+MomentGradients::MomentGradients(const FeatureMap& d_map) : MomentGradients(d_map.channels) {
+  if (!d_map.mean) return;
+  mean.assign(d_map.mean, d_map.mean + d_map.channels);
+  variance.assign(d_map.variance, d_map.variance + d_map.channels);
 }
 
 void MomentGradients::copy_to(const FeatureMap& d_map) const {
+  if (!d_map.mean) return;
   for (int c = 0; c < d_map.channels; c++) {
     d_map.mean[c] = static_cast<float>(mean[c]);
     d_map.variance[c] = static_cast<float>(variance[c]);
@@ -108,16 +116,29 @@ void norm_gradients(const NormSums& sums, const Norm& norm, const float* varianc
     const double r = 1 / std::sqrt(static_cast<double>(variance[c]) + kEpsilon), scale = norm.gamma[c] * r;
     d_gamma[c] = static_cast<float>(r * sums.d_centred[c]);
     d_beta[c] = static_cast<float>(sums.d[c]);
+    if (norm.is_frozen) continue;
     gradients.mean[c] -= scale * sums.d[c];
     gradients.variance[c] -= scale * r * r / 2 * sums.d_centred[c];
   }
+}
+
+void moment_gradients(const float* d_gamma, const float* d_beta, const Norm& norm, const float* variance, int channels,
+                      MomentGradients& gradients) {
+  NormSums sums(channels);
+  for (int c = 0; c < channels; c++) {
+    sums.d[c] = d_beta[c];
+    sums.d_centred[c] = d_gamma[c] * std::sqrt(static_cast<double>(variance[c]) + kEpsilon);
+  }
+  std::vector<float> again(channels);
+  norm_gradients(sums, norm, variance, channels, again.data(), again.data(), gradients);
 }
 
 void Correction::set(const MomentGradients& gradients, const float* mean, long count, int first, int channels) {
   for (int c = 0; c < padded(channels); c++) {
     const double s = c < channels ? 2 * gradients.variance[first + c] / count : 0;
     slope[c] = static_cast<float>(s);
-    constant[c] = c < channels ? static_cast<float>(gradients.mean[first + c] / count - s * mean[first + c]) : 0.0f;
+    constant[c] =
+        c < channels && mean ? static_cast<float>(gradients.mean[first + c] / count - s * mean[first + c]) : 0;
   }
 }
 

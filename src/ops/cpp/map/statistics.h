@@ -46,22 +46,31 @@ class Moments {
   std::vector<double> sums_, squares_;
 };
 
+// What a normalisation subtracts, and the biased variance by whose root it divides.
+struct Statistics {
+  const float *mean, *variance;
+};
+
 // One normalisation's trained parameters and its running statistics, all (channels).
 struct Norm {
   const float *gamma, *beta;
   float *mean, *variance;
+  // It applies its running statistics, as in evaluation: they stay, and have no gradients.
+  bool is_frozen = false;
+
+  Statistics applied(const Statistics& of_batch) const { return is_frozen ? Statistics{mean, variance} : of_batch; }
 };
 
 // Fills in the mean and the biased variance of a map whose pixels are there.
 void measure(const FeatureMap& map);
 
 // running = kMomentum * running + (1 - kMomentum) * batch, with the unbiased variance, as nn.BatchNorm2d does.
-void follow(const Norm& norm, long count, int channels, const float* mean, const float* variance);
+void follow(const Norm& norm, long count, int channels, const Statistics& of_batch);
 
 // scale * x + offset = gamma * (x - mean) / sqrt(variance + kEpsilon) + beta; zero from `channels` to padded(channels).
 struct Affine {
   explicit Affine(int channels) : scale(padded(channels)), offset(padded(channels)) {}
-  void set(const Norm& norm, const float* mean, const float* variance, int channels);
+  void set(const Norm& norm, const Statistics& applied, int channels);
   Buffer<> scale, offset;
 };
 
@@ -70,9 +79,8 @@ struct Affine {
 // This is how the terms of all the normalisations that read a feature add up before its gradient is needed.
 struct MomentGradients {
   explicit MomentGradients(int channels) : mean(channels), variance(channels) {}
-  // Of a map of gradients, and back.
-  explicit MomentGradients(const FeatureMap& d_map)
-      : mean(d_map.mean, d_map.mean + d_map.channels), variance(d_map.variance, d_map.variance + d_map.channels) {}
+  // Of a map of gradients, and back; zero, and nowhere, if the map's statistics have none.
+  explicit MomentGradients(const FeatureMap& d_map);
   void copy_to(const FeatureMap& d_map) const;
   std::vector<double> mean, variance;
 };
@@ -88,10 +96,15 @@ struct NormSums {
 };
 
 // From the sums: gradients of gamma and beta, and the terms for mean and variance, which are added to `gradients`.
+// variance: that which is applied.
 void norm_gradients(const NormSums& sums, const Norm& norm, const float* variance, int channels, float* d_gamma,
                     float* d_beta, MomentGradients& gradients);
+// The latter alone, from the former.
+void moment_gradients(const float* d_gamma, const float* d_beta, const Norm& norm, const float* variance, int channels,
+                      MomentGradients& gradients);
 
-// slope * x + constant is what `gradients` add to the gradient of x in channels first .. first + channels - 1.
+// slope * x + constant is what `gradients` add to the gradient of x in channels first .. first + channels - 1. mean:
+// null for a map whose statistics have no gradients.
 struct Correction {
   explicit Correction(int channels) : slope(padded(channels)), constant(padded(channels)) {}
   void set(const MomentGradients& gradients, const float* mean, long count, int first, int channels);

@@ -2,6 +2,7 @@
 
 #include "base/parallel.h"
 #include "convolutions/convolutions.h"
+#include "parts/bottlenecks.h"
 
 namespace densenet {
 namespace {
@@ -26,23 +27,21 @@ class Inference {
       : block_(block),
         features_(features),
         scratch_(scratch),
-        conv1_(threads, threads, block.extent.pixels(), block.out_channels(), block.width),
+        conv1_(block, threads, threads),
         conv2_(block.conv2_shape(), threads, threads) {}
 
   void run(int layer, const PreparedLayer<Number>& prepared) const {
-    const int channels = block_.channels(layer), padded_width = padded(block_.width);
-    conv1_.run(prepared.conv1, channels, block_.width, normalised_pixels(features_.from(0), prepared.norm1),
-               [&](const Part&, long first, long rows, const float* products) {
-                 Number::stream_values(products, rows * padded_width, scratch_ + first * padded_width);
-               });
-    conv2_.run(prepared.conv2, scratch_, prepared.norm2, {features_.pixels + channels, features_.stride()}, nullptr);
+    const int channels = block_.channels(layer);
+    conv1_.run(prepared.conv1, channels, features_.from(0), prepared.norm1, nullptr, scratch_);
+    conv2_.run(prepared.conv2, scratch_, prepared.norm2, {features_.pixels + channels, features_.stride()}, nullptr,
+               nullptr);
   }
 
  private:
   const DenseBlock& block_;
   FeatureMap features_;
   typename Number::Value* scratch_;
-  Conv1x1<Number> conv1_;
+  BottleneckConv<Number> conv1_;
   Conv3x3<Number> conv2_;
 };
 
@@ -52,9 +51,9 @@ template <class Number>
 void PreparedLayer<Number>::set(const DenseBlock& block, int layer, int threads) {
   const DenseLayer& from = block.layers[layer];
   const int channels = block.channels(layer);
-  norm1.set(from.norm1, from.norm1.mean, from.norm1.variance, channels);
+  norm1.set(from.norm1, {from.norm1.mean, from.norm1.variance}, channels);
   Conv1x1<Number>::pack(from.conv1, channels, block.width, threads, conv1);
-  norm2.set(from.norm2, from.norm2.mean, from.norm2.variance, block.width);
+  norm2.set(from.norm2, {from.norm2.mean, from.norm2.variance}, block.width);
   conv2.pack(from.conv2, threads);
 }
 
@@ -67,7 +66,7 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
   std::copy_n(x.mean, x.channels, features.mean);
   std::copy_n(x.variance, x.channels, features.variance);
 
-  Conv1x1<Number> conv1(threads, kLeastPieces, pixels, block.out_channels(), width);
+  const BottleneckConv<Number> conv1(block, threads, kLeastPieces);
   Conv3x3<Number> conv2(block.conv2_shape(), threads, kLeastPieces);
   auto weights1 = Conv1x1<Number>::space(block.out_channels(), width);
   typename Conv3x3<Number>::Weights weights2(width, block.growth);
@@ -79,21 +78,18 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
     auto* bottlenecks = kept.values + i * pixels * padded_width;
     float *mean2 = kept.stats + 2L * i * width, *variance2 = mean2 + width;
 
-    affine1.set(layer.norm1, features.mean, features.variance, channels);
-    follow(layer.norm1, pixels, channels, features.mean, features.variance);
-    moments2.begin(conv1.parts(channels));
-    Conv1x1<Number>::pack(layer.conv1, channels, width, threads, weights1);
-    conv1.run(weights1, channels, width, normalised_pixels(features.from(0), affine1),
-              [&](const Part& part, long first, long rows, const float* products) {
-                moments2[part].add(products, padded_width, rows, 0, padded_width);
-                Number::stream_values(products, rows * padded_width, bottlenecks + first * padded_width);
-              });
+    const Statistics of_features{features.mean, features.variance};
+    affine1.set(layer.norm1, of_features, channels);
+    follow(layer.norm1, pixels, channels, of_features);
+    conv1.pack(layer.conv1, channels, weights1);
+    conv1.run(weights1, channels, features.from(0), affine1, &moments2, bottlenecks);
     moments2.total().mean_and_variance(pixels, 0, width, mean2, variance2);
 
-    affine2.set(layer.norm2, mean2, variance2, width);
-    follow(layer.norm2, pixels, width, mean2, variance2);
+    affine2.set(layer.norm2, {mean2, variance2}, width);
+    follow(layer.norm2, pixels, width, {mean2, variance2});
     weights2.pack(layer.conv2, threads);
-    conv2.run(weights2, bottlenecks, affine2, {features.pixels + channels, features.stride()}, &moments);
+    conv2.run(weights2, bottlenecks, affine2, {features.pixels + channels, features.stride()}, layer.drop_mask(),
+              &moments);
     moments.total().mean_and_variance(pixels, 0, block.growth, features.mean + channels, features.variance + channels);
   }
 }

@@ -6,21 +6,26 @@
 // makes them again (Pleiss et al. 2017, arXiv:1707.06990). Only the outputs of the 1x1 convolutions are kept.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/layout.h"
 #include "convolutions/convolutions.h"
+#include "map/dropout.h"
 #include "map/feature_map.h"
 #include "map/statistics.h"
 
 namespace densenet {
 
-// BN-ReLU-conv1x1 (width, channels), BN-ReLU-conv3x3 (growth, width, 3, 3).
+// BN-ReLU-conv1x1 (width, channels), BN-ReLU-conv3x3 (growth, width, 3, 3), and in training dropout.
 struct DenseLayer {
   Norm norm1;
   const float* conv1;
   Norm norm2;
   const float* conv2;
+  std::optional<DropMask> drop = std::nullopt;
+
+  const DropMask* drop_mask() const { return drop ? &*drop : nullptr; }
 };
 
 struct DenseLayerGradients {
@@ -38,7 +43,8 @@ struct DenseBlock {
   int out_channels() const { return channels(count()); }
 };
 
-// The outputs of the 1x1 convolutions, which only convolutions read: stored as Number, P = pixels.
+// The outputs of the 1x1 convolutions, which only convolutions read: stored as Number, P = pixels. Of evaluation
+// nothing is kept: room for those of one layer, without statistics.
 template <class Number>
 struct Bottlenecks {
   typename Number::Value* values;  // (layers, P, padded(width))
@@ -77,7 +83,8 @@ void infer(const DenseBlock& block, const std::vector<PreparedLayer<Number>>& la
            typename Number::Value* scratch);
 
 // From the gradients of the features those of x and of the parameters. scratch: like the features' pixels, and like the
-// bottlenecks of one layer.
+// bottlenecks of one layer. Without the maps' statistics if the normalisations are frozen; then the bottlenecks are
+// made again.
 template <class Number>
 void backward(const DenseBlock& block, const FeatureMap& features, const Bottlenecks<Number>& kept,
               const FeatureMap& d_features, float* scratch, typename Number::Value* scratch_bottlenecks,

@@ -31,14 +31,15 @@ void forward(const FinalNorm& final, const float* x, const Affine& affine, float
 
 void train_forward(const FinalNorm& final, const FeatureMap& x, float* y) {
   Affine affine(final.channels);
-  affine.set(final.norm, x.mean, x.variance, final.channels);
-  follow(final.norm, final.extent.pixels(), final.channels, x.mean, x.variance);
+  const Statistics of_x{x.mean, x.variance};
+  affine.set(final.norm, of_x, final.channels);
+  follow(final.norm, final.extent.pixels(), final.channels, of_x);
   forward(final, x.pixels, affine, y);
 }
 
 void infer(const FinalNorm& final, const FeatureMap& x, float* y) {
   Affine affine(final.channels);
-  affine.set(final.norm, final.norm.mean, final.norm.variance, final.channels);
+  affine.set(final.norm, {final.norm.mean, final.norm.variance}, final.channels);
   forward(final, x.pixels, affine, y);
 }
 
@@ -48,8 +49,9 @@ void backward(const FinalNorm& final, const FeatureMap& x, const float* d_y, con
               float* d_beta) {
   const int threads = thread_count(), channels = final.channels;
   const long stride = pixel_stride(channels), area = final.area(), d_area = final.pool ? 1 : area;
+  const Statistics applied = final.norm.applied({x.mean, x.variance});
   Affine affine(channels);
-  affine.set(final.norm, x.mean, x.variance, channels);
+  affine.set(final.norm, applied, channels);
   OfParts<NormSums> sums(padded(channels));
   const Parts parts(final.extent.batch);
   sums.begin(parts);
@@ -58,7 +60,7 @@ void backward(const FinalNorm& final, const FeatureMap& x, const float* d_y, con
       for (int c = 0; c < channels; c += kLanes) {
         const int lanes = std::min(kLanes, channels - c);
         const Vec scale = load(affine.scale.get() + c), offset = load(affine.offset.get() + c);
-        const Vec mean = load_first(x.mean + c, lanes);
+        const Vec mean = load_first(applied.mean + c, lanes);
         const float* d_image = d_y + (image * channels + c) * d_area;
         const Vec d_mean = final.pool ? load_first(d_image, lanes) / static_cast<float>(area) : Vec{};
         Vec sum{}, centred{};
@@ -77,7 +79,7 @@ void backward(const FinalNorm& final, const FeatureMap& x, const float* d_y, con
     }
   });
   MomentGradients d_moments(channels);
-  norm_gradients(sums.total(), final.norm, x.variance, channels, d_gamma, d_beta, d_moments);
+  norm_gradients(sums.total(), final.norm, applied.variance, channels, d_gamma, d_beta, d_moments);
   d_moments.copy_to(d_x);
 }
 

@@ -26,7 +26,7 @@ void infer(const FinalNorm& final, const FeatureMap& x, float* y);
 // The same with a scale and an offset that were made of them before. x: pixels of a map of `channels`.
 void infer(const FinalNorm& final, const Affine& norm, const float* x, float* y);
 
-// Gradients of x and of the parameters from that of y.
+// Gradients of x and of the parameters from that of y. Without the maps' statistics if the normalisation is frozen.
 void backward(const FinalNorm& final, const FeatureMap& x, const float* d_y, const FeatureMap& d_x, float* d_gamma,
               float* d_beta);
 

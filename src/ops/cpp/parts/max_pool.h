@@ -9,6 +9,7 @@
 #include <cmath>
 #include <vector>
 
+#include "base/indices.h"
 #include "base/parallel.h"
 
 namespace densenet {
@@ -29,21 +30,6 @@ struct Windows {
 struct Windows2d {
   Windows lines, columns;
 };
-
-typedef int32_t Indices __attribute__((vector_size(4 * kLanes)));
-typedef uint16_t IndexWords __attribute__((vector_size(2 * kLanes)));  // GCC converts by factors of two
-typedef uint8_t IndexBytes __attribute__((vector_size(kLanes)));
-
-inline Indices load_indices(const uint8_t* p) {
-  IndexBytes bytes;
-  std::memcpy(&bytes, p, sizeof bytes);
-  return __builtin_convertvector(__builtin_convertvector(bytes, IndexWords), Indices);
-}
-
-inline void store_indices(uint8_t* p, Indices indices) {
-  const IndexBytes bytes = __builtin_convertvector(__builtin_convertvector(indices, IndexWords), IndexBytes);
-  std::memcpy(p, &bytes, sizeof bytes);
-}
 
 // What the windows have chosen, and the index of that in the window, 3 * line + column; `indices` may be null.
 struct PoolOutput {

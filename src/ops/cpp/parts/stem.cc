@@ -42,34 +42,6 @@ void activate(const Stem& stem, int threads, const Rows& x, const Affine& affine
   });
 }
 
-// d_relu = gradient of the ReLU's input at affine(x), of pixels of y; d_y is corrected with `correction` of y. Returns
-// what it sums up to.
-NormSums backward_activation(const Stem& stem, int threads, const float* x, const Affine& affine, const float* mean,
-                             const float* d_y, const Correction& correction, float* d_relu) {
-  const int columns = padded(stem.channels), width = stem.out_extent().width;
-  const long stride = pixel_stride(stem.channels);
-  const Parts parts(stem.out_extent().pixels() / width);
-  OfParts<NormSums> sums(columns);
-  sums.begin(parts);
-  parallel(threads, parts, [&](const Part& lines) {
-    for (long line = lines.begin; line < lines.end; line++) {
-      for (int c = 0; c < columns; c += kLanes) {
-        const Vec slope = load(correction.slope.get() + c), constant = load(correction.constant.get() + c);
-        const Vec m = load_first(mean + c, stem.channels - c);
-        Vec sum{}, centred{};
-        for (long at = line * width * stride + c; at < (line + 1) * width * stride; at += stride) {
-          const Vec y = normalised(x + at - c, affine, c), d = where_positive(y, load(d_y + at) + constant + slope * y);
-          sum += d;
-          centred += d * (load(x + at) - m);
-          stream(d_relu + at, d);
-        }
-        sums[lines].add(c, sum, centred);
-      }
-    }
-  });
-  return sums.total();
-}
-
 }  // namespace
 
 template <class Number>
@@ -88,9 +60,9 @@ void train_forward(const Stem& stem, const float* images, const StemActivations&
   };
   convolve<Number>(stem, threads, weights, stem.norm.gamma, images, pooled, &moments, take);
   moments.total().mean_and_variance(pixels, 0, channels, mean, variance);
-  follow(stem.norm, pixels, channels, mean, variance);
+  follow(stem.norm, pixels, channels, {mean, variance});
   Affine affine(channels);
-  affine.set(stem.norm, mean, variance, channels);
+  affine.set(stem.norm, stem.norm.applied({mean, variance}), channels);
   activate(stem, threads, {saved.before_norm(stem), stride}, affine, {y.pixels, stride}, &y_moments);
   y_moments.total().mean_and_variance(stem.out_extent().pixels(), 0, channels, y.mean, y.variance);
 }
@@ -98,7 +70,7 @@ void train_forward(const Stem& stem, const float* images, const StemActivations&
 template <class Number>
 PreparedStem<Number>::PreparedStem(const Stem& stem, int threads)
     : norm(stem.channels), conv(StemConv<Number>::packed(stem.image_conv(), threads)) {
-  norm.set(stem.norm, stem.norm.mean, stem.norm.variance, stem.channels);
+  norm.set(stem.norm, {stem.norm.mean, stem.norm.variance}, stem.channels);
 }
 
 template <class Number>
@@ -123,54 +95,11 @@ void infer(const Stem& stem, const PreparedStem<Number>& prepared, const float* 
   if (stem.pool) activate(stem, threads, {y.data, y.stride}, prepared.norm, y, nullptr);
 }
 
-template <class Number>
-void backward(const Stem& stem, const float* images, const StemActivations& saved, const FeatureMap& y,
-              const FeatureMap& d_y, float* scratch, float* d_conv, float* d_gamma, float* d_beta) {
-  const int threads = thread_count(), channels = stem.channels;
-  const long stride = pixel_stride(channels);
-  const float *convolved = saved.convolved.pixels, *mean = saved.convolved.mean, *variance = saved.convolved.variance;
-  Affine affine(channels);
-  affine.set(stem.norm, mean, variance, channels);
-  Correction of_y(channels), of_conv(channels);
-  of_y.set(MomentGradients(d_y), y.mean, stem.out_extent().pixels(), 0, channels);
-  const NormSums sums =
-      backward_activation(stem, threads, saved.before_norm(stem), affine, mean, d_y.pixels, of_y, scratch);
-  MomentGradients d_moments(channels);
-  norm_gradients(sums, stem.norm, variance, channels, d_gamma, d_beta, d_moments);
-
-  of_conv.set(d_moments, mean, stem.conv_extent().pixels(), 0, channels);
-  const int width = stem.conv_extent().width, columns = padded(channels);
-  const std::vector<Buffer<>> lines = buffers(threads, stem.pool ? static_cast<size_t>(width) * columns : 0);
-  const PoolGradients pooled{scratch, saved.indices, stride, columns};
-  StemGradient<Number>(stem.image_conv(), threads)
-      .run(
-          images,
-          [&](int thread, long first) {
-            Rows d_relu{scratch + first * stride, stride};
-            if (stem.pool) {
-              backward_line(stem.windows(), pooled, first / width, lines[thread].get());
-              d_relu = {lines[thread].get(), columns};
-            }
-            return [&, d_relu, x = convolved + first * stride](long pixel) {
-              return [&, d = d_relu.data + pixel * d_relu.stride, d_stride = d_relu.stride,
-                      x = x + pixel * stride](int c) {
-                fetch_ahead(d + c, d_stride);
-                fetch_ahead(x + c, stride, 12);
-                return load(affine.scale.get() + c) * load(d + c) +
-                       (load(of_conv.slope.get() + c) * load(x + c) + load(of_conv.constant.get() + c));
-              };
-            };
-          },
-          d_conv);
-}
-
 #define DENSENET_INSTANTIATE(Number)                                                                         \
   template void train_forward<Number>(const Stem&, const float*, const StemActivations&, const FeatureMap&); \
   template void infer<Number>(const Stem&, const float*, const FeatureMap&);                                 \
   template void infer<Number>(const Stem&, const PreparedStem<Number>&, const float*, const MutableRows&);   \
-  template struct PreparedStem<Number>;                                                                      \
-  template void backward<Number>(const Stem&, const float*, const StemActivations&, const FeatureMap&,       \
-                                 const FeatureMap&, float*, float*, float*, float*);
+  template struct PreparedStem<Number>;
 
 DENSENET_INSTANTIATE(Fp32)
 #ifdef __AVX512BF16__

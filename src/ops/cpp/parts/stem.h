@@ -62,9 +62,22 @@ struct PreparedStem {
 template <class Number>
 void infer(const Stem& stem, const PreparedStem<Number>& prepared, const float* images, const MutableRows& y);
 
-// Gradients of the parameters from those of y, of whose pixels nothing is needed. scratch: like them.
+// Gradients of the parameters from those of y, of whose pixels nothing is needed; d_relu, like them, is that of what
+// the ReLU gets.
 template <class Number>
 void backward(const Stem& stem, const float* images, const StemActivations& saved, const FeatureMap& y,
-              const FeatureMap& d_y, float* scratch, float* d_conv, float* d_gamma, float* d_beta);
+              const FeatureMap& d_y, float* d_relu, float* d_conv, float* d_gamma, float* d_beta);
+
+// The same in evaluation, where the normalisation is frozen and nothing was saved: what is needed is made again, and
+// the running statistics take the place of the convolution's.
+template <class Number>
+void infer_backward(const Stem& stem, const float* images, const StemActivations& saved, const FeatureMap& d_y,
+                    float* d_relu, float* d_conv, float* d_gamma, float* d_beta);
+
+// The gradient of the images from what either of them left. d_gamma, d_beta: zeros after evaluation, where the
+// convolution's statistics have no gradients.
+template <class Number>
+void images_backward(const Stem& stem, const StemActivations& saved, const float* d_relu, const float* d_gamma,
+                     const float* d_beta, float* d_images);
 
 }  // namespace densenet

@@ -23,12 +23,20 @@ struct EngineOf<Bf16> {
 template <class Number>
 using Engine = typename EngineOf<Number>::Type;
 
+// An engine's chunks of pixels, which do not cut runs of `together` of them.
+template <class Engine>
+Chunks chunks_of(long pixels, int channels, int least_pieces, long together) {
+  const long size = Engine::chunks(pixels, channels, least_pieces).size;
+  return Chunks(pixels, (size + together - 1) / together * together);
+}
+
 // The largest of value(channels, pixels of a chunk) for any number of channels up to this: what scratch has to hold.
 template <class Engine, class Value>
-size_t largest_of_chunks(long pixels, int channels, int least_pieces, const Value& value) {
+size_t largest_of_chunks(long pixels, int channels, int least_pieces, long together, const Value& value) {
   size_t largest = 0;
   for (int c = 1; c <= channels; c++) {
-    largest = std::max(largest, static_cast<size_t>(value(c, Engine::chunks(pixels, c, least_pieces).size)));
+    const Chunks chunks = chunks_of<Engine>(pixels, c, least_pieces, together);
+    largest = std::max(largest, static_cast<size_t>(value(c, chunks.size)));
   }
   return largest;
 }
