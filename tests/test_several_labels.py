@@ -39,7 +39,8 @@ def root(tmp_path_factory) -> Path:
     write_radiographs(root / "test", 120, seed=1)
     network = [*NETWORK[:2], "--block_config", "2,2", "--growth_rate", "8", "--stem_features", "16"]
     flags = ["--train_data_dir", labels, "--val_split", "0.2", "--max_epoch", EPOCHS, "--save_ckpt_path", root / "out"]
-    train.main([*network, *FLAGS, *map(str, flags)])
+    # With 0.1 the same steps end at 0.951, still rising: too few of them for that rate, not too much noise.
+    train.main([*network, *FLAGS, "--lr", "0.3", *map(str, flags)])
     return root
 
 
@@ -51,7 +52,7 @@ def test_it_learns(root):
     run_folder = only(root / "out")
     found = line_of(run_folder, "train.log")
     held_out = int(found[4])
-    assert float(found[1]) > 0.9 and 140 <= held_out <= 180 and held_out % 4 == 0
+    assert float(found[1]) > 0.95 and 140 <= held_out <= 180 and held_out % 4 == 0
     log = (run_folder / "train.log").read_text()
     assert "several labels a picture" in log and "and 200 groups stay on one side" in log
     metadata = load_checkpoint(run_folder / "best.ckpt").metadata
