@@ -137,9 +137,8 @@ class Stem(nn.Cell):
         """See the class."""
         if self.training:
             return self.train_op(images, *parameters, *running)
-        return self.infer_op(images, *parameters, *running), running[
-            0
-        ]  # in place of statistics, which nobody reads then
+        # A running mean in place of statistics, which nobody reads then.
+        return self.infer_op(images, *parameters, *running), running[0]
 
     def bprop(self, images, parameters, running, out, dout):
         """Gradients of construct's inputs; the running statistics have none."""
