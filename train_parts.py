@@ -6,7 +6,7 @@ from pathlib import Path
 
 from src.datasets.caching import Wanted, open_caches
 from src.datasets.class_weights import class_weights
-from src.datasets.classification import Batch, stages_of_training, training_batches, worker_count
+from src.datasets.classification import NOT_CACHED, Batch, stages_of_training, training_batches, worker_count
 from src.datasets.mixing import Mixing, mixed_batches
 from src.datasets.picture_cache import PictureCache
 from src.datasets.preprocessing import default_preprocessing
@@ -51,7 +51,7 @@ def as_of(config: Config, origin: Origin) -> Config:
         planned = architecture(config.net, 1, **architecture_overrides(config))
         config = config.replace(**pretrained.network(asked, planned))
         planned_input = default_preprocessing(config.dataset, **config.geometry())
-        config = config.replace(**pretrained.geometry(config.given_geometry(), planned_input))
+        config = config.replace(**pretrained.geometry(config.given_geometry(), planned_input, config.dataset))
     return config.replace(
         # The augmentation's random streams belong to the workers: their number is part of what a resumed run repeats.
         num_parallel_workers=worker_count(config.num_parallel_workers),
@@ -117,7 +117,11 @@ def open_run_caches(
 
 
 def build_batches(
-    config: Config, training: Source, card: ModelCard, group: Group, cached: Mapping[Stage, PictureCache]
+    config: Config,
+    training: Source,
+    card: ModelCard,
+    group: Group,
+    cached: Mapping[Stage, PictureCache] = NOT_CACHED,
 ) -> Callable[..., Iterator[Batch]]:
     """(*, epoch, first_image, first_batch) -> the batches that this rank trains on, augmented and mixed."""
     augmented = partial(

@@ -198,7 +198,7 @@ def default_preprocessing(
     pixels were answered right in 54 %, without in 84 %. crop_ratio: another share. For one channel mean and std are the
     averages of those of the three.
     """
-    if dataset in _SMALL_DATASETS:
+    if is_input(dataset):
         mean, std = _SMALL_DATASETS[dataset]
         preprocessing = Preprocessing(image_size or 32, 0, mean, std)
     else:
@@ -208,6 +208,11 @@ def default_preprocessing(
     if input_channels == 1:
         preprocessing = preprocessing.grey()
     return preprocessing.as_asked(resize=resize, interpolation=interpolation, crop_ratio=crop_ratio)
+
+
+def is_input(dataset: str) -> bool:
+    """Whether a data set's pictures are of the size that networks take, so that nothing has to be resized."""
+    return dataset in _SMALL_DATASETS
 
 
 _SMALL_DATASETS = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from src.datasets.class_names import unnamed_classes
-from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing import Preprocessing, is_input
 from src.model_utils.group import Group
 from src.network.architecture import Architecture
 from src.training.model_card import POOLS, class_names_of, pools_as_asked, require_as_asked
@@ -48,16 +48,18 @@ class Pretrained:
         shapes = {key: value for key in _SHAPES if key not in asked and before[key] != (value := own.to_dict()[key])}
         return shapes | self.pools(asked)
 
-    def geometry(self, asked: Mapping[str, object], planned: Preprocessing) -> dict[str, object]:
-        """The keys that resize pictures as those that the weights were trained on, where `planned` would not.
+    def geometry(self, asked: Mapping[str, object], planned: Preprocessing, dataset: str) -> dict[str, object]:
+        """The keys that resize the pictures of `dataset` as those that the weights were trained on, where `planned`
+        would not.
 
-        asked: those that a user gave, which hold. Data sets whose pictures are the input, such as CIFAR's, stay so.
+        asked: those that a user gave, which hold. Data sets whose pictures are the input, such as CIFAR's, stay so, and
+        inputs so small that the whole picture is kept, as training shifts it, are not cropped.
         """
         before = self.preprocessing
-        if before is None or not before.resize or not planned.resize:
+        if before is None or not before.resize or is_input(dataset):
             return {}
         keys = {"resize": before.resize_mode, "interpolation": before.interpolation}
-        if before.at(planned.image_size).resize != planned.resize:
+        if planned.resize and before.at(planned.image_size).resize != planned.resize:
             keys["crop_ratio"] = before.image_size / before.resize
         own = {"resize": planned.resize_mode, "interpolation": planned.interpolation}
         return {key: value for key, value in keys.items() if key not in asked and value != own.get(key)}

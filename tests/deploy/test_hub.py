@@ -324,5 +324,5 @@ def test_a_name_is_all_a_person_types(hub, forked, tmp_path, monkeypatch):
     assert f"weights of {RA}: {RA} on the Hugging Face hub, SHA-256" in log
     card = model_card_of(load_checkpoint(next(run_folder.glob("0-1_*.ckpt"))))
     assert card.architecture.to_dict() | {"num_classes": 5} == model_card_of(load()).architecture.to_dict()
-    assert card.preprocessing.shape_in_words() == "3 x 32 x 32 (shorter side to 37, bicubic)"
+    assert card.preprocessing.shape_in_words() == "3 x 32 x 32 (shorter side to 32, bicubic)"
     assert card.class_names == ("ant", "bee")

@@ -60,12 +60,17 @@ def test_pictures_are_resized_as_those_that_the_weights_were_trained_on():
     timms = replace(usual, resize_mode="shorter_side", interpolation="bicubic", resize=248)
     found = pretrained(preprocessing=timms)
     taken = {"resize": "shorter_side", "interpolation": "bicubic", "crop_ratio": 224 / 248}
-    assert found.geometry({}, usual) == taken
+    assert found.geometry({}, usual, "folder") == taken
     assert default_preprocessing("folder", **taken) == timms
     assert default_preprocessing("folder", 288, **taken) == timms.at(288)
-    assert found.geometry({"interpolation": "bilinear", "crop_ratio": 1.0}, usual) == {"resize": "shorter_side"}
-    assert found.geometry({}, default_preprocessing("cifar10")) == {}  # its pictures are the input
-    assert pretrained().geometry({}, usual) == pretrained(preprocessing=usual).geometry({}, usual) == {}
+    assert found.geometry({"interpolation": "bilinear", "crop_ratio": 1.0}, usual, "folder") == {
+        "resize": "shorter_side"
+    }
+    small = default_preprocessing("folder", 32)
+    assert found.geometry({}, small, "folder") == {"resize": "shorter_side", "interpolation": "bicubic"}
+    assert found.geometry({}, default_preprocessing("cifar10"), "cifar10") == {}  # its pictures are the input
+    assert pretrained().geometry({}, usual, "folder") == {}
+    assert pretrained(preprocessing=usual).geometry({}, usual, "folder") == {}
 
 
 def test_pictures_are_normalised_as_those_that_the_weights_were_trained_on(saved):
