@@ -203,7 +203,7 @@ def default_preprocessing(
         preprocessing = Preprocessing(image_size or 32, 0, mean, std)
     else:
         image_size = image_size or 224
-        before_crop = round(image_size * 256 / 224) if image_size > SMALL else 0
+        before_crop = round(image_size * 256 / 224) if image_size > SMALL else image_size
         preprocessing = Preprocessing(image_size, before_crop, IMAGENET_MEAN, IMAGENET_STD)
     if input_channels == 1:
         preprocessing = preprocessing.grey()

@@ -59,7 +59,7 @@ class Pretrained:
         if before is None or not before.resize or is_input(dataset):
             return {}
         keys = {"resize": before.resize_mode, "interpolation": before.interpolation}
-        if planned.resize and before.at(planned.image_size).resize != planned.resize:
+        if planned.resized_to > planned.image_size and before.at(planned.image_size).resize != planned.resize:
             keys["crop_ratio"] = before.image_size / before.resize
         own = {"resize": planned.resize_mode, "interpolation": planned.interpolation}
         return {key: value for key, value in keys.items() if key not in asked and value != own.get(key)}

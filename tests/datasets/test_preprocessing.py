@@ -27,7 +27,7 @@ GOOD = {"image_size": 224, "resize": 256, "mean": [0.5, 0.4, 0.3], "std": [0.2, 
     ("dataset", "image_size", "expected"),
     [
         ("imagenet", 0, (224, 256)),
-        ("folder", 64, (64, 0)),
+        ("folder", 64, (64, 64)),
         ("folder", 65, (65, 74)),
         ("list", 299, (299, 342)),
         ("cifar10", 0, (32, 0)),
@@ -57,7 +57,7 @@ def test_of_the_first_version_pixels_are_as_stored():
         ({"crop_ratio": 0.9}, (224, 249, "squash", 3)),
         ({"resize": "letterbox"}, (224, 224, "letterbox", 3)),
         ({"resize": "letterbox", "crop_ratio": 0.5}, (224, 448, "letterbox", 3)),
-        ({"resize": "shorter_side", "image_size": 64}, (64, 0, "shorter_side", 3)),
+        ({"resize": "shorter_side", "image_size": 64}, (64, 64, "shorter_side", 3)),
         ({"input_channels": 1}, (224, 256, "squash", 1)),
     ],
 )

@@ -337,7 +337,7 @@ def test_a_stopped_script_stops_the_program(pictures, tmp_path):
 def test_what_the_system_refuses_the_program_is_one_line(limit, most, message, pictures, infer_program, tmp_path):
     paths = [f"--model_path={pictures / 'my model.mindir'}", f"--dataset_path={pictures / 'held out'}"]
     paths += [f"--output_dir={tmp_path / 'out'}", f"--time_dir={tmp_path / 'time'}"]
-    size = ["--image_size=16", "--resize=0", "--mean=0.5,0.5,0.5", "--std=0.5,0.5,0.5"]
+    size = ["--image_size=16", "--resize=16", "--mean=0.5,0.5,0.5", "--std=0.5,0.5,0.5"]
     done = subprocess.run(
         [infer_program, *paths, *size, "--dataset=folder", "--device_target=CPU", "--threads=256"],
         preexec_fn=lambda: resource.setrlimit(limit, (most, most)),
@@ -488,7 +488,7 @@ def test_the_flags_are_those_of_the_description(pictures, capsys):
     infer_flags.main([paths[0], "folder", *paths[1:]])
     assert capsys.readouterr().out.splitlines() == [
         "--image_size=16",
-        "--resize=0",
+        "--resize=16",
         "--resize_mode=squash",
         "--interpolation=bilinear",
         "--pixels=shown",
