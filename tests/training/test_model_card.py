@@ -13,7 +13,7 @@ from src.utils.checkpoint_format import Entry
 from src.utils.errors import ReportedError, UsageError
 
 ARCHITECTURE = architecture("densenet100", 3, block_config=(1, 1), growth_rate=4, stem_features=8)
-PREPROCESSING = default_preprocessing("folder", 64)
+PREPROCESSING = default_preprocessing("folder", 64, crop_ratio=0.875)
 METADATA = {
     "architecture": ARCHITECTURE.to_dict(),
     "preprocessing": PREPROCESSING.to_dict(),
