@@ -59,13 +59,8 @@ class AmxConv3x3 {
           tiles_(3, 3 * padded(in_channels), padded(out_channels)) {}
     // weights: (out_channels, in_channels, 3, 3).
     void pack(const float* weights, int threads) {
-      const int in_channels = in_channels_, out_channels = out_channels_, padded_in = padded(in_channels);
-      const auto weight = [=](int ky, int kx_k, int g) {
-        const int kx = kx_k / padded_in, k = kx_k % padded_in;
-        const long at = (static_cast<long>(g) * in_channels + k) * 3 + ky;
-        return k < in_channels && g < out_channels ? weights[at * 3 + kx] : 0.0f;
-      };
-      tiles_.pack(3, 3 * padded_in, padded(out_channels), threads, by_values(weight));
+      tiles_.pack(3, 3 * padded(in_channels_), padded(out_channels_), threads,
+                  by_values(weights_by_line(weights, in_channels_, out_channels_)));
     }
     RightTiles tiles() const { return tiles_.tiles(); }
 

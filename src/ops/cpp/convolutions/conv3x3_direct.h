@@ -71,13 +71,8 @@ class DirectConv3x3 {
           panels_(3, 3 * padded(in_channels), padded(out_channels)) {}
     // weights: (out_channels, in_channels, 3, 3).
     void pack(const int8_t* weights, int threads) {
-      const int in_channels = in_channels_, out_channels = out_channels_, padded_in = padded(in_channels);
-      const auto weight = [=](int ky, int kx_k, int g) {
-        const int kx = kx_k / padded_in, k = kx_k % padded_in;
-        const long at = ((static_cast<long>(g) * in_channels + k) * 3 + ky) * 3 + kx;
-        return k < in_channels && g < out_channels ? weights[at] : int8_t{};
-      };
-      panels_.pack(3, 3 * padded_in, padded(out_channels), threads, ByWeights{weight});
+      panels_.pack(3, 3 * padded(in_channels_), padded(out_channels_), threads,
+                   ByWeights{weights_by_line(weights, in_channels_, out_channels_)});
     }
     const Panels<Int8>& panels() const { return panels_; }
 
