@@ -14,7 +14,7 @@ from src.launch.log_reader import Follower, last_words
 from src.launch.processes import kill_children, state_and_parent
 from src.launch.settings import Settings
 from src.launch.start import Member, Start
-from src.utils.job_status import status_file
+from src.utils.job_status import done_file, status_file
 from src.utils.scheduler_log import ranks_that_came
 
 GRACE = 10  # seconds for the others after one has failed: all may fail for the same reason, and say so
@@ -130,7 +130,9 @@ class _Supervisor:
                 return  # an orphan that a rank left
             member = missing[0]
         self.ended[member] = status
-        if status != 0:
+        if status < 0 and self.was_done(member):
+            print(f"{member} {_how(status)} after its work was done, while MindSpore ended the process", flush=True)
+        elif status != 0:
             more = f"; {self.absent() or self.behind()}" if member.rank is None else ""
             self.fail(f"{member} {_how(status)}; {self.words(member.log)}{more}", _exit_status(status))
 
@@ -149,6 +151,13 @@ class _Supervisor:
     def words(self, log: Path) -> str:
         said = last_words(log)
         return f'its log {log} ends with "{said}"' if said else f"its log {log} is empty"
+
+    def was_done(self, member: Member) -> bool:
+        """Whether a rank had done its work before it ended; the scheduler's is done with that of all ranks."""
+        ranks = [other.rank for other in self.start.members if other.rank is not None]
+        if member.rank is None:
+            return self.settings.node_num == 1 and all(done_file(self.start.status, rank).exists() for rank in ranks)
+        return done_file(self.start.status, member.rank).exists()
 
     def only_scheduler_left(self) -> bool:
         return all(member in self.ended for member in self.start.members if member.rank is not None)

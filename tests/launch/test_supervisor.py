@@ -125,6 +125,14 @@ def test_the_first_that_fails_ends_the_others(end, status, how, restartable, fak
     assert done.restartable is restartable
 
 
+def test_a_rank_that_crashes_after_its_work_was_done_fails_nothing(fake_job):
+    crash = "touch status/done_1 done_1; kill -SEGV $BASHPID"
+    done = fake_job("touch status/done_0 done_0", crash, f"{WHEN_THE_RANKS_END}; kill -ABRT $BASHPID").done()
+    assert (done.status, done.message) == (0, "")
+    assert "rank 1 was killed by signal 11 (SIGSEGV) after its work was done" in done.output
+    assert "the scheduler was killed by signal 6 (SIGABRT) after its work was done" in done.output
+
+
 def test_the_others_have_time_to_say_their_own_error(fake_job):
     done = fake_job("sleep 0.2; echo error: mine", "exit 1").done()
     assert done.output == "error: mine"
