@@ -1,6 +1,7 @@
 """The group of ranks that a command belongs to: joining the launcher's, and what its ranks do together."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from src.utils.parameters import overwrite
 from src.utils.signals import interrupts_end_at_once
 
 _LIMB = 4096  # counts are summed as two float32 digits of this base: exact up to 2**24 * 4096
+# Lengths below are sent as these: each length is a graph, and compiling one takes longer than many a training step.
+_FEWEST_COUNTS, _FEWEST_BYTES = 64, 1024
 _COLLECTIVE_TIMEOUT = 1800  # seconds; MindSpore's own 30 would end a job whose ranks compile or read at unequal speed
 
 
@@ -38,6 +41,17 @@ class _Broadcast(nn.Cell):
 
     def construct(self, values: ms.Tensor) -> ms.Tensor:
         return self.broadcast((values,))[0]
+
+
+@functools.cache
+def _all_reduce_sum() -> nn.Cell:
+    """The one of this process: MindSpore compiles each cell for itself, and a group is asked after every step."""
+    return _AllReduceSum()
+
+
+@functools.cache
+def _broadcast() -> nn.Cell:
+    return _Broadcast()
 
 
 @dataclass(frozen=True)
@@ -62,9 +76,11 @@ class Group:
         """
         if self.world_size == 1:
             return counts
-        digits = np.stack(np.divmod(counts, _LIMB)).astype(np.float32)
-        high, low = _AllReduceSum()(ms.Tensor(digits)).asnumpy().astype(np.int64)
-        return high * _LIMB + low
+        padded = np.zeros(max(len(counts), _FEWEST_COUNTS), np.int64)
+        padded[: len(counts)] = counts
+        digits = np.stack(np.divmod(padded, _LIMB)).astype(np.float32)
+        high, low = _all_reduce_sum()(ms.Tensor(digits)).asnumpy().astype(np.int64)
+        return (high * _LIMB + low)[: len(counts)]
 
     def gather_counts(self, rows: np.ndarray) -> np.ndarray:
         """The `rows`, non-negative int64 (n, k), of all ranks, one rank's after another's; n may differ, k may not."""
@@ -81,13 +97,13 @@ class Group:
         """The mean over the ranks of `values`, (n,) float32; the same bits on every rank."""
         if self.world_size == 1:
             return values
-        return _AllReduceSum()(ms.Tensor(values)).asnumpy() / np.float32(self.world_size)
+        return _all_reduce_sum()(ms.Tensor(values)).asnumpy() / np.float32(self.world_size)
 
     def share(self, values: np.ndarray) -> np.ndarray:
         """The master's `values`, (n,) of any 4-byte type, on every rank, bit for bit."""
         if self.world_size == 1:
             return values
-        return _Broadcast()(ms.Tensor(values.view(np.float32))).asnumpy().view(values.dtype)
+        return _broadcast()(ms.Tensor(values.view(np.float32))).asnumpy().view(values.dtype)
 
     def share_parameters(self, parameters: Sequence[ms.Parameter], *, in_use: bool = False) -> None:
         """Set `parameters`, all of 4-byte types, to the master's. in_use: a compiled graph changes them."""
@@ -117,8 +133,9 @@ class Group:
                 error, text = found, f"{found.exit_status}{found}"
         code = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
         size = int(self.sum_counts(np.array([len(code)], np.int64))[0])
-        code = self.share(code if self.is_master else np.zeros(size, np.int32))
-        text = bytes(code.tolist()).decode()
+        sent = np.zeros(max(1 << (size - 1).bit_length(), _FEWEST_BYTES), np.int32)
+        sent[: len(code)] = code
+        text = bytes(self.share(sent)[:size].tolist()).decode()
         if error:
             raise error
         if text[0] != "0":

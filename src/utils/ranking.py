@@ -2,6 +2,8 @@
 
 import numpy as np
 
+_AT_ONCE = 2**18  # images of drawn sets that are ranked together: what stays near the processor
+
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     """Area under the ROC curve: the share of pairs of a positive and a negative that the scores put in order, a tie
@@ -62,12 +64,12 @@ def auroc_interval(
     images, classes = scores.shape
     random = np.random.default_rng(seed)
     ranks = [_ranked(scores[:, k], labels[:, k]) for k in range(classes)]
-    means = []
-    for _ in range(resamples):
-        times = np.bincount(random.integers(0, images, images), minlength=images)
-        areas = np.array([_area(times, *ranked) for ranked in ranks])
-        areas = areas[~np.isnan(areas)]
-        means += [areas.mean()] if len(areas) else []
+    means, at_once = [], max(1, _AT_ONCE // max(images, 1))
+    for first in range(0, resamples, at_once):
+        draws = range(first, min(first + at_once, resamples))
+        times = np.array([np.bincount(random.integers(0, images, images), minlength=images) for _ in draws])
+        areas = np.stack([_areas(times, *ranked) for ranked in ranks], axis=1)
+        means += [row[known].mean() for row, known in zip(areas, ~np.isnan(areas), strict=True) if known.any()]
     if not means:
         return float("nan"), float("nan")
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -86,11 +88,12 @@ def _ends_of_equals(ranked: np.ndarray) -> np.ndarray:
     return np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.zeros(0, np.int64)
 
 
-def _area(times: np.ndarray, order: np.ndarray, positive: np.ndarray, last: np.ndarray) -> float:
-    """`auroc` of images that occur so many `times`."""
-    drawn = times[order]
-    hits, misses = np.cumsum(drawn * positive)[last], np.cumsum(drawn * ~positive)[last]
-    if not len(last) or hits[-1] == 0 or misses[-1] == 0:
-        return float("nan")
+def _areas(times: np.ndarray, order: np.ndarray, positive: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """(draws,): `auroc` of images that occur so many `times`, (draws, images)."""
+    if not len(last):
+        return np.full(len(times), np.nan)
+    drawn = times[:, order]
+    hits, misses = (np.cumsum(drawn * kind, axis=1)[:, last] for kind in (positive, ~positive))
     between = np.diff(misses, prepend=0) * (2 * hits - np.diff(hits, prepend=0))
-    return float(between.sum() / (2 * hits[-1] * misses[-1]))
+    pairs = hits[:, -1] * misses[:, -1]
+    return np.where(pairs > 0, between.sum(axis=1) / np.maximum(2 * pairs, 1), np.nan)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from src.utils import ranking
 from src.utils.errors import ReportedError
 from src.utils.multilabel import MultilabelScores
 from src.utils.ranking import auroc, auroc_interval, average_precision, best_threshold, f1
@@ -98,7 +99,7 @@ def test_what_is_no_answer_is_refused():
         found.update(np.zeros((1, 2), np.float32), np.full((1, 2), 2))
 
 
-def test_the_interval_is_that_of_resampled_pictures():
+def test_the_interval_is_that_of_resampled_pictures(monkeypatch):
     """Of scikit-learn's AUROC of pictures drawn with replacement, ties and unknowns included."""
     random = np.random.default_rng(5)
     labels = random.integers(0, 2, (120, 3)).astype(np.int8)
@@ -109,7 +110,11 @@ def test_the_interval_is_that_of_resampled_pictures():
         chosen = draws.integers(0, 120, 120)
         known = [chosen[labels[chosen, k] >= 0] for k in range(3)]
         means.append(np.mean([metrics.roc_auc_score(labels[rows, k], scores[rows, k]) for k, rows in enumerate(known)]))
-    assert auroc_interval(scores, labels, 300, seed=1) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    found = auroc_interval(scores, labels, 300, seed=1)
+    assert found == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    for at_once in (1, 1000):
+        monkeypatch.setattr(ranking, "_AT_ONCE", at_once)
+        assert auroc_interval(scores, labels, 300, seed=1) == found
 
 
 @pytest.mark.parametrize("label", [0, 1, -1])
