@@ -136,7 +136,7 @@ def evaluate_all(
 ) -> dict[str, Counter]:
     """Each checkpoint on `source`: what it is, its network, the seed's lines, the report in a folder of its own."""
     status = JobStatus(launcher_place().status_dir, group.rank)
-    results, cached, predict_step, shown = {}, {}, None, None
+    results, stages, predict_step, shown = {}, set(), None, None
     for checkpoint in checkpoints:
         card = card_to_evaluate(config, checkpoint, source)
         # A network is compiled once for all checkpoints that have the same.
@@ -154,6 +154,11 @@ def evaluate_all(
             predict_step = step(network, card.temperature, open_graph_cache(config.graph_cache, device))
         if not load_on_all(predict_step.network, checkpoint, group, config.weights):
             continue
+        stage = evaluation_stage(card.preprocessing, source.form)
+        if stage not in stages:
+            stages.add(stage)
+            wanted = [Wanted(source, "held-out", [stage])]
+            (source,) = open_caches(config.cache, wanted, workers=config.num_parallel_workers, beat=status.beat)
         matched = as_task(source, card.task).for_network(card.class_names)
         if group.is_master:
             if shown != matched.class_names:
@@ -161,12 +166,6 @@ def evaluate_all(
             which = f", {checkpoint.chosen_weights(config.weights)} weights" if checkpoint.has_average else ""
             get_logger().info("checkpoint %s%s%s", checkpoint.path, which, f"; {MIRRORED}" if config.tta else "")
         shown = matched.class_names
-        stage = evaluation_stage(card.preprocessing, source.encoded)
-        if stage not in cached:
-            wanted = [Wanted(source, "held-out", [stage])]
-            cached |= {stage: None} | open_caches(
-                config.cache, wanted, workers=config.num_parallel_workers, beat=status.beat
-            )[0]
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
         seen = SeenLogits() if config.calibrate else None
         outcomes = SeenOutcomes(card.temperature) if config.report and card.task == "single" else None
@@ -183,7 +182,6 @@ def evaluate_all(
             beat=status.beat,
             watchers=[one.add for one in (seen, outcomes) if one],
             task=card.task,
-            cached=cached,
         )
         card = replace(card, class_names=matched.class_names)
         if seen:

@@ -52,8 +52,8 @@ from train_parts import (
     describe_model,
     lr_scale,
     open_data,
-    open_run_caches,
     shard_of,
+    with_caches,
 )
 
 
@@ -99,8 +99,8 @@ def train(
     data = open_data(config, group, folder, origin)
     card = describe_model(config, data, origin)
     answering = card.evaluated_at(config.eval_image_size)
-    cached, held_out_cached = open_run_caches(config, data, card, answering, status.beat)
-    train_batches = build_batches(config, data.training, card, group, cached)
+    data = with_caches(config, data, card, answering, status.beat)
+    train_batches = build_batches(config, data.training, card, group)
     teacher = open_teacher(config.teacher, card, origin.checkpoint, group)
     train_step = build_train_step(config, card, data.training, device, group, teacher)
     network = train_step.network
@@ -109,7 +109,7 @@ def train(
     schedule = build_lr_schedule(config, plan)
     evaluate_now = None
     if data.held_out:
-        shard, graphs = {**shard_of(config, group), "cached": held_out_cached}, train_step.graph_cache
+        shard, graphs = shard_of(config, group), train_step.graph_cache
         evaluate_now = held_out_evaluation(network, data.held_out, answering, shard, group, status.beat, graphs)
 
     progress = begin(train_step, origin, card, train_batches, folder, group, reset_head=config.reset_head)

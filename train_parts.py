@@ -1,18 +1,19 @@
 """What a training run is built of, from the configuration: the parts that train.py puts together."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from src.datasets.augmentation import Augmentation
 from src.datasets.caching import Wanted, open_caches
 from src.datasets.class_weights import class_weights
-from src.datasets.classification import NOT_CACHED, Batch, stages_of_training, training_batches, worker_count
+from src.datasets.classification import Batch, TrainingInput, stages_of_training, training_batches, worker_count
 from src.datasets.mixing import Mixing, mixed_batches
-from src.datasets.picture_cache import PictureCache
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.reading import Reading
 from src.datasets.source import Source
-from src.datasets.stages import Stage, evaluation_stage
+from src.datasets.stages import evaluation_stage
 from src.datasets.usable import open_usable
 from src.losses.build import build_distillation, build_loss
 from src.lr_scheduler.lr_scheduler import Schedule, build_schedule
@@ -100,39 +101,36 @@ def shard_of(config: Config, group: Group) -> dict[str, int]:
     }  # fmt: skip
 
 
-def open_run_caches(
+def augmentation_of(config: Config) -> Augmentation:
+    """How training pictures are changed."""
+    return Augmentation(config.augmentation, config.auto_augment, config.random_erasing, config.augmentation_streams)
+
+
+def with_caches(
     config: Config, data: RunData, card: ModelCard, answering: ModelCard, beat: Callable[[], None]
-) -> tuple[Mapping[Stage, PictureCache], Mapping[Stage, PictureCache]]:
-    """What `cache` keeps of the training and of the held-out pictures; filled now, where it is not there."""
+) -> RunData:
+    """The data with what `cache` keeps of the training and of the held-out pictures; filled now where it is missing."""
     stages = stages_of_training(
-        data.training, card.preprocessing, augmentation=config.augmentation, auto_augment=config.auto_augment,
-        streams=config.augmentation_streams, sizes=config.progressive_size,
-    )  # fmt: skip
+        data.training, card.preprocessing, augmentation_of(config), sizes=config.progressive_size
+    )
     wanted = [Wanted(data.training, "training", stages)]
     if data.held_out:
-        stage = evaluation_stage(answering.preprocessing, data.held_out.encoded)
+        stage = evaluation_stage(answering.preprocessing, data.held_out.form)
         wanted.append(Wanted(data.held_out, "held-out", [stage]))
-    opened = open_caches(config.cache, wanted, workers=config.num_parallel_workers, beat=beat)
-    return opened[0], opened[-1]
+    training, *held_out = open_caches(config.cache, wanted, workers=config.num_parallel_workers, beat=beat)
+    return replace(data, training=training, held_out=held_out[0] if held_out else data.held_out)
 
 
-def build_batches(
-    config: Config,
-    training: Source,
-    card: ModelCard,
-    group: Group,
-    cached: Mapping[Stage, PictureCache] = NOT_CACHED,
-) -> Callable[..., Iterator[Batch]]:
+def build_batches(config: Config, training: Source, card: ModelCard, group: Group) -> Callable[..., Iterator[Batch]]:
     """(*, epoch, first_image, first_batch) -> the batches that this rank trains on, augmented and mixed."""
-    augmented = partial(
-        training_batches, training, card.preprocessing, augmentation=config.augmentation, seed=config.seed,
-        balanced=config.balanced_sampling, auto_augment=config.auto_augment, random_erasing=config.random_erasing,
-        streams=config.augmentation_streams, cached=cached, **shard_of(config, group),
+    how = TrainingInput(
+        augmentation=augmentation_of(config), seed=config.seed, balanced=config.balanced_sampling,
+        **shard_of(config, group),
     )  # fmt: skip
 
     def of_its_size(epoch: int, **place: int) -> Iterator[Batch]:
         size = size_of_epoch(config.progressive_size, epoch, config.max_epoch)
-        return augmented(epoch=epoch, size=size, **place)
+        return training_batches(training, card.preprocessing, how, epoch=epoch, size=size, **place)
 
     if not config.mixup and not config.cutmix:
         return of_its_size

@@ -27,8 +27,9 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from src.datasets.augmentation import Augmentation
 from src.datasets.caching import Wanted, open_caches
-from src.datasets.classification import stages_of_training, training_batches, worker_count
+from src.datasets.classification import TrainingInput, stages_of_training, training_batches, worker_count
 from src.datasets.pack import pack
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sampler import epoch_order
@@ -40,7 +41,7 @@ from src.utils.read_ahead import in_order
 
 CLASSES = 10
 BATCH = 64
-HOW = {"augmentation": "shift", "auto_augment": "none", "streams": "worker"}
+SHIFT = Augmentation("shift")
 
 
 @dataclass(frozen=True)
@@ -113,18 +114,18 @@ def _ways(root: Path, image_size: int) -> Iterator[Way]:
     pack(source, root / "packed", per_shard=10_000, side=0, workers=workers, said=lambda _: None)
     packed = open_source("mindrecord", root / "packed", split="train")
 
-    def batches(of: Source, **options: object) -> Callable[[], int]:
-        how = {**HOW, "batch_size": BATCH, "seed": 0, "epoch": 0, "workers": workers, **options}
-        return lambda: sum(len(images) for images, *_ in training_batches(of, preprocessing, **how))
+    def batches(of: Source) -> Callable[[], int]:
+        how = TrainingInput(augmentation=SHIFT, batch_size=BATCH, seed=0, workers=workers)
+        return lambda: sum(len(images) for images, *_ in training_batches(of, preprocessing, how, epoch=0))
 
     for name, of, folder in (("folder", source, "pictures"), ("MindRecord", packed, "packed")):
         yield Way(f"{name}, files alone", _reader(of, workers), _forgetter(root / folder))
         yield Way(f"{name}, batches", batches(of), _forgetter(root / folder))
-    (stage,) = stages_of_training(source, preprocessing, **HOW)
+    stages = stages_of_training(source, preprocessing, SHIFT)
     for where in ("disk", "ram"):
-        (cached,) = open_caches(where, [Wanted(source, "training", [stage])], workers=workers)
+        (cached,) = open_caches(where, [Wanted(source, "training", stages)], workers=workers)
         forget = _forgetter(root / "cache") if where == "disk" else None
-        yield Way(f"cache {where}, batches", batches(source, cached=cached), forget)
+        yield Way(f"cache {where}, batches", batches(cached), forget)
 
 
 def _reader(source: Source, workers: int) -> Callable[[], int]:

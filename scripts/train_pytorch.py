@@ -24,7 +24,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from src.datasets.classification import evaluation_batches, training_batches, worker_count
+from src.datasets.augmentation import Augmentation
+from src.datasets.classification import TrainingInput, evaluation_batches, training_batches, worker_count
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sampler import steps_per_epoch
 from src.datasets.sources import open_source
@@ -153,11 +154,10 @@ def main(argv: Sequence[str]) -> Accuracy:
         eta_min=config.eta_min, t_max=config.T_max, power=config.lr_power,
     )  # fmt: skip
     smoothing = config.label_smooth_factor if config.label_smooth else 0.0
+    augmentation = Augmentation(config.augmentation, config.auto_augment, config.random_erasing)
+    how = TrainingInput(augmentation=augmentation, batch_size=batch_size, seed=config.seed, workers=workers)
     for epoch in range(config.max_epoch):
-        batches = training_batches(
-            source, preprocessing, augmentation=config.augmentation, auto_augment=config.auto_augment,
-            random_erasing=config.random_erasing, batch_size=batch_size, seed=config.seed, epoch=epoch, workers=workers,
-        )  # fmt: skip
+        batches = training_batches(source, preprocessing, how, epoch=epoch)
         model.train()
         losses, start = [], time.perf_counter()
         for step, (images, labels, _) in enumerate(batches):

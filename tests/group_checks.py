@@ -13,6 +13,7 @@ from mindspore import nn, ops
 from src.datasets.caching import Wanted, open_caches
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing_choices import FILES
 from src.datasets.sampler import evaluation_indices
 from src.datasets.sources import open_source
 from src.datasets.stages import evaluation_stage
@@ -59,10 +60,11 @@ def pictures_read(folder: Path, group: Group) -> list[int]:
     source, read = open_source("folder", folder, split="eval"), []
     counted = replace(source, read=lambda i: read.append(i) or source.read(i))
     preprocessing = default_preprocessing("folder", 32)
-    wanted = Wanted(counted, "held-out", [evaluation_stage(preprocessing, encoded=True)])
+    wanted = Wanted(counted, "held-out", [evaluation_stage(preprocessing, FILES)])
     (cached,) = open_caches("ram", [wanted], workers=1)
-    count, how = len(read), {"batch_size": 4, "workers": 1, "cached": cached}
-    images = np.concatenate([images for images, *_ in evaluation_batches(counted, preprocessing, **how)])
+    count = len(read)
+    batches = evaluation_batches(cached, preprocessing, batch_size=4, workers=1)
+    images = np.concatenate([images for images, *_ in batches])
     group.wait()  # the rank that has filled the cache holds it
     return [count, len(read), zlib.crc32(images)]
 

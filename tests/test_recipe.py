@@ -5,12 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+from augmented import augmented_batches
 from commands import only, train_tiny, weights
 from mindspore import Tensor
 
 import eval as evaluation
 import train
-from src.datasets.classification import training_batches, worker_count
+from src.datasets.classification import worker_count
 from src.datasets.sources import open_source
 from src.model_utils.config import parse
 from src.network.densenet import DenseNet
@@ -63,7 +64,7 @@ def test_the_last_statistics_are_of_the_last_size_and_of_the_weights_that_have_t
     checkpoint = load_checkpoint(run / "0-2_2.ckpt")
     network = DenseNet(model_card_of(checkpoint).architecture)
     load_weights(network, checkpoint, weights=which)
-    batches = training_batches(
+    batches = augmented_batches(
         open_source("digits", "", split="train"), training_input_of(checkpoint), augmentation="auto", seed=1, epoch=2,
         batch_size=500, workers=worker_count(), auto_augment="trivial", random_erasing=0.5, streams="image",
     )  # fmt: skip

@@ -8,9 +8,11 @@ import numpy as np
 
 from scripts.benchmarks.data import CIFAR_IMAGES, JPEG_REPEATS, pictures
 from scripts.benchmarks.tasks import Job, Task
+from src.datasets.augmentation import Augmentation
 from src.datasets.cifar10 import CLASS_NAMES
-from src.datasets.classification import Batch, training_batches
+from src.datasets.classification import Batch, TrainingInput, training_batches
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.datasets.sources import open_source
 
@@ -26,18 +28,11 @@ def _source(task: Task, folder: Path) -> Source:
         photographs = open_source("folder", folder / "photographs", split="train")
         return photographs.subset(np.tile(np.arange(len(photographs)), JPEG_REPEATS))
     pixels, labels = pictures(CIFAR_IMAGES)
-    return Source("cifar10", CLASS_NAMES, labels, False, pixels.__getitem__, str)
+    return Source("cifar10", CLASS_NAMES, labels, DECODED, pixels.__getitem__, str)
 
 
 def _endless(source: Source, task: Task, threads: int) -> Iterator[Batch]:
     preprocessing = default_preprocessing(source.dataset, task.image_size)
+    how = TrainingInput(augmentation=Augmentation("full"), batch_size=task.batch, seed=0, workers=threads)
     for epoch in count():
-        yield from training_batches(
-            source,
-            preprocessing,
-            augmentation="full",
-            batch_size=task.batch,
-            seed=0,
-            epoch=epoch,
-            workers=threads,
-        )
+        yield from training_batches(source, preprocessing, how, epoch=epoch)

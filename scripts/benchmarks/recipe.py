@@ -7,6 +7,7 @@ from scripts.benchmarks.data import CIFAR_IMAGES, pictures
 from scripts.benchmarks.tasks import Job
 from src.datasets.cifar10 import CLASS_NAMES
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.model_utils.config import Config, parse
 from src.model_utils.device_adapter import set_up_device
@@ -23,7 +24,7 @@ def build(job: Job) -> Callable[[], float]:
     """A step that trains on one batch and returns its loss. MindSpore takes all cores."""
     set_up_device("CPU", 0, deterministic=False)
     pixels, labels = pictures(CIFAR_IMAGES)
-    source = Source("cifar10", CLASS_NAMES, labels, False, pixels.__getitem__, str)
+    source = Source("cifar10", CLASS_NAMES, labels, DECODED, pixels.__getitem__, str)
     card = ModelCard(job.task.arch, default_preprocessing("cifar10", job.task.image_size), CLASS_NAMES)
     config = _config(job, card)
     teacher = open_teacher(config.teacher, card, None, Group())

@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,15 +44,15 @@ class Wanted:
 
 def open_caches(
     where: str, wanted: Sequence[Wanted], *, workers: int, beat: Callable[[], None] = lambda: None
-) -> list[dict[Stage, PictureCache]]:
-    """The caches of each of `wanted`, found or filled now; where: `ram`, `disk`, or `none` for no cache at all.
+) -> list[Source]:
+    """Each source of `wanted` with its caches, found or filled now; where: `ram`, `disk`, or `none` for none at all.
 
     The first of several processes fills them, the others wait; beat is called meanwhile. A line of the log says how
     many MB they have. Raises ReportedError when they do not fit, and for a picture that cannot be used.
     """
-    opened: list[dict[Stage, PictureCache]] = [{} for _ in wanted]
     if where == "none":
-        return opened
+        return [one.source for one in wanted]
+    opened: list[dict[Stage, PictureCache]] = [{} for _ in wanted]
     places = []
     for number, one in enumerate(wanted):
         for stage in dict.fromkeys(one.stages):
@@ -62,7 +62,7 @@ def open_caches(
             else:
                 places.append((number, _Place.of(one, stage)))
     if not places:
-        return opened
+        return [one.source for one in wanted]
     try:
         folder = cache_folder("pictures")
         with locked(folder / "lock", "fills the cache of pictures", beat):
@@ -79,7 +79,11 @@ def open_caches(
         raise ReportedError(
             f"cache {where} cannot be made ({error.strerror}); make room for it, or give --cache none"
         ) from error
-    return opened
+    return [_with_caches(one.source, caches) for one, caches in zip(wanted, opened, strict=True)]
+
+
+def _with_caches(source: Source, caches: dict[Stage, PictureCache]) -> Source:
+    return replace(source, kept={**source.kept, **{stage: cache.record for stage, cache in caches.items()}})
 
 
 @dataclass(frozen=True)

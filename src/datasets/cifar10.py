@@ -12,6 +12,7 @@ import numpy as np
 
 from src.datasets.class_names import require_distinct
 from src.datasets.identity import hash_of, sample
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.utils.byte_arrays import read_array
 from src.utils.errors import ReportedError
@@ -84,7 +85,7 @@ def open_cifar10(path: Path, split: str, form: Records = CIFAR10) -> Source:
         form.dataset,
         read_class_names(folder, form),
         labels,
-        encoded=False,
+        form=DECODED,
         read=read,
         image_name=image_name,
         origin=printable(path),

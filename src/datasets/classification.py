@@ -5,19 +5,19 @@ state cannot be saved, so the pipeline is started again and the batches already 
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import numpy as np
 
-from src.datasets.draws import shown_in
+from src.datasets.augmentation import Augmentation
+from src.datasets.draws import Shown, shown_in
 from src.datasets.geometry import Prepare, evaluation_preparation, training_preparation
 from src.datasets.image_files import UnreadableError
-from src.datasets.picture_cache import PictureCache
-from src.datasets.preprocessing import SMALL, Preprocessing, eval_transforms, train_transforms
+from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.random_erasing import erase
 from src.datasets.sampler import (
     augmentation_seed,
@@ -28,14 +28,13 @@ from src.datasets.sampler import (
     training_indices,
 )
 from src.datasets.source import Source, log_noticed, picture_named
-from src.datasets.stages import Stage, evaluation_stage, training_stage
+from src.datasets.stages import Stage, as_kept, evaluation_stage, training_stage
 from src.utils.errors import ReportedError, UsageError
 from src.utils.read_ahead import in_order
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images (B, 3, S, S) float32, labels (B,) int32, indices (B,) int32
 
 MAX_DEFAULT_WORKERS = 16
-NOT_CACHED: Mapping[Stage, PictureCache] = MappingProxyType({})
 
 
 def worker_count(requested: int = 0) -> int:
@@ -49,101 +48,85 @@ def worker_count(requested: int = 0) -> int:
     return requested
 
 
-def usual_augmentation(source: Source, preprocessing: Preprocessing, auto_augment: str = "none") -> str:
-    """What --augmentation auto means: 'full', but 'crop' for digits, as a mirrored 2 is no 2, and 'shift' for small
-    inputs from files, of which random areas from 0.08 leave too little, and where a policy changes colours.
+@dataclass(frozen=True, kw_only=True)
+class TrainingInput:
+    """How a rank's training batches are made, in all epochs: which pictures are in them, and what is done to these.
+
+    balanced: all classes are equally frequent. workers: threads that decode.
     """
-    if source.dataset == "digits":
-        return "crop"
-    if auto_augment != "none":
-        return "shift"
-    # Runs of before, whose pixels are as stored, go on as they began.
-    shifts = source.encoded and preprocessing.image_size <= SMALL and preprocessing.pixels == "shown"
-    return "shift" if shifts else "full"
+
+    augmentation: Augmentation
+    batch_size: int
+    seed: int
+    workers: int
+    rank: int = 0
+    world_size: int = 1
+    balanced: bool = False
 
 
 def stages_of_training(
-    source: Source,
-    preprocessing: Preprocessing,
-    *,
-    augmentation: str,
-    auto_augment: str,
-    streams: str,
-    sizes: Sequence[int] = (),
+    source: Source, preprocessing: Preprocessing, augmentation: Augmentation, sizes: Sequence[int] = ()
 ) -> list[Stage | None]:
-    """What a cache can keep for `training_batches` of these arguments, with each of `sizes`."""
-    if augmentation == "auto":
-        augmentation = usual_augmentation(source, preprocessing, auto_augment)
-    final_size = preprocessing.image_size
+    """What a cache can keep for `training_batches`, with each of `sizes`."""
+    changes = augmentation.changes_of(source, preprocessing)
     return [
-        training_stage(preprocessing.at(size), source.encoded, augmentation, streams, final_size)
-        for size in sizes or (final_size,)
+        training_stage(preprocessing.at(size), source.form, changes, augmentation.streams)
+        for size in sizes or (preprocessing.image_size,)
     ]
 
 
 def training_batches(
     source: Source,
     preprocessing: Preprocessing,
+    how: TrainingInput,
     *,
-    augmentation: str,
-    batch_size: int,
-    seed: int,
     epoch: int,
-    workers: int,
-    rank: int = 0,
-    world_size: int = 1,
+    size: int = 0,
     first_image: int = 0,
     first_batch: int = 0,
-    balanced: bool = False,
-    auto_augment: str = "none",
-    random_erasing: float = 0.0,
-    streams: str = "worker",
-    size: int = 0,
-    cached: Mapping[Stage, PictureCache] = NOT_CACHED,
 ) -> Iterator[Batch]:
     """Yield this rank's batches, all of batch_size, of what follows the `first_image` images of the epoch's order.
 
     The first `first_batch` batches are left out: the bits of batch t depend on all arguments but that one; also on
-    `workers` and `rank`, as each worker has its own random stream; with streams 'image' each picture has one, by
-    seed, epoch and picture alone (see `image_streams.py`). balanced: all classes are equally frequent.
-    augmentation 'auto': see `usual_augmentation`. auto_augment: see `auto_augment_operators`. random_erasing: the
-    probability that a rectangle of a picture is erased, see `erase`. size: of the images, 0: as `preprocessing` says,
-    which is that of the end of training and decides what is usual for small ones. cached: the pictures as far as they
-    are the same in each epoch, see `training_stage`; they change no bit.
+    `workers` and `rank`, unless each picture has a stream of its own (see `Augmentation`). size: of the images, 0: as
+    `preprocessing` says, which is that of the end of training. What a cache keeps of the pictures changes no bit.
     """
-    if augmentation == "auto":
-        augmentation = usual_augmentation(source, preprocessing, auto_augment)
-    if balanced:
-        order = balanced_order(balancing_classes(source.labels), seed, epoch)
-    else:
-        order = epoch_order(len(source), seed, epoch)
-    shown = shown_in(order, seed, epoch)[
-        training_indices(np.arange(first_image, len(order)), batch_size, rank, world_size)
-    ]
-    final_size = preprocessing.image_size
-    preprocessing = preprocessing.at(size or final_size)
-    stage = training_stage(preprocessing, source.encoded, augmentation, streams, final_size)
-    source, kept = _from_cache(source, cached.get(stage))
-    how = {"augmentation": augmentation, "auto_augment": auto_augment, "final_size": final_size, "kept": kept}
-    if streams == "image":
+    changes = how.augmentation.changes_of(source, preprocessing)
+    shown = _shown(source.labels, how, epoch, first_image)
+    if size:
+        preprocessing = preprocessing.at(size)
+    source = as_kept(source, training_stage(preprocessing, source.form, changes, how.augmentation.streams))
+    if how.augmentation.streams == "image":
         from src.datasets.image_streams import Augmented, image_stream_batches
 
-        augmented = Augmented(source, preprocessing, **how)
-        batches = image_stream_batches(augmented, shown, batch_size, workers, first_batch)
+        augmented = Augmented(source, preprocessing, changes)
+        batches = image_stream_batches(augmented, shown, how.batch_size, how.workers, first_batch)
     else:
         import mindspore.dataset as ds
 
-        own_seed = augmentation_seed(seed, epoch, rank, first_image)
-        transforms = train_transforms(preprocessing, source.encoded, **how)
-        prepare = training_preparation(preprocessing, source.encoded, augmentation, own_seed, final_size, kept)
-        ds.config.set_seed(own_seed)
-        batches = _batches(source, shown.images, prepare, transforms, batch_size, workers, first_batch)
-    if not random_erasing:
+        from src.datasets.operators import train_transforms
+
+        seed = augmentation_seed(how.seed, epoch, how.rank, first_image)
+        transforms = train_transforms(preprocessing, source.form, changes)
+        prepare = training_preparation(preprocessing, source.form, changes, seed)
+        ds.config.set_seed(seed)
+        batches = _batches(source, shown.images, prepare, transforms, how.batch_size, how.workers, first_batch)
+    if not how.augmentation.random_erasing:
         yield from batches
         return
     for number, (images, *others) in enumerate(batches, first_batch):
-        of_batch = shown[number * batch_size :][:batch_size]
-        yield erase(images, of_batch, random_erasing), *others
+        of_batch = shown[number * how.batch_size :][: how.batch_size]
+        yield erase(images, of_batch, how.augmentation.random_erasing), *others
+
+
+def _shown(labels: np.ndarray, how: TrainingInput, epoch: int, first_image: int) -> Shown:
+    """What this rank sees of the epoch's order, after its `first_image` images."""
+    if how.balanced:
+        order = balanced_order(balancing_classes(labels), how.seed, epoch)
+    else:
+        order = epoch_order(len(labels), how.seed, epoch)
+    rest = np.arange(first_image, len(order))
+    return shown_in(order, how.seed, epoch)[training_indices(rest, how.batch_size, how.rank, how.world_size)]
 
 
 def evaluation_batches(
@@ -154,19 +137,15 @@ def evaluation_batches(
     workers: int,
     rank: int = 0,
     world_size: int = 1,
-    cached: Mapping[Stage, PictureCache] = NOT_CACHED,
 ) -> Iterator[Batch]:
-    """Yield this rank's images in order, each once; the last batch is as short as it has to be. cached: as above."""
+    """Yield this rank's images in order, each once; the last batch is as short as it has to be."""
+    from src.datasets.operators import eval_transforms
+
     indices = evaluation_indices(len(source), rank, world_size)
-    source, kept = _from_cache(source, cached.get(evaluation_stage(preprocessing, source.encoded)))
-    prepare = evaluation_preparation(preprocessing, source.encoded, kept)
-    transforms = eval_transforms(preprocessing, source.encoded, kept)
+    source = as_kept(source, evaluation_stage(preprocessing, source.form))
+    prepare = evaluation_preparation(preprocessing, source.form)
+    transforms = eval_transforms(preprocessing, source.form)
     yield from _batches(source, indices, prepare, transforms, batch_size, workers)
-
-
-def _from_cache(source: Source, cache: PictureCache | None) -> tuple[Source, str]:
-    """The source whose pictures are as `cache` keeps them, and how that is."""
-    return (source, "") if cache is None else (replace(source, read=cache.record), cache.stage.kind)
 
 
 def usable_indices(source: Source, workers: int) -> tuple[np.ndarray, list[str]]:
@@ -209,7 +188,7 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.int32, np.int32]]:
         try:
-            if self._source.encoded or self._prepare:
+            if self._source.form != DECODED or self._prepare:
                 yield from self._read_ahead()
             else:
                 yield from map(self._source.__getitem__, self._indices)

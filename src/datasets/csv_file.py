@@ -15,6 +15,7 @@ from src.datasets.identity import identity_of_files
 from src.datasets.image_files import ImageFiles
 from src.datasets.listing import UNDECODABLE, LeftOut, is_system_folder, picture_names
 from src.datasets.packed_names import PackedNames
+from src.datasets.preprocessing_choices import FILES
 from src.datasets.reading import NO_CLASS, UNCERTAIN, Reading
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
@@ -137,7 +138,7 @@ class _Table:
         require_distinct(class_names, self.where)
         images = ImageFiles(self.root, self.names)
         return Source(
-            "csv", class_names, labels, encoded=True, read=images, image_name=images.name, noticed=images.noticed,
+            "csv", class_names, labels, form=FILES, read=images, image_name=images.name, noticed=images.noticed,
             content=images.content, content_size=images.size, state=images.state, origin=self.where,
             identity=lambda: identity_of_files(self.root, self.names),
             undecodable=(self.undecodable.count[""], self.undecodable.example.get("", "")),

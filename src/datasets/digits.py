@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from src.datasets.identity import hash_of
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 
@@ -37,7 +38,7 @@ def open_digits(split: str) -> Source:
         dataset="digits",
         class_names=tuple("0123456789"),
         labels=digits.target[chosen].astype(np.int32),
-        encoded=False,
+        form=DECODED,
         read=pixels.__getitem__,
         image_name=lambda i: f"digits[{chosen[i]}]",
         origin="the data set digits",

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from src.datasets.preprocessing import Preprocessing, is_shifted, shift_padding
-from src.datasets.preprocessing_choices import DECODED, RESIZED
+from src.datasets.augmentation import Changes, shift_padding
+from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import DECODED, FILES, RESIZED, SHIFTED, WHOLE
 from src.datasets.shown import as_bitmap, differs_as_shown, grey, rgb, shown_picture, stored_picture
 
 # (data of a source's picture, its place in the epoch's order) -> what the pipeline's operators are given.
@@ -23,27 +24,24 @@ MAX_LONGER_SIDE = 65_500  # as kLongestSide in C++: a picture of 1 x 10,000 pixe
 _COLOURS = (0.6, 1.4)  # factors of brightness and contrast
 
 
-def evaluation_preparation(preprocessing: Preprocessing, encoded: bool, kept: str = "") -> Prepare | None:
-    """What is done with a picture before `eval_transforms`; None: nothing. kept: how a cache keeps pictures."""
-    if kept == RESIZED:
+def evaluation_preparation(preprocessing: Preprocessing, form: str) -> Prepare | None:
+    """What is done with a picture in `form` (see `Source`) before `eval_transforms`; None: nothing."""
+    if form == RESIZED:
         return None
     if preprocessing.antialias:
-        return lambda data, _: evaluation_pixels(picture_of(data, preprocessing, encoded), preprocessing)
-    return as_shown if encoded and preprocessing.pixels == "shown" else None
+        return lambda data, _: evaluation_pixels(picture_of(data, preprocessing, form), preprocessing)
+    return as_shown if form == FILES and preprocessing.pixels == "shown" else None
 
 
-def training_preparation(
-    preprocessing: Preprocessing, encoded: bool, augmentation: str, seed: int, final_size: int = 0, kept: str = ""
-) -> Prepare | None:
+def training_preparation(preprocessing: Preprocessing, form: str, changes: Changes, seed: int) -> Prepare | None:
     """What is done with a picture before `train_transforms`; None: nothing. Random by seed and place alone."""
-    if augmentation == "none" or not preprocessing.antialias:
-        return evaluation_preparation(preprocessing, encoded, kept)
-    shifted = is_shifted(final_size or preprocessing.image_size, encoded, augmentation)
+    if changes.place == WHOLE or not preprocessing.antialias:
+        return evaluation_preparation(preprocessing, form)
 
     def prepare(data: np.ndarray, place: int) -> np.ndarray:
         random = np.random.default_rng((seed, place))
-        picture = data if kept == RESIZED else picture_of(data, preprocessing, encoded, kept)
-        return training_pixels(picture, preprocessing, augmentation, shifted, random)
+        picture = data if form == RESIZED else picture_of(data, preprocessing, form)
+        return training_pixels(picture, preprocessing, changes, random)
 
     return prepare
 
@@ -80,8 +78,7 @@ def shorter_side_sizes(size: tuple[int, int], shorter: int) -> tuple[int, int]:
 def training_pixels(
     image: Image.Image | np.ndarray,
     preprocessing: Preprocessing,
-    augmentation: str,
-    shifted: bool,
+    changes: Changes,
     random: np.random.Generator,
 ) -> np.ndarray:
     """As `evaluation_pixels`, at random: a shift of the whole picture or an area of it, a mirror, and of grey pictures
@@ -90,7 +87,7 @@ def training_pixels(
     image: one that is shifted may be resized already, as `whole_picture` says.
     """
     size = preprocessing.image_size
-    if shifted:
+    if changes.place == SHIFTED:
         padding = shift_padding(size)
         is_resized = isinstance(image, np.ndarray)
         whole = image if is_resized else evaluation_pixels(image, whole_picture(preprocessing))
@@ -100,9 +97,9 @@ def training_pixels(
     else:
         area = image.crop(random_area(image.size, random))
         pixels = _array(area.resize((size, size), _FILTERS[preprocessing.interpolation]))
-    if augmentation in ("full", "shift") and random.random() < 0.5:
+    if changes.mirrors and random.random() < 0.5:
         pixels = pixels[:, ::-1]
-    if augmentation == "full" and pixels.shape[2] == 1:
+    if changes.colours and pixels.shape[2] == 1:
         pixels = _other_light(pixels, random)
     return np.ascontiguousarray(pixels)
 
@@ -117,11 +114,9 @@ def as_shown(data: np.ndarray, _: int = 0) -> np.ndarray:
     return as_bitmap(rgb(shown_picture(data))) if differs_as_shown(data) else data
 
 
-def picture_of(data: np.ndarray, preprocessing: Preprocessing, encoded: bool, kept: str = "") -> Image.Image:
-    """A source's picture in the mode RGB, L or F, for `evaluation_pixels`. Raises what Pillow raises."""
-    if kept == DECODED:
-        return Image.fromarray(data)
-    if not encoded:
+def picture_of(data: np.ndarray, preprocessing: Preprocessing, form: str) -> Image.Image:
+    """A picture, in FILES or DECODED, in the mode RGB, L or F, for `evaluation_pixels`. Raises what Pillow raises."""
+    if form == DECODED:
         image = Image.fromarray(data)
     else:
         image = shown_picture(data) if preprocessing.pixels == "shown" else stored_picture(data)

@@ -10,6 +10,7 @@ from src.datasets.identity import identity_of_files
 from src.datasets.image_files import ImageFiles
 from src.datasets.listing import EXTENSIONS, NESTED, UNDECODABLE, LeftOut, class_folders, picture_names
 from src.datasets.packed_names import PackedNames
+from src.datasets.preprocessing_choices import FILES
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.shown import printable
@@ -44,7 +45,7 @@ def open_folder(dataset: str, path: Path) -> Source:
         dataset,
         class_names,
         np.repeat(np.arange(len(folders), dtype=np.int32), counts),
-        encoded=True,
+        form=FILES,
         read=images,
         image_name=images.name,
         noticed=images.noticed,

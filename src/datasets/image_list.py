@@ -11,6 +11,7 @@ from src.datasets.identity import identity_of_files
 from src.datasets.image_files import ImageFiles
 from src.datasets.listing import UNDECODABLE, LeftOut
 from src.datasets.packed_names import PackedNames
+from src.datasets.preprocessing_choices import FILES
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.shown import printable
@@ -51,7 +52,7 @@ def open_list(path: Path) -> Source:
         "list",
         tuple(map(str, range(largest + 1))),
         numbers,
-        encoded=True,
+        form=FILES,
         read=images,
         image_name=images.name,
         noticed=images.noticed,

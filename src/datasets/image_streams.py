@@ -14,11 +14,13 @@ import mindspore.dataset as ds
 import numpy as np
 from mindspore.dataset import vision
 
+from src.datasets.augmentation import Changes, shift_padding
 from src.datasets.decoding import decoded_pixels
 from src.datasets.draws import Shown
 from src.datasets.geometry import evaluation_pixels, picture_of, random_area, training_pixels, whole_picture
-from src.datasets.preprocessing import Preprocessing, is_shifted, policy_operators, shift_padding
-from src.datasets.preprocessing_choices import RESIZED
+from src.datasets.operators import policy_operators
+from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import AREA, FILES, RESIZED, SHIFTED, WHOLE
 from src.datasets.source import Source, log_noticed, picture_named
 from src.datasets.stages import squashed
 
@@ -32,22 +34,12 @@ _seeding = threading.Lock()
 class Augmented:
     """A data set's pictures and what is done to them in training, see `train_transforms`."""
 
-    def __init__(
-        self,
-        source: Source,
-        preprocessing: Preprocessing,
-        *,
-        augmentation: str,
-        auto_augment: str,
-        final_size: int,
-        kept: str = "",
-    ) -> None:
-        self.source, self.preprocessing, self.augmentation, self.kept = source, preprocessing, augmentation, kept
-        self.policy = policy_operators(preprocessing, source.encoded, auto_augment, final_size)
-        self.colours = augmentation == "full" and preprocessing.input_channels == 3
-        self.shifted = is_shifted(final_size, source.encoded, augmentation)
+    def __init__(self, source: Source, preprocessing: Preprocessing, changes: Changes) -> None:
+        self.source, self.preprocessing, self.changes = source, preprocessing, changes
+        self.policy = policy_operators(preprocessing, changes)
+        self.colours = changes.colours and preprocessing.input_channels == 3
         # With Pillow's resizing a picture is shifted and mirrored before the others are there.
-        self.moves = augmentation != "none" and not preprocessing.antialias
+        self.moves = changes.place != WHOLE and not preprocessing.antialias
 
     def images(self, shown: Shown) -> np.ndarray:
         """The inputs, float32 (B, C, S, S), of the pictures `shown`. Raises ReportedError."""
@@ -61,16 +53,16 @@ class Augmented:
             return self._pixels(data, shown, place)
 
     def _pixels(self, data: np.ndarray, shown: Shown, place: int) -> np.ndarray:
-        preprocessing, kept = self.preprocessing, self.kept
-        if preprocessing.antialias:
-            picture = data if kept == RESIZED else picture_of(data, preprocessing, self.source.encoded, kept)
-            if self.augmentation == "none":
-                return data if kept else evaluation_pixels(picture, preprocessing)
-            return training_pixels(picture, preprocessing, self.augmentation, self.shifted, shown.generator(place))
-        if kept == RESIZED:
+        preprocessing, changes, form = self.preprocessing, self.changes, self.source.form
+        if form == RESIZED and not (preprocessing.antialias and changes.place == SHIFTED):
             return data
-        pixels = decoded_pixels(data, preprocessing.pixels) if self.source.encoded and not kept else data
-        if self.moves and not self.shifted:
+        if preprocessing.antialias:
+            picture = data if form == RESIZED else picture_of(data, preprocessing, form)
+            if changes.place == WHOLE:
+                return evaluation_pixels(picture, preprocessing)
+            return training_pixels(picture, preprocessing, changes, shown.generator(place))
+        pixels = decoded_pixels(data, preprocessing.pixels) if form == FILES else data
+        if changes.place == AREA:
             size = preprocessing.image_size
             left, top, right, bottom = random_area(pixels.shape[1::-1], shown.generator(place))
             return vision.ResizedCrop(top, left, bottom - top, right - left, (size, size))(pixels)
@@ -80,8 +72,8 @@ class Augmented:
         """Pixels (B, S, S, C) of the pictures `shown`, uint8, or float32 if grey -> the input, float32 (B, C, S, S)."""
         numbers = shown.uniforms("augmentation", 6)
         if self.moves:
-            padding = shift_padding(pixels.shape[1]) if self.shifted else 0
-            pixels = moved(pixels, numbers[:, :3], padding, mirrors=self.augmentation in ("full", "shift"))
+            padding = shift_padding(pixels.shape[1]) if self.changes.place == SHIFTED else 0
+            pixels = moved(pixels, numbers[:, :3], padding, mirrors=self.changes.mirrors)
         if self.policy:
             pixels = np.stack([self._by_policy(*one) for one in zip(pixels, shown.seeds("auto_augment"), strict=True)])
         factors = JITTER[0] + (JITTER[1] - JITTER[0]) * numbers[:, 3:] if self.colours else None

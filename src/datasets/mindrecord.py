@@ -17,6 +17,7 @@ import numpy as np
 from src.datasets.class_names import is_list_of_names
 from src.datasets.identity import hash_of
 from src.datasets.image_files import ImageFiles, UnreadableError
+from src.datasets.preprocessing_choices import DECODED, FILES
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.outside import open_outside
@@ -102,8 +103,8 @@ def open_mindrecord(path: Path) -> Source:
     images = ShardFiles(*arguments) if header["encoded"] else ShardPixels(header["shape"], *arguments)
     labels = index["label"] if index["label"].ndim == 2 else index["label"].astype(np.int32)
     return Source(
-        header["dataset"], tuple(header["class_names"]), labels, encoded=header["encoded"], read=images,
-        image_name=images.name, noticed=images.noticed, content=images.content, content_size=images.size,
+        header["dataset"], tuple(header["class_names"]), labels, form=FILES if header["encoded"] else DECODED,
+        read=images, image_name=images.name, noticed=images.noticed, content=images.content, content_size=images.size,
         state=images.state, origin=printable(path), numbered=header["numbered"],
         identity=lambda: bytes.fromhex(header["identity"]),
         groups=index["group"] if len(index["group"]) else None,

@@ -70,7 +70,7 @@ class PictureCache:
 
 def bounds(source: Source, stage: Stage, workers: int) -> np.ndarray:
     """How many bytes are kept of each picture at most, int64 (n,). Raises ReportedError for one that cannot be read."""
-    if stage.kind == RESIZED:
+    if stage.form == RESIZED:
         return np.full(len(source), stage.most_bytes(0, bytes), np.int64)
 
     def of_block(first: int) -> list[int]:

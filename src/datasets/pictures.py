@@ -7,6 +7,7 @@ import numpy as np
 from src.datasets.image_check import UnusablePictureError, check_picture, decodable
 from src.datasets.image_files import ImageFiles
 from src.datasets.listing import LeftOut, picture_names
+from src.datasets.preprocessing_choices import FILES
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.files import is_file
@@ -33,7 +34,7 @@ def open_pictures(path: Path) -> Source:
     images = ImageFiles(folder, names)
     labels = np.zeros(len(names), np.int32)
     return Source(
-        "pictures", (), labels, True, images, lambda i: printable(names[i]), noticed=images.noticed,
+        "pictures", (), labels, FILES, images, lambda i: printable(names[i]), noticed=images.noticed,
         remarks=(f"left out: {', '.join(found)}",) if (found := left_out.sentences()) else (),
     )  # fmt: skip
 
@@ -45,4 +46,4 @@ def picture_in(data: bytes, name: str) -> Source:
         content = decodable(array, check_picture(array))
     except UnusablePictureError as error:
         raise ReportedError(f"{name} {error}") from error
-    return Source("pictures", (), np.zeros(1, np.int32), True, lambda _: content, lambda _: name)
+    return Source("pictures", (), np.zeros(1, np.int32), FILES, lambda _: content, lambda _: name)

@@ -14,6 +14,7 @@ import numpy as np
 from src.datasets.decoding import decoded_pixels
 from src.datasets.geometry import evaluation_pixels, picture_of
 from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import FILES
 from src.datasets.resizing import resized
 from src.datasets.source import Source, log_noticed, picture_named
 from src.utils.read_ahead import in_order
@@ -38,16 +39,16 @@ def plain_batches(
             log_noticed(source)
 
 
-def network_input(data: np.ndarray, preprocessing: Preprocessing, encoded: bool) -> np.ndarray:
-    """One picture, uint8 (H, W, 3) or a file's bytes (length,) if `encoded`: float32 (input_channels, S, S).
+def network_input(data: np.ndarray, preprocessing: Preprocessing, form: str) -> np.ndarray:
+    """One picture, in FILES or DECODED: float32 (input_channels, S, S).
 
     Raises what Pillow raises, and ValueError for a shape that cannot be resized.
     """
     size = preprocessing.image_size
     if preprocessing.antialias:
-        pixels = evaluation_pixels(picture_of(data, preprocessing, encoded), preprocessing)
+        pixels = evaluation_pixels(picture_of(data, preprocessing, form), preprocessing)
     else:
-        pixels = decoded_pixels(data, preprocessing.pixels) if encoded else data
+        pixels = decoded_pixels(data, preprocessing.pixels) if form == FILES else data
         pixels = resized(pixels, preprocessing.resized_to)
         top = left = (preprocessing.resized_to - size) // 2
         pixels = pixels[top : top + size, left : left + size]
@@ -61,6 +62,6 @@ def _rows(
     def load(i: int) -> tuple[np.ndarray, np.ndarray, int]:
         data, label, index = source[i]
         with picture_named(source, i):
-            return network_input(data, preprocessing, source.encoded), label, index
+            return network_input(data, preprocessing, source.form), label, index
 
     return in_order((partial(load, i) for i in range(len(source))), pool, ahead)

@@ -1,8 +1,8 @@
 """What happens to a picture on its way into the network: one description for training, evaluation and every export.
 
-`Preprocessing` is saved with each checkpoint and each exported model. `eval_transforms` and `train_transforms` turn it
-into MindSpore's C++ operators, which are imported only then: others use the description without MindSpore. What these
-cannot do, Pillow does before them (`geometry.py`): `antialias` says when.
+`Preprocessing` is saved with each checkpoint and each exported model. `operators.py` turns it into MindSpore's C++
+operators; others use the description without MindSpore. What these cannot do, Pillow does before them (`geometry.py`):
+`antialias` says when.
 """
 
 import math
@@ -12,9 +12,8 @@ from reprlib import repr as repr_of_some
 
 import numpy as np
 
-from src.datasets.auto_augment import auto_augment_operators
 from src.datasets.preprocessing_choices import AUGMENTATIONS as AUGMENTATIONS
-from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES, RESIZED
+from src.datasets.preprocessing_choices import INTERPOLATIONS, RESIZE_MODES
 from src.utils.errors import ReportedError, UsageError
 
 MAX_SIDE = 8192  # of the input, and of what it is cut from
@@ -224,96 +223,3 @@ _SMALL_DATASETS = {
 
 def _average(values: tuple[float, ...]) -> tuple[float]:
     return (round(math.fsum(values) / len(values), 4),)
-
-
-def eval_transforms(preprocessing: Preprocessing, encoded: bool, kept: str = "") -> list:
-    """Operators from one picture, uint8 (H, W, 3) or a file's bytes (length,) if `encoded`, to float32 (3, S, S).
-
-    With `antialias` they get what `geometry.evaluation_pixels` made: (S, S, input_channels); that too is what a cache
-    gives that keeps pictures RESIZED.
-    """
-    return [*_evaluation_geometry(preprocessing, encoded, kept), *normalisation(preprocessing)]
-
-
-def train_transforms(
-    preprocessing: Preprocessing,
-    encoded: bool,
-    augmentation: str,
-    auto_augment: str = "none",
-    final_size: int = 0,
-    kept: str = "",
-) -> list:
-    """As `eval_transforms`, at random: photographs (`encoded`) as for ImageNet, small pictures as for CIFAR-10.
-
-    augmentation: 'full' (crop, mirror, colours), 'shift' (crop, mirror: the paper's for CIFAR, section 4.1), 'crop', or
-    'none' (the evaluation's operators). With `antialias` `geometry.training_pixels` does all but the colours.
-    auto_augment: see `auto_augment_operators`. final_size: the input's at the end of training, if it is another now.
-    kept: how a cache keeps pictures.
-    """
-    from mindspore.dataset import vision
-
-    final_size = final_size or preprocessing.image_size
-    policy = policy_operators(preprocessing, encoded, auto_augment, final_size)
-    colours = []
-    if augmentation == "full" and preprocessing.input_channels == 3:
-        colours = [vision.RandomColorAdjust(brightness=0.4, contrast=0.4, saturation=0.4)]
-    if augmentation == "none":
-        geometry = _evaluation_geometry(preprocessing, encoded, kept)
-    elif preprocessing.antialias:
-        geometry = []
-    else:
-        shifted = is_shifted(final_size, encoded, augmentation)
-        geometry = _random_geometry(preprocessing, encoded, augmentation, shifted, kept)
-    return [*geometry, *policy, *colours, *normalisation(preprocessing)]
-
-
-def policy_operators(preprocessing: Preprocessing, encoded: bool, auto_augment: str, final_size: int) -> list:
-    """`auto_augment_operators` for these pictures; final_size: of the input at the end of training."""
-    is_small = not encoded or final_size <= SMALL
-    return auto_augment_operators(auto_augment, is_small=is_small, channels=preprocessing.input_channels)
-
-
-def _evaluation_geometry(preprocessing: Preprocessing, encoded: bool, kept: str = "") -> list:
-    from mindspore.dataset import vision
-
-    if preprocessing.antialias or kept == RESIZED:
-        return []
-    size = preprocessing.resized_to
-    decode = [vision.Decode()] if encoded else []
-    return [*decode, vision.Resize((size, size)), vision.CenterCrop(preprocessing.image_size)]
-
-
-def _random_geometry(preprocessing: Preprocessing, encoded: bool, augmentation: str, shifted: bool, kept: str) -> list:
-    from mindspore.dataset import vision
-
-    size = preprocessing.image_size
-    if encoded and not shifted:
-        crop = [vision.RandomCropDecodeResize(size, scale=(0.08, 1.0), ratio=(0.75, 1.333))]
-    else:
-        decode = [vision.Decode()] if encoded else []
-        whole = [] if kept == RESIZED else [*decode, vision.Resize((size, size))]
-        crop = [*whole, vision.RandomCrop(size, padding=shift_padding(size))]
-    mirror = [vision.RandomHorizontalFlip(0.5)] if augmentation in ("full", "shift") else []
-    return [*crop, *mirror]
-
-
-def is_shifted(image_size: int, encoded: bool, augmentation: str) -> bool:
-    """Whether training shifts the whole picture, as the paper does on CIFAR, and does not cut areas of any size.
-
-    image_size: of the network's input at the end of training.
-    """
-    return not encoded or (augmentation == "shift" and image_size <= SMALL)
-
-
-def shift_padding(image_size: int) -> int:
-    """Black pixels on each side, in which a picture is shifted: 4 for 32."""
-    return round(4 * image_size / 32)
-
-
-def normalisation(preprocessing: Preprocessing) -> list:
-    """The operators from pixels, (S, S, input_channels) from 0 to 255, to float32 (input_channels, S, S)."""
-    from mindspore.dataset import vision
-
-    mean = [255 * value for value in preprocessing.mean]
-    std = [255 * value for value in preprocessing.std]
-    return [vision.Normalize(mean, std), vision.HWC2CHW()]

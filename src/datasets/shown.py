@@ -70,10 +70,10 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """A picture of `shown_picture` as L, or, of 16-bit grey, as F in units where white is 255."""
+    """A picture of `shown_picture` as L, or, of 16-bit grey, as F in units where white is 255; these as they are."""
     if image.mode == "I;16":
         return Image.fromarray(np.asarray(image).astype(np.float32) / np.float32(257))
-    return image if image.mode == "L" else image.convert("L")
+    return image if image.mode in ("L", "F") else image.convert("L")
 
 
 def as_bitmap(image: Image.Image) -> np.ndarray:

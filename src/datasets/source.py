@@ -1,13 +1,14 @@
 """What every data set looks like once it is open."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from src.datasets.class_names import Wording, match
+from src.datasets.preprocessing_choices import FILES
 from src.utils.errors import ReportedError
 from src.utils.logging import get_logger
 
@@ -17,8 +18,8 @@ class Source:
     """A data set's pictures and labels, by index.
 
     labels: (n,) int32, each below len(class_names); of a multi-label set (n, classes) int8, 1 where a picture shows the
-    class, 0 where not, -1 where nobody knows. read(i) returns uint8: a file's bytes (length,) if `encoded`, else
-    pixels (H, W, 3); it raises ReportedError, naming the file, for a picture that cannot be used. image_name(i) is for
+    class, 0 where not, -1 where nobody knows. form: what read(i) returns, FILES: a file's bytes, or DECODED: pixels,
+    uint8 (H, W, 3); it raises ReportedError, naming the file, for a picture that cannot be used. image_name(i) is for
     people. origin: how to call the data set in a sentence. numbered: its labels are numbers that nobody has named.
     identity(): bytes that tell these pictures, in this order, from others. remarks: what is odd about the files on
     disk, in words. undecodable: how many pictures are of a kind that cannot be decoded, and the first of them. absent,
@@ -26,13 +27,14 @@ class Source:
     read so far. groups: (n,) int64, pictures of one number belong together (a patient, a video), -1 to none; None for
     none at all. content(i): the bytes that make picture i the one it is, before any decoding, and content_size(i), how
     many they are, without reading them; None where those are `read`'s. state(): bytes that tell these files, as they
-    are on disk now, from others and from themselves after a change; None where there are no files.
+    are on disk now, from others and from themselves after a change; None where there are no files. kept: what caches
+    have of the pictures further on their way, each by its `Stage` a function like `read` (see `as_kept`).
     """
 
     dataset: str
     class_names: tuple[str, ...]
     labels: np.ndarray
-    encoded: bool
+    form: str
     read: Callable[[int], np.ndarray]
     image_name: Callable[[int], str]
     origin: str = "the data set"
@@ -47,9 +49,15 @@ class Source:
     content: Callable[[int], bytes] | None = None
     content_size: Callable[[int], int] | None = None
     state: Callable[[], bytes] | None = None
+    kept: Mapping[Hashable, Callable[[int], np.ndarray]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def encoded(self) -> bool:
+        """Whether pictures are files, whose bytes have to be decoded."""
+        return self.form == FILES
 
     @property
     def is_multilabel(self) -> bool:
@@ -76,6 +84,7 @@ class Source:
             content=self.content and (lambda i: self.content(indices[i])),
             content_size=self.content_size and (lambda i: self.content_size(indices[i])),
             state=self.state and (lambda: self.state() + _digest(indices)),
+            kept={},
         )
 
     def for_network(self, class_names: tuple[str, ...], advice: str = "") -> "Source":

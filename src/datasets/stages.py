@@ -6,17 +6,19 @@ area's edges than of the whole decoded picture: there the files themselves are a
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
+from src.datasets.augmentation import Changes
 from src.datasets.decoding import decoded_pixels
 from src.datasets.geometry import as_shown, evaluation_pixels, picture_of, whole_picture
-from src.datasets.preprocessing import Preprocessing, is_shifted
-from src.datasets.preprocessing_choices import DECODED, FILES, RESIZED
+from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import DECODED, FILES, RESIZED, SHIFTED, WHOLE
 from src.datasets.shown import differs_as_shown
+from src.datasets.source import Source
 from src.utils.errors import ReportedError
 
 _OPERATORS, _PILLOW = "mindspore", "pillow"
@@ -25,27 +27,25 @@ _LONGER = 32  # bytes that what is decoded may be longer than the file: see `ima
 
 @dataclass(frozen=True)
 class Stage:
-    """kind: one of KEPT: FILES: uint8 (length,); DECODED: uint8 (H, W, 3), of grey (H, W), of 16 bits float32 (H, W);
-    RESIZED: the evaluation's of `preprocessing` before it is normalised, uint8 (S, S, 3), of grey float32 (S, S, 1).
-
-    decoder: whose bits these are, `mindspore` or `pillow`; of damaged files they may differ.
+    """form: one of FORMS; RESIZED: the evaluation's of `preprocessing` before it is normalised. decoder: whose bits
+    these are, `mindspore` or `pillow`; of damaged files they may differ.
     """
 
-    kind: str
+    form: str
     preprocessing: Preprocessing
     decoder: str = _PILLOW
 
     def make(self, data: np.ndarray) -> np.ndarray:
         """What is kept of a checked file's bytes, uint8 (length,). Raises what the decoders raise."""
         preprocessing = self.preprocessing
-        if self.kind == FILES:
+        if self.form == FILES:
             return data
         if preprocessing.antialias:
-            picture = picture_of(data, preprocessing, encoded=True)
-            return np.asarray(picture) if self.kind == DECODED else evaluation_pixels(picture, preprocessing)
+            picture = picture_of(data, preprocessing, FILES)
+            return np.asarray(picture) if self.form == DECODED else evaluation_pixels(picture, preprocessing)
         if self.decoder == _PILLOW:
             pixels = decoded_pixels(data, preprocessing.pixels)
-            return pixels if self.kind == DECODED else squashed(pixels, preprocessing)
+            return pixels if self.form == DECODED else squashed(pixels, preprocessing)
         from mindspore.dataset import vision
 
         shown = as_shown(data) if preprocessing.pixels == "shown" and differs_as_shown(data) else data
@@ -53,10 +53,10 @@ class Stage:
 
     def most_bytes(self, file_size: int, content: Callable[[], bytes]) -> int:
         """How many bytes that is at most, of a file that was not decoded yet; content() reads it, for its header."""
-        if self.kind == FILES:
+        if self.form == FILES:
             return file_size + _LONGER
         grey = self.preprocessing.input_channels == 1
-        if self.kind == RESIZED:
+        if self.form == RESIZED:
             return self.preprocessing.image_size**2 * (4 if grey else 3)
         try:
             with Image.open(BytesIO(content()), formats=("JPEG", "PNG", "BMP", "TIFF")) as image:
@@ -69,37 +69,41 @@ class Stage:
     def identity(self) -> str:
         """A text that tells the stage from others."""
         geometry = {key: value for key, value in self.preprocessing.to_dict().items() if key not in ("mean", "std")}
-        return json.dumps([self.kind, self.decoder, self.preprocessing.input_channels, geometry])
+        return json.dumps([self.form, self.decoder, self.preprocessing.input_channels, geometry])
 
     def in_words(self) -> str:
         """For a line of the log."""
-        if self.kind == FILES:
+        if self.form == FILES:
             return "as files, of which each epoch decodes other areas"
-        if self.kind == DECODED:
+        if self.form == DECODED:
             return "decoded, of which each epoch resizes other areas"
         return f"decoded and resized to {self.preprocessing.image_size} x {self.preprocessing.image_size}"
 
 
-def evaluation_stage(preprocessing: Preprocessing, encoded: bool) -> Stage | None:
-    """That of `evaluation_batches`; None for pictures that are pixels anyway."""
-    if not encoded:
+def evaluation_stage(preprocessing: Preprocessing, form: str) -> Stage | None:
+    """That of `evaluation_batches` of pictures in `form` (see `Source`); None for those that are pixels anyway."""
+    if form != FILES:
         return None
     return Stage(RESIZED, preprocessing, _PILLOW if preprocessing.antialias else _OPERATORS)
 
 
-def training_stage(
-    preprocessing: Preprocessing, encoded: bool, augmentation: str, streams: str, final_size: int = 0
-) -> Stage | None:
-    """That of `training_batches`, of which see the arguments; augmentation is not 'auto'."""
-    if not encoded:
+def training_stage(preprocessing: Preprocessing, form: str, changes: Changes, streams: str) -> Stage | None:
+    """That of `training_batches` whose pictures are changed as `changes` says; streams: see `Augmentation`."""
+    if form != FILES:
         return None
     decoder = _PILLOW if preprocessing.antialias or streams == "image" else _OPERATORS
-    if augmentation == "none":
+    if changes.place == WHOLE:
         return Stage(RESIZED, preprocessing, decoder)
-    if is_shifted(final_size or preprocessing.image_size, encoded, augmentation):
+    if changes.place == SHIFTED:
         return Stage(RESIZED, whole_picture(preprocessing), decoder)
     of_any_size = whole_picture(preprocessing.at(1))
     return Stage(DECODED if decoder == _PILLOW else FILES, of_any_size, decoder)
+
+
+def as_kept(source: Source, stage: Stage | None) -> Source:
+    """`source` with the pictures as a cache keeps them at `stage`; itself where none does."""
+    read = source.kept.get(stage)
+    return source if read is None else replace(source, read=read, form=stage.form, kept={})
 
 
 def squashed(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

@@ -18,6 +18,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.deploy.engine_file import write_engine_file
 from src.deploy.engine_int8 import Inputs
@@ -150,7 +151,7 @@ def checked_images(preprocessing: Preprocessing, count: int) -> np.ndarray:
         top, left = corners[i]
         return photos[i % 2][top:, left:].copy()
 
-    source = Source("folder", ("photo",), labels, False, read, str)
+    source = Source("folder", ("photo",), labels, DECODED, read, str)
     (batch,) = evaluation_batches(source, preprocessing, batch_size=len(labels), workers=1)
     noise = random.standard_normal((count - len(labels), *batch[0].shape[1:]), np.float32)
     return np.concatenate([batch[0], noise])[random.permutation(count)]

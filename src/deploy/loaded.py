@@ -9,6 +9,7 @@ import numpy as np
 from src.datasets.pictures import open_pictures
 from src.datasets.plain_batches import plain_batches
 from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.training.mirrored import Logits, mean_answer, mirrored
 from src.utils.best_classes import best_classes
@@ -96,4 +97,4 @@ def _pixels(picture: np.ndarray) -> Source:
             f"found an array {picture.shape} of {picture.dtype}, expected a picture: uint8 (height, width, 3), red "
             "first"
         )
-    return Source("pictures", (), np.zeros(1, np.int32), False, lambda _: picture, lambda _: "the array")
+    return Source("pictures", (), np.zeros(1, np.int32), DECODED, lambda _: picture, lambda _: "the array")

@@ -9,6 +9,7 @@ import onnxruntime
 
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.deploy.manifest import INPUT_NAME, PICTURES_NAME, PROBABILITIES_NAME, Manifest
 from src.deploy.onnx_file import seal
@@ -70,7 +71,7 @@ def photographs(preprocessing: Preprocessing) -> list[np.ndarray]:
 
 def _inputs(pictures: list[np.ndarray], preprocessing: Preprocessing) -> list[np.ndarray]:
     labels = np.zeros(len(pictures), np.int32)
-    source = Source("pictures", ("picture",), labels, False, pictures.__getitem__, str)
+    source = Source("pictures", ("picture",), labels, DECODED, pictures.__getitem__, str)
     return [images[0] for images, *_ in evaluation_batches(source, preprocessing, batch_size=1, workers=1)]
 
 

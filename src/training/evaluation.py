@@ -98,8 +98,8 @@ def held_out_evaluation(
 ) -> Callable[[Callable[[], bool]], Counter]:
     """The evaluation of `network`, as it is at the call, on `source`: a function (stop_requested) -> Counter.
 
-    shard: batch_size, workers, rank, world_size and cached as for `evaluation_batches`. beat () is called, and
-    stop_requested () asked, for each batch; what was counted until it says true does not matter.
+    shard: batch_size, workers, rank and world_size as for `evaluation_batches`. beat () is called, and stop_requested
+    () asked, for each batch; what was counted until it says true does not matter.
     """
     predict_step = PredictStep(network, graph_cache=graph_cache)
 

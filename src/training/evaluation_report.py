@@ -1,15 +1,13 @@
 """An evaluation and what it leaves for its reader: per-class accuracy, confusion matrix, predictions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from src.datasets.classification import NOT_CACHED, evaluation_batches
-from src.datasets.picture_cache import PictureCache
+from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
-from src.datasets.stages import Stage
 from src.model_utils.group import ALONE, Group
 from src.training.evaluation import Counter, Logits, evaluate
 from src.utils.accuracy import Accuracy
@@ -51,13 +49,11 @@ def evaluate_and_report(
     beat: Callable[[], None] = lambda: None,
     watchers: Sequence[Callable[[np.ndarray, np.ndarray, np.ndarray], None]] = (),
     task: str = "single",
-    cached: Mapping[Stage, PictureCache] = NOT_CACHED,
 ) -> Counter:
     """Evaluate `model` on `source`: a progress bar, the seed's lines in the log, the report in `folder`.
 
     predictions: the CSV file for each image's answer, or empty. beat: called for each batch, as are the watchers,
-    with its logits, labels and indices. task: see `counter_of`. cached: see `evaluation_batches`. Raises
-    ReportedError.
+    with its logits, labels and indices. task: see `counter_of`. Raises ReportedError.
     """
     collected = Predictions(class_names, task) if predictions else None
 
@@ -71,7 +67,7 @@ def evaluate_and_report(
     shard = {"batch_size": batch_size, "workers": workers, "rank": group.rank, "world_size": group.world_size}
     accuracy = evaluate(
         model,
-        evaluation_batches(source, preprocessing, **shard, cached=cached),
+        evaluation_batches(source, preprocessing, **shard),
         batch_size=batch_size,
         num_classes=len(class_names),
         task=task,

@@ -9,12 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from augmented import augmentation_of, augmented_batches
 from PIL import Image
 
 from src.datasets import caching
+from src.datasets.augmentation import Augmentation
 from src.datasets.caching import Wanted, open_caches
-from src.datasets.classification import evaluation_batches, stages_of_training, training_batches
+from src.datasets.classification import evaluation_batches, stages_of_training
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing_choices import FILES
 from src.datasets.sources import open_source
 from src.datasets.stages import evaluation_stage, training_stage
 from src.utils.errors import ReportedError
@@ -58,16 +61,15 @@ def opened(folder: Path):
     return open_source("folder", folder, split="train")
 
 
-def cached(where, source, preprocessing, *, augmentation, streams="worker", **options):
-    stages = stages_of_training(
-        source, preprocessing, augmentation=augmentation, streams=streams, **{"auto_augment": "none"} | options
-    )
+def cached(where, source, preprocessing, *, sizes=(), **words):
+    """The same data set with a cache."""
+    stages = stages_of_training(source, preprocessing, augmentation_of(**words), sizes)
     return open_caches(where, [Wanted(source, "training", stages)], workers=WORKERS)[0]
 
 
 def epoch(source, preprocessing, number=0, **options) -> list[tuple[np.ndarray, ...]]:
     options = {"batch_size": 4, "seed": 1, "workers": WORKERS} | options
-    return list(training_batches(source, preprocessing, epoch=number, **options))
+    return list(augmented_batches(source, preprocessing, epoch=number, **options))
 
 
 def assert_same(batches, expected):
@@ -106,12 +108,12 @@ def test_training_sees_the_same_bits_and_reads_no_file(preprocessing, augmentati
     source = opened(folder)
     how = {"augmentation": augmentation, "streams": streams, "auto_augment": "none"} | options
     expected = [epoch(source, preprocessing, number, **how) for number in (0, 1)]
-    caches = cached("ram", source, preprocessing, **how)
-    (stage,) = caches
-    assert stage.kind == ("decoded" if (streams, kind) == ("image", "files") else kind)
+    found = cached("ram", source, preprocessing, **how)
+    (stage,) = found.kept
+    assert stage.form == ("decoded" if (streams, kind) == ("image", "files") else kind)
     shutil.rmtree(folder)
     for number in (0, 1):
-        assert_same(epoch(unreadable(source), preprocessing, number, cached=caches, **how), expected[number])
+        assert_same(epoch(unreadable(found), preprocessing, number, **how), expected[number])
 
 
 @pytest.mark.parametrize("preprocessing", [LARGE, PILLOWS, GREY, replace(LARGE, pixels="stored")], ids=str)
@@ -119,20 +121,20 @@ def test_an_evaluation_sees_the_same_bits(preprocessing, folder):
     source = opened(folder)
     how = {"batch_size": 5, "workers": WORKERS}
     expected = list(evaluation_batches(source, preprocessing, **how))
-    wanted = Wanted(source, "held-out", [evaluation_stage(preprocessing, True)])
-    (caches,) = open_caches("disk", [wanted], workers=WORKERS)
-    assert_same(list(evaluation_batches(unreadable(source), preprocessing, **how, cached=caches)), expected)
+    wanted = Wanted(source, "held-out", [evaluation_stage(preprocessing, FILES)])
+    (found,) = open_caches("disk", [wanted], workers=WORKERS)
+    assert_same(list(evaluation_batches(unreadable(found), preprocessing, **how)), expected)
 
 
 def test_each_size_of_a_run_has_its_cache(folder):
     source, sizes = opened(folder), (16, 24, 32)
     how = {"augmentation": "shift", "auto_augment": "none", "streams": "worker"}
     expected = [epoch(source, SMALL, size=size, **how) for size in sizes]
-    caches = cached("disk", source, SMALL, **how, sizes=sizes)
-    assert len(caches) == 3
+    found = cached("disk", source, SMALL, **how, sizes=sizes)
+    assert len(found.kept) == 3
     for size, batches in zip(sizes, expected, strict=True):
-        assert_same(epoch(unreadable(source), SMALL, size=size, cached=caches, **how), batches)
-    areas = stages_of_training(source, LARGE, augmentation="full", auto_augment="none", streams="image", sizes=sizes)
+        assert_same(epoch(unreadable(found), SMALL, size=size, **how), batches)
+    areas = stages_of_training(source, LARGE, Augmentation("full", streams="image"), sizes)
     assert len(set(areas)) == 1  # decoded pictures are of any size
 
 
@@ -148,7 +150,7 @@ def test_another_run_finds_it_and_decodes_nothing(folder, cache, caplog):
         assert f"cache {where}: 1 MB for 16 training pictures, decoded and resized to 32 x 32" in caplog.text
         again = cached(where, unreadable(source), SMALL, **NONE)
         assert caplog.messages[-1].endswith("in another process" if where == "ram" else ".disk")
-        assert_same(epoch(unreadable(source), SMALL, cached=again, **NONE), expected)
+        assert_same(epoch(unreadable(again), SMALL, **NONE), expected)
         assert first is not again
     (file,) = cache.glob("*.disk")
     assert [stat.S_IMODE(path.stat().st_mode) for path in (cache, file)] == [0o700, 0o600]
@@ -158,9 +160,9 @@ def test_of_changed_pictures_it_is_made_anew_in_the_old_one_s_place(folder, cach
     cached("disk", opened(folder), SMALL, **NONE)
     shutil.copy(folder / "flower" / "flower 0.jpg", folder / "flower" / "flower 1.jpg")
     source = opened(folder)
-    caches = cached("disk", source, SMALL, **NONE)
+    found = cached("disk", source, SMALL, **NONE)
     assert "is of other pictures, or of other versions of what decodes them; it is made anew" in caplog.text
-    assert_same(epoch(source, SMALL, cached=caches, **NONE), epoch(source, SMALL, **NONE))
+    assert_same(epoch(found, SMALL, **NONE), epoch(source, SMALL, **NONE))
     assert len(list(cache.iterdir())) == 2  # and the lock
 
 
@@ -181,12 +183,12 @@ def test_a_damaged_or_foreign_cache_is_never_used(change, folder, cache, caplog,
         file.symlink_to(tmp_path / "elsewhere")
     else:
         file.chmod(0o666)
-    caches = cached("disk", source, SMALL, **NONE)
-    assert_same(epoch(source, SMALL, cached=caches, **NONE), expected)
+    found = cached("disk", source, SMALL, **NONE)
+    assert_same(epoch(found, SMALL, **NONE), expected)
     said = r"is damaged, first at " if change in ("a bit", "cut") else "; it is made anew"
     assert caplog.text.count(said) == 1
     assert file.read_bytes() == sound and not file.is_symlink()
-    assert_same(epoch(unreadable(source), SMALL, cached=caches, **NONE), expected)
+    assert_same(epoch(unreadable(found), SMALL, **NONE), expected)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_decoded(folder, cache, monkeypatch):
@@ -208,14 +210,15 @@ def test_what_does_not_fit_is_refused_before_anything_is_decoded(folder, cache, 
 
 def test_decoded_pictures_are_counted_by_their_headers(folder):
     source = opened(folder)
-    grey = training_stage(GREY, True, "full", "worker")
-    for stage, each in ((training_stage(LARGE, True, "full", "image"), 3), (grey, 1)):
+    areas = Augmentation("full").changes_of(source, LARGE)
+    grey = training_stage(GREY, FILES, areas, "worker")
+    for stage, each in ((training_stage(LARGE, FILES, areas, "image"), 3), (grey, 1)):
         for i in range(len(source)):
             with Image.open(source.image_name(i)) as image:
                 depth = 4 if each == 1 and image.mode == "I;16" else each
                 assert stage.most_bytes(0, lambda i=i: source.content(i)) == image.width * image.height * depth
                 assert stage.make(source.read(i)).nbytes == image.width * image.height * depth
-    files = training_stage(LARGE, True, "full", "worker")
+    files = training_stage(LARGE, FILES, areas, "worker")
     assert (
         max(len(source.read(i)) - source.content_size(i) for i in range(len(source))) == 16 < files.most_bytes(0, bytes)
     )
@@ -232,7 +235,7 @@ def test_a_picture_that_cannot_be_used_is_named_and_leaves_nothing(folder, cache
 def test_pictures_that_are_pixels_are_not_kept(cache, caplog):
     digits = open_source("digits", "", split="train").subset(np.arange(8))
     caplog.set_level("INFO")
-    assert cached("ram", digits, default_preprocessing("digits"), augmentation="crop") == {}
+    assert cached("ram", digits, default_preprocessing("digits"), augmentation="crop").kept == {}
     assert "cache ram: the training pictures are pixels in memory, or packed as such; nothing is kept" in caplog.text
     assert not cache.exists()
 
@@ -243,5 +246,5 @@ def test_packed_pictures_are_kept_too(folder, tmp_path):
     pack(opened(folder), tmp_path / "packed", per_shard=5, side=0, workers=1, said=lambda _: None)
     source = open_source("mindrecord", tmp_path / "packed", split="train")
     expected = epoch(source, SMALL, **NONE)
-    caches = cached("ram", source, SMALL, **NONE)
-    assert_same(epoch(unreadable(source), SMALL, cached=caches, **NONE), expected)
+    found = cached("ram", source, SMALL, **NONE)
+    assert_same(epoch(unreadable(found), SMALL, **NONE), expected)

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from augmented import augmented_batches
 
 from src.datasets import image_files
-from src.datasets.classification import evaluation_batches, training_batches, usable_indices, worker_count
-from src.datasets.preprocessing import default_preprocessing, eval_transforms
+from src.datasets.classification import evaluation_batches, usable_indices, worker_count
+from src.datasets.operators import eval_transforms
+from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sampler import epoch_order
 from src.datasets.sources import open_source
 from src.utils.byte_arrays import read_array
@@ -28,7 +30,7 @@ WORKERS = min(2, os.cpu_count())
 def train(source, preprocessing, *, epoch=0, seed=1, batch_size=4, augmentation="full", **options):
     options = {"workers": WORKERS, **options}
     return list(
-        training_batches(
+        augmented_batches(
             source, preprocessing, augmentation=augmentation, batch_size=batch_size, seed=seed, epoch=epoch, **options
         )
     )
@@ -92,7 +94,7 @@ def test_evaluation_during_an_epoch_does_not_disturb_it(data):
     source, preprocessing = data
     expected = train(source, preprocessing)
     interrupted = []
-    for batch in training_batches(
+    for batch in augmented_batches(
         source, preprocessing, augmentation="full", batch_size=4, seed=1, epoch=0, workers=WORKERS
     ):
         interrupted.append(batch)
@@ -148,7 +150,7 @@ def test_evaluation_yields_every_image_once_in_order(data, batch_size):
     np.testing.assert_array_equal(np.concatenate([batch[2] for batch in batches]), np.arange(len(source)))
     np.testing.assert_array_equal(np.concatenate([batch[1] for batch in batches]), source.labels)
     image = source.read(len(source) - 1)
-    for transform in eval_transforms(preprocessing, source.encoded):
+    for transform in eval_transforms(preprocessing, source.form):
         image = transform(image)
     np.testing.assert_array_equal(batches[-1][0][-1], image)
 
@@ -253,7 +255,7 @@ def test_three_hundred_epochs_leak_neither_threads_nor_memory(photo_folder):
     def one_epoch(epoch):
         train(DIGITS, SMALL, epoch=epoch)
         options = {"augmentation": "full", "batch_size": 4, "seed": 1, "epoch": epoch, "workers": WORKERS}
-        next(training_batches(files, default_preprocessing("folder", 32), **options))  # left before its end
+        next(augmented_batches(files, default_preprocessing("folder", 32), **options))  # left before its end
 
     for epoch in range(20):
         one_epoch(epoch)
@@ -270,7 +272,7 @@ def test_signal_handlers_of_ours_stay_in_place_while_batches_are_made(number):
     previous = signal.signal(number, lambda number, _: received.append(number))
     try:
         batches = 0
-        for _ in training_batches(DIGITS, SMALL, augmentation="full", batch_size=4, seed=1, epoch=0, workers=WORKERS):
+        for _ in augmented_batches(DIGITS, SMALL, augmentation="full", batch_size=4, seed=1, epoch=0, workers=WORKERS):
             if batches == 3:
                 threading.Thread(target=os.kill, args=(os.getpid(), number)).start()
             batches += 1

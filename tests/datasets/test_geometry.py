@@ -5,12 +5,15 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from augmented import augmented_batches
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
-from src.datasets.classification import evaluation_batches, training_batches, usual_augmentation
+from src.datasets.augmentation import Changes, usual_augmentation
+from src.datasets.classification import evaluation_batches
 from src.datasets.geometry import evaluation_pixels, shorter_side_sizes, training_pixels
 from src.datasets.preprocessing import Preprocessing, default_preprocessing
+from src.datasets.preprocessing_choices import DECODED, FILES, SHIFTED
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 
@@ -66,7 +69,7 @@ def pictures() -> dict[str, bytes]:
 
 def source_of(files: dict[str, bytes]) -> Source:
     names, data = list(files), [np.frombuffer(content, np.uint8) for content in files.values()]
-    return Source("folder", ("any",), np.zeros(len(data), np.int32), True, data.__getitem__, names.__getitem__)
+    return Source("folder", ("any",), np.zeros(len(data), np.int32), FILES, data.__getitem__, names.__getitem__)
 
 
 def as_people_see_it(data: bytes, channels: int) -> Image.Image:
@@ -103,7 +106,7 @@ def test_every_kind_of_picture_has_the_pixels_that_pillow_gives(preprocessing):
     files = pictures()
     source = source_of(files)
     (batch,) = evaluation_batches(source, preprocessing, batch_size=len(files), workers=2)
-    (trained,) = training_batches(
+    (trained,) = augmented_batches(
         source, preprocessing, augmentation="none", batch_size=len(files), seed=1, epoch=0, workers=2
     )
     off = {}
@@ -165,7 +168,9 @@ def test_training_pictures_depend_on_seed_and_place_alone(channels, augmentation
 
     def batches(workers: int, seed: int = 1, first_batch: int = 0) -> list[np.ndarray]:
         place = {"seed": seed, "epoch": 0, "workers": workers, "first_batch": first_batch}
-        return [b[0] for b in training_batches(source, preprocessing, augmentation=augmentation, batch_size=4, **place)]
+        return [
+            b[0] for b in augmented_batches(source, preprocessing, augmentation=augmentation, batch_size=4, **place)
+        ]
 
     first = batches(2)
     assert first[0].shape == (4, channels, 48, 48)
@@ -182,7 +187,7 @@ def test_shifts_are_windows_of_the_padded_picture():
     windows = {padded[y : y + 32, x : x + 32].tobytes() for y in range(9) for x in range(9)}
     random = np.random.default_rng(0)
     seen = {
-        training_pixels(Image.fromarray(whole), preprocessing, "crop", True, random)[..., 0].tobytes()
+        training_pixels(Image.fromarray(whole), preprocessing, Changes(SHIFTED), random)[..., 0].tobytes()
         for _ in range(300)
     }
     assert seen <= windows
@@ -190,14 +195,14 @@ def test_shifts_are_windows_of_the_padded_picture():
 
 
 @pytest.mark.parametrize(
-    ("dataset", "encoded_files", "image_size", "expected"),
+    ("dataset", "form", "image_size", "expected"),
     [
-        ("digits", False, 32, "crop"),
-        ("cifar10", False, 32, "full"),
-        ("folder", True, 64, "shift"),
-        ("folder", True, 65, "full"),
+        ("digits", DECODED, 32, "crop"),
+        ("cifar10", DECODED, 32, "full"),
+        ("folder", FILES, 64, "shift"),
+        ("folder", FILES, 65, "full"),
     ],
 )
-def test_small_inputs_from_files_are_shifted(dataset, encoded_files, image_size, expected):
-    source = Source(dataset, (), np.zeros(0, np.int32), encoded_files, lambda _: None, str)
+def test_small_inputs_from_files_are_shifted(dataset, form, image_size, expected):
+    source = Source(dataset, (), np.zeros(0, np.int32), form, lambda _: None, str)
     assert usual_augmentation(source, default_preprocessing(dataset, image_size)) == expected

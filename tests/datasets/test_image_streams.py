@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from augmented import augmented_batches
 from mindspore.dataset import vision
 from PIL import Image
 
-from src.datasets.classification import evaluation_batches, training_batches, worker_count
+from src.datasets.classification import evaluation_batches, worker_count
 from src.datasets.image_streams import change_colours, moved
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sources import open_source
@@ -29,7 +30,7 @@ def by_image(source, preprocessing, **options) -> dict[int, bytes]:
 
 def batches(source, preprocessing, **options):
     options = {"augmentation": "full", "batch_size": 4, "seed": 1, "epoch": 2, "workers": WORKERS} | options
-    return training_batches(source, preprocessing, streams="image", **options)
+    return augmented_batches(source, preprocessing, streams="image", **options)
 
 
 ALL = {"auto_augment": "trivial", "random_erasing": 0.5}

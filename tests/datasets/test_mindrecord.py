@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from augmented import augmented_batches
 from commands import NETWORK, only, weights, write_pictures
 from mindspore.mindrecord import FileReader
 from PIL import Image
 
 import train
 from scripts.write_mindrecord import main
-from src.datasets.classification import training_batches
 from src.datasets.contents import content_hashes
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.sources import open_source
@@ -51,7 +51,7 @@ def test_the_same_batches_bit_for_bit(root):
     settings = {"augmentation": "full", "batch_size": 4, "seed": 3, "epoch": 1, "workers": 2}
     preprocessing = replace(default_preprocessing("folder", 32))
     batches = [
-        list(training_batches(source, preprocessing, **settings, rank=1, world_size=2))
+        list(augmented_batches(source, preprocessing, **settings, rank=1, world_size=2))
         for source in (opened(root / "data", "folder"), opened(root / "packed"))
     ]
     for ours, theirs in zip(*batches, strict=True):

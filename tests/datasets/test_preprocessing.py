@@ -10,14 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.datasets.preprocessing import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Preprocessing,
-    default_preprocessing,
-    eval_transforms,
-    train_transforms,
-)
+from src.datasets.augmentation import Changes
+from src.datasets.operators import eval_transforms, train_transforms
+from src.datasets.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, default_preprocessing
+from src.datasets.preprocessing_choices import AREA, DECODED, FILES, SHIFTED, WHOLE
 from src.utils.errors import ReportedError, UsageError
 
 GOOD = {"image_size": 224, "resize": 256, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2]}
@@ -149,7 +145,7 @@ def test_evaluation_is_squash_to_256_centre_crop_224_normalise(photo_folder, nam
         pixels = np.asarray(image.convert("RGB"), np.float64)
     assert pixels.shape[0] != pixels.shape[1]
     expected = (bilinear(pixels, 256)[16:240, 16:240] / 255 - IMAGENET_MEAN) / IMAGENET_STD
-    result = apply(eval_transforms(default_preprocessing("imagenet"), encoded=True), np.fromfile(file, np.uint8))
+    result = apply(eval_transforms(default_preprocessing("imagenet"), FILES), np.fromfile(file, np.uint8))
     assert (result.shape, result.dtype) == ((3, 224, 224), np.float32)
     grey_levels = np.abs(result - expected.transpose(2, 0, 1)) * np.reshape(IMAGENET_STD, (3, 1, 1)) * 255
     assert grey_levels.max() < 1.01  # one level: OpenCV's fixed-point weights
@@ -161,9 +157,9 @@ def test_small_pictures_of_their_own_size_are_only_normalised(cifar_records, aug
     preprocessing = default_preprocessing("cifar10")
     pixels = cifar_records[0][5]
     transforms = (
-        eval_transforms(preprocessing, False)
+        eval_transforms(preprocessing, DECODED)
         if augmentation == "eval"
-        else train_transforms(preprocessing, False, augmentation)
+        else train_transforms(preprocessing, DECODED, Changes(WHOLE))
     )
     expected = ((pixels / 255 - preprocessing.mean) / preprocessing.std).transpose(2, 0, 1)
     np.testing.assert_allclose(apply(transforms, pixels), expected, atol=2e-6)
@@ -174,7 +170,7 @@ def test_crop_of_small_pictures_is_a_window_of_the_padded_picture(cifar_records)
     plain = Preprocessing(32, 0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     padded = np.pad(pixels, ((4, 4), (4, 4), (0, 0)))
     windows = {padded[y : y + 32, x : x + 32].tobytes(): (y, x) for y in range(9) for x in range(9)}
-    transforms = train_transforms(plain, False, "crop")
+    transforms = train_transforms(plain, DECODED, Changes(SHIFTED))
     seen = set()
     for crop in augmented(transforms, pixels, 300):
         cropped = np.rint(crop.transpose(1, 2, 0) * 255).astype(np.uint8)
@@ -185,7 +181,7 @@ def test_crop_of_small_pictures_is_a_window_of_the_padded_picture(cifar_records)
 def test_padding_grows_with_the_image_size():
     plain = Preprocessing(64, 0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     white = np.full((32, 32, 3), 255, np.uint8)
-    transforms = train_transforms(plain, False, "crop")
+    transforms = train_transforms(plain, DECODED, Changes(SHIFTED))
     borders = [int((crop[0, :, 32] == 0).sum()) for crop in augmented(transforms, white, 200)]
     assert max(borders) == 8
 
@@ -193,7 +189,7 @@ def test_padding_grows_with_the_image_size():
 def test_full_augmentation_mirrors_half_of_the_pictures_and_changes_colours():
     plain = Preprocessing(32, 0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     ramp = np.repeat(np.linspace(60, 180, 32)[None, :, None], 32, 0).repeat(3, 2).astype(np.uint8)
-    transforms = train_transforms(plain, False, "full")
+    transforms = train_transforms(plain, DECODED, Changes(SHIFTED, mirrors=True, colours=True))
     results = [image[0] for image in augmented(transforms, ramp, 200)]
     mirrored = np.mean([image[16, 6] > image[16, 25] for image in results])
     assert 0.35 < mirrored < 0.65
@@ -211,7 +207,7 @@ def test_photographs_are_cropped_within_the_seed_s_ranges():
     buffer = BytesIO()
     Image.fromarray(chart).save(buffer, "PNG")
     data = np.frombuffer(buffer.getvalue(), np.uint8)
-    transforms = train_transforms(Preprocessing(64, 73, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), True, "crop")
+    transforms = train_transforms(Preprocessing(64, 73, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), FILES, Changes(AREA))
     areas, ratios = [], []
     for crop in augmented(transforms, data, 300):
         width, height = (np.ptp(crop[channel] * 255) + 1 for channel in (0, 1))

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from augmented import augmented_batches
 
-from src.datasets.classification import training_batches
 from src.datasets.draws import shown_in
 from src.datasets.preprocessing import default_preprocessing
 from src.datasets.random_erasing import erase, erased_areas
@@ -56,7 +56,7 @@ def test_erased_is_one_rectangle_of_zeros_in_all_channels_and_nothing_else(write
 
 def batches(**options) -> list:
     options = {"workers": 1, "batch_size": 8, "seed": 1, "epoch": 3, "augmentation": "none"} | options
-    return list(training_batches(DIGITS, SMALL, **options))
+    return list(augmented_batches(DIGITS, SMALL, **options))
 
 
 def test_the_pipeline_erases_the_same_of_a_picture_on_any_rank_and_after_any_pause():
@@ -76,7 +76,7 @@ def test_the_pipeline_erases_the_same_of_a_picture_on_any_rank_and_after_any_pau
 def test_a_picture_that_balanced_sampling_repeats_is_erased_elsewhere_each_time():
     few = DIGITS.subset(np.concatenate([np.flatnonzero(DIGITS.labels == 0)[:1], np.flatnonzero(DIGITS.labels == 1)]))
     options = {"workers": 1, "batch_size": len(few), "seed": 1, "epoch": 0, "augmentation": "none", "balanced": True}
-    ((images, labels, _),) = training_batches(few, SMALL, random_erasing=1.0, **options)
+    ((images, labels, _),) = augmented_batches(few, SMALL, random_erasing=1.0, **options)
     repeated = images[labels == 0]
     assert len(repeated) >= 3
     assert len({image.tobytes() for image in repeated}) == len(repeated)

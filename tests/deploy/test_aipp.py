@@ -8,14 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from src.datasets.preprocessing import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Preprocessing,
-    eval_transforms,
-)
+from src.datasets.operators import eval_transforms
+from src.datasets.preprocessing import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.deploy import aipp
 from src.deploy.aipp_fields import COLOURS, fields_of, simulate, text_of
 from src.deploy.manifest import Manifest
@@ -37,7 +32,7 @@ def squashed(picture, side):
 
 def pipeline(preprocessing, pixels):
     """The model's input for a picture that is resized already."""
-    for operator in eval_transforms(preprocessing, encoded=False):
+    for operator in eval_transforms(preprocessing, DECODED):
         pixels = operator(pixels)
     return np.asarray(pixels)
 

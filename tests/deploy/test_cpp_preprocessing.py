@@ -22,6 +22,7 @@ from src.datasets.decoding import stored_pixels
 from src.datasets.image_files import ImageFiles
 from src.datasets.plain_batches import plain_batches
 from src.datasets.preprocessing import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from src.datasets.preprocessing_choices import FILES as ENCODED
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.shown import printable
@@ -63,7 +64,7 @@ def python_tensors(
             return False
 
     good = [i for i in range(len(files)) if accepted(i)]
-    source = Source("folder", ("any",), np.zeros(len(files), np.int32), True, images, images.name).subset(
+    source = Source("folder", ("any",), np.zeros(len(files), np.int32), ENCODED, images, images.name).subset(
         np.array(good)
     )
     tensors: list[np.ndarray | None] = [None] * len(files)

@@ -13,6 +13,7 @@ import export
 import predict
 from src.datasets.plain_batches import network_input
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.deploy import picture_model
 from src.deploy.model import load_model
 from src.deploy.onnx_preprocessing import preprocessing_alone
@@ -41,7 +42,7 @@ def test_inputs_are_the_pipeline_s_bit_for_bit(mode, opset, photographs):
         picture = np.ascontiguousarray(photographs[i % 2][:height, :width])
         (found,) = session.run(None, {"pictures": np.stack([picture, picture[::-1]])})
         for image, pixels in zip(found, (picture, np.ascontiguousarray(picture[::-1])), strict=True):
-            np.testing.assert_array_equal(image, network_input(pixels, preprocessing, encoded=False))
+            np.testing.assert_array_equal(image, network_input(pixels, preprocessing, DECODED))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from sklearn.datasets import load_sample_images
 
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.deploy.origin import TORCHVISION, origin_of, timm_preprocessing
 from src.utils.errors import ReportedError
@@ -94,7 +95,7 @@ def test_inputs_are_those_of_torchvision(interpolation):
         top, left = random.integers(0, 200), random.integers(0, 400)
         height, width = random.integers(90, 428 - top), random.integers(90, 641 - left)
         crops.append(np.ascontiguousarray(photographs[i % 2][top : top + height, left : left + width]))
-    source = Source("folder", ("any",), np.zeros(50, np.int32), False, crops.__getitem__, str)
+    source = Source("folder", ("any",), np.zeros(50, np.int32), DECODED, crops.__getitem__, str)
     ours = Preprocessing(224, 248, IMAGENET_MEAN, IMAGENET_STD, "shorter_side", interpolation)
     (batch,) = evaluation_batches(source, ours, batch_size=50, workers=2)
     expected = np.stack([theirs(Image.fromarray(crop)).numpy() for crop in crops])

@@ -22,6 +22,7 @@ from fuzz.children import in_child
 import train
 from src.datasets.classification import evaluation_batches
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.deploy import convert_weights, pickled, weight_files
 from src.deploy.torch_names import torch_name
@@ -200,7 +201,7 @@ def test_photographs_get_the_logits_of_where_the_weights_are_from(origin, theirs
 
     network = converted(tmp_path / "model.safetensors", kernels=build.kernels().library).set_train(False)
     preprocessing = model_card_of(load_checkpoint(tmp_path / "converted.ckpt")).preprocessing
-    source = Source("folder", ("any",), np.zeros(2, np.int32), False, lambda i: np.asarray(pictures[i]), str)
+    source = Source("folder", ("any",), np.zeros(2, np.int32), DECODED, lambda i: np.asarray(pictures[i]), str)
     ((images, _, _),) = evaluation_batches(source, preprocessing, batch_size=2, workers=1)
     found = difference(network(ms.Tensor(images)).asnumpy(), expected)
     squashed = default_preprocessing("imagenet")

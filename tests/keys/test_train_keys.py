@@ -29,9 +29,9 @@ def test_the_same_flags_give_the_same_weights(trained):
 def test_train_workers(tmp_path, monkeypatch):
     asked = []
 
-    def batches(*arguments, **named):
-        asked.append(named["workers"])
-        return real(*arguments, **named)
+    def batches(source, preprocessing, how, **named):
+        asked.append(how.workers)
+        return real(source, preprocessing, how, **named)
 
     real = train_parts.training_batches
     monkeypatch.setattr(train_parts, "training_batches", batches)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.network.architecture import architecture
 from src.report.evaluated import Evaluated
@@ -30,7 +31,7 @@ def evaluated(folder: Path, classes: int, images: int, **changes) -> Evaluated:
     else:
         labels = changes.pop("labels", random.integers(-1, 2, (images, classes)).astype(np.int8))
     source = Source(
-        "folder", names, labels, False, lambda i: pictures[i], lambda i: f"{HOSTILE}{i}.png", origin=HOSTILE
+        "folder", names, labels, DECODED, lambda i: pictures[i], lambda i: f"{HOSTILE}{i}.png", origin=HOSTILE
     )
     logits = changes.pop("logits", random.standard_normal((images, classes), np.float32))
     accuracy, outcomes = counter_of(task, classes), SeenOutcomes()
