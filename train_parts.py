@@ -109,7 +109,9 @@ def augmentation_of(config: Config) -> Augmentation:
 def with_caches(
     config: Config, data: RunData, card: ModelCard, answering: ModelCard, beat: Callable[[], None]
 ) -> RunData:
-    """The data with what `cache` keeps of the training and of the held-out pictures; filled now where it is missing."""
+    """The data with what `cache` keeps of the training and of the held-out pictures; filled now where it is missing,
+    but not for the few steps of `dry_run` and `lr_find`.
+    """
     stages = stages_of_training(
         data.training, card.preprocessing, augmentation_of(config), sizes=config.progressive_size
     )
@@ -117,7 +119,10 @@ def with_caches(
     if data.held_out:
         stage = evaluation_stage(answering.preprocessing, data.held_out.form)
         wanted.append(Wanted(data.held_out, "held-out", [stage]))
-    training, *held_out = open_caches(config.cache, wanted, workers=config.num_parallel_workers, beat=beat)
+    training, *held_out = open_caches(
+        config.cache, wanted, workers=config.num_parallel_workers, beat=beat,
+        fills=not (config.dry_run or config.lr_find),
+    )  # fmt: skip
     return replace(data, training=training, held_out=held_out[0] if held_out else data.held_out)
 
 

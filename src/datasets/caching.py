@@ -21,6 +21,7 @@ import PIL
 
 from src.datasets.identity import hash_of
 from src.datasets.picture_cache import PictureCache, bounds, fill, read_table, size_of
+from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.datasets.stages import Stage
 from src.utils.errors import ReportedError
@@ -43,12 +44,13 @@ class Wanted:
 
 
 def open_caches(
-    where: str, wanted: Sequence[Wanted], *, workers: int, beat: Callable[[], None] = lambda: None
+    where: str, wanted: Sequence[Wanted], *, workers: int, beat: Callable[[], None] = lambda: None, fills: bool = True
 ) -> list[Source]:
     """Each source of `wanted` with its caches, found or filled now; where: `ram`, `disk`, or `none` for none at all.
 
     The first of several processes fills them, the others wait; beat is called meanwhile. A line of the log says how
-    many MB they have. Raises ReportedError when they do not fit, and for a picture that cannot be used.
+    many MB they have. Without `fills` no picture is read: what is there is used, and what is not is left out. Raises
+    ReportedError when they do not fit, as far as their size is known, and for a picture that cannot be used.
     """
     if where == "none":
         return [one.source for one in wanted]
@@ -68,13 +70,18 @@ def open_caches(
         with locked(folder / "lock", "fills the cache of pictures", beat):
             missing = []
             for number, place in places:
-                if cache := place.found(where, folder):
+                if cache := place.found(where, folder, fills):
                     opened[number][place.stage] = cache
-                else:
+                elif fills or place.stage.form != DECODED:  # whose size is in the pictures' headers
                     missing.append((number, place, bounds(place.source, place.stage, workers)))
+                else:
+                    place.say_not_filled(where)
             _require_room(where, folder, [(place, size_of(most)) for _, place, most in missing])
             for number, place, most in missing:
-                opened[number][place.stage] = place.filled(where, folder, most, workers, beat)
+                if fills:
+                    opened[number][place.stage] = place.filled(where, folder, most, workers, beat)
+                else:
+                    place.say_not_filled(where, size_of(most))
     except OSError as error:
         raise ReportedError(
             f"cache {where} cannot be made ({error.strerror}); make room for it, or give --cache none"
@@ -104,8 +111,8 @@ class _Place:
         key = hash_of([json.dumps([*where, *_versions()]).encode(), state])
         return cls(source, wanted.role, stage, hash_of([json.dumps(where).encode()]).hex()[:24], key)
 
-    def found(self, where: str, folder: Path) -> PictureCache | None:
-        """The cache if it is there and sound."""
+    def found(self, where: str, folder: Path, fills: bool) -> PictureCache | None:
+        """The cache if it is there and sound; what is not makes room for another one that `fills` it."""
         path = self._path(where, folder)
         try:
             file = _nameless_file(path) if where == "ram" else os.fdopen(open_own(path, os.O_RDWR), "r+b", 0)
@@ -115,7 +122,7 @@ class _Place:
         except (OSError, ValueError) as error:
             table, problem = None, f"cannot be used ({error})"
         if table is None:
-            if where == "disk":
+            if where == "disk" and fills:
                 get_logger().warning("the cache of pictures %s %s; it is made anew", path, problem)
                 path.unlink(missing_ok=True)
             return None
@@ -155,6 +162,14 @@ class _Place:
         """Of the cache on the disk, or of the note of what is in this machine's memory; a home may be of many."""
         machine = f"-{hash_of([os.fsencode(platform.node())]).hex()[:8]}" if where == "ram" else ""
         return folder / f"{self.name}{machine}.{where}"
+
+    def say_not_filled(self, where: str, size: int | None = None) -> None:
+        """Say what the cache would have."""
+        get_logger().info(
+            "cache %s: not filled for these few steps, which decode what they use: %d %s pictures %s%s",
+            where, len(self.source), self.role, self.stage.in_words(),
+            "" if size is None else f", {_megabytes(size)} MB",
+        )  # fmt: skip
 
     def _say(self, where: str, size: int, place: str) -> None:
         get_logger().info(

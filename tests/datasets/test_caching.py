@@ -12,6 +12,7 @@ import pytest
 from augmented import augmentation_of, augmented_batches
 from PIL import Image
 
+import train_parts
 from src.datasets import caching
 from src.datasets.augmentation import Augmentation
 from src.datasets.caching import Wanted, open_caches
@@ -20,6 +21,8 @@ from src.datasets.preprocessing import default_preprocessing
 from src.datasets.preprocessing_choices import FILES
 from src.datasets.sources import open_source
 from src.datasets.stages import evaluation_stage, training_stage
+from src.model_utils.config import parse
+from src.training.run_data import RunData
 from src.utils.errors import ReportedError
 
 WORKERS = min(2, os.cpu_count())
@@ -206,6 +209,40 @@ def test_what_does_not_fit_is_refused_before_anything_is_decoded(folder, cache, 
     ):
         cached("disk", source, SMALL, **NONE)
     assert [path.name for path in cache.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "said"),
+    [(SMALL, "pictures decoded and resized to 32 x 32, 1 MB"), (GREY, "pictures decoded, of which each epoch resizes")],
+)
+def test_a_few_steps_fill_none_and_use_what_is_there(preprocessing, said, folder, cache, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    source = opened(folder)
+    asked = augmentation_of("none" if preprocessing == SMALL else "full")
+    wanted = Wanted(unreadable(source), "training", stages_of_training(source, preprocessing, asked))
+    for where in ("ram", "disk"):
+        assert open_caches(where, [wanted], workers=WORKERS, fills=False)[0].kept == {}
+        assert f"cache {where}: not filled for these few steps, which decode what they use: 16 training" in caplog.text
+    assert said in caplog.text
+    assert [path.name for path in cache.iterdir()] == ["lock"]
+    filled = open_caches("disk", [replace(wanted, source=source)], workers=WORKERS)[0]
+    assert open_caches("disk", [wanted], workers=WORKERS, fills=False)[0].kept.keys() == filled.kept.keys() != set()
+    if preprocessing == SMALL:  # what the whole run would refuse is refused now
+        monkeypatch.setattr(caching, "available_memory", lambda: (50_000, None))
+        with pytest.raises(ReportedError, match=r"^cache ram would take 1 MB"):
+            open_caches("ram", [wanted], workers=WORKERS, fills=False)
+
+
+@pytest.mark.parametrize(("flags", "fills"), [("", True), ("--dry_run", False), ("--lr_find", False)])
+def test_dry_run_and_lr_find_are_a_few_steps(flags, fills, folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        train_parts, "open_caches", lambda _, wanted, *, fills, **__: asked.append(fills) or [w.source for w in wanted]
+    )
+    config = parse("train", [*f"--net densenet100 --dataset folder --train_data_dir {folder}".split(), *flags.split()])
+    data, card = RunData(opened(folder), None, (), {}), SimpleNamespace(preprocessing=SMALL)
+    assert train_parts.with_caches(config, data, card, card, print) == data
+    assert asked == [fills]
 
 
 def test_decoded_pictures_are_counted_by_their_headers(folder):
