@@ -206,6 +206,6 @@ def build_train_step(
         network, build_loss(card.task, config.label_smooth_factor if config.label_smooth else 0.0, weights), optimizer,
         scaling=resolve_loss_scaling(config.loss_scale_type, config.loss_scale, amp_level),
         max_norm=config.grad_clip_norm, accumulation_steps=config.grad_accumulation_steps,
-        world_size=group.world_size, average=average, **taught,
+        world_size=group.world_size, decide_together=device == "Ascend", average=average, **taught,
         graph_cache=open_graph_cache(config.graph_cache, device),
     )  # fmt: skip

@@ -21,8 +21,10 @@ from src.model_utils.device_adapter import set_up_device
 from src.model_utils.group import Group, join_group
 from src.network.densenet import DenseNet, architecture
 from src.network.sync_batch_norm import SyncBatchNorm
+from src.training.step import LossScaling
 from src.utils.errors import ReportedError, UsageError
 from src.utils.multilabel import MultilabelScores
+from tests.training.toy import make_data, make_step
 
 SHAPE = (4, 3, 5, 5)  # of one rank's images
 
@@ -67,6 +69,35 @@ def pictures_read(folder: Path, group: Group) -> list[int]:
     images = np.concatenate([images for images, *_ in batches])
     group.wait()  # the rank that has filled the cache holds it
     return [count, len(read), zlib.crc32(images)]
+
+
+def never(_gradients):
+    """`all_finite` of a device whose overflow flag is set."""
+    return ops.zeros((), ms.bool_)
+
+
+def always(_gradients):
+    """`all_finite` of one whose flag is not."""
+    return ops.ones((), ms.bool_)
+
+
+def updated_together(group: Group) -> list[list[float]]:
+    """The toy network's weights, skipped steps and loss scale after two steps, in the second of which rank 1 alone is
+    told of an overflow.
+    """
+    found, truth = [], ms.amp.all_finite
+    options = {"scaling": LossScaling("dynamic", 8.0), "world_size": group.world_size, "decide_together": True}
+    try:
+        for flag in (always, never):
+            ms.amp.all_finite = flag if group.rank == 1 else always
+            step = make_step(**options)
+            images, labels = make_data(4, seed=group.rank)
+            step(ms.Tensor(images), ms.Tensor(labels), ms.Tensor(0.1, ms.float32), ms.Tensor(True))
+            found.append([float(abs(step.network.fc.weight.asnumpy()).sum()), int(step.skipped_steps.asnumpy()),
+                          float(step.loss_scale.asnumpy())])  # fmt: skip
+    finally:
+        ms.amp.all_finite = truth
+    return found
 
 
 class Weighted(nn.Cell):
@@ -119,6 +150,7 @@ def check(pictures: Path) -> dict:
         "int": int(step.asnumpy()),
     }
     found["cache"] = pictures_read(pictures, group)
+    found["updates"] = updated_together(group)
     images, weights = (part[rank * SHAPE[0] :][: SHAPE[0]] for part in whole_batch(world_size))
     norm = SyncBatchNorm(SHAPE[1], world_size).set_train()
     value, (images_gradient, gradients) = ms.value_and_grad(Weighted(norm).set_train(), 0, norm.trainable_params())(

@@ -70,6 +70,12 @@ def test_the_masters_values_arrive_bit_for_bit(found):
     assert all((f["text"], f["empty"]) == ("ä text \0 of any length, " * 1000, "") for f in found)
 
 
+def test_an_overflow_flag_of_one_device_makes_all_ranks_skip(found):
+    (applied, skipped), *others = (f["updates"] for f in found)
+    assert all(other == [applied, skipped] for other in others)
+    assert applied[1:] == [0, 8.0] and skipped[1:] == [1, 4.0] and applied[0] != skipped[0]
+
+
 def test_an_error_of_the_master_is_raised_on_every_rank(found):
     message = "no such file; give another one"
     assert all(f["errors"] == [["ReportedError", message], ["UsageError", message]] for f in found)

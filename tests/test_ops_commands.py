@@ -149,7 +149,8 @@ def test_without_a_compiler_the_plain_network_is_trained(start, tmp_path, monkey
     reason = f"{NOT_USED}no C++ compiler was found; install g++, or name one in CXX"
     assert last_error(start("auto", **environment)) == (0, "")
     folder = only(tmp_path / "auto")
-    assert log_lines(folder, "kernels") == [f"{reason}; the plain network is slower but gives the same results"]
+    slower = "the plain network is slower but gives the same results; python -m src.doctor says what is in the way"
+    assert log_lines(folder, "kernels") == [f"{reason}; {slower}"]
     assert (folder / "0-1_5.ckpt").is_file()
     refusal = f"cpu_kernels is on and cpu_precision fp32, but {reason}; --cpu_kernels auto --cpu_precision fp32 does"
     found = last_error(start("on", "--cpu_kernels", "on", **environment))

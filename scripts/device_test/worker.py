@@ -1,8 +1,7 @@
 """The process in which rows are tried, one after another: python -m scripts.device_test.worker DESCRIPTOR ORDER
 
-It imports MindSpore once for many rows; what a row does to it (a crash of the driver, a hang) ends this process alone.
-It imports MindSpore once for many rows; what a row does to it (a driver that crashes, a hang) ends it alone.
-alone when it begins, then its verdict and figure.
+It imports MindSpore once for many rows; what a row does to it (a driver that crashes, a hang) ends this process alone.
+DESCRIPTOR takes a line of JSON for each row: its name alone when it begins, then its verdict and figure.
 """
 
 import json

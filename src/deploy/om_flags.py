@@ -5,12 +5,14 @@ python -m src.deploy.om_flags MODEL OUTPUT SOC_VERSION [--aipp FILE] [--batch_si
 scripts/convert_om.sh asks for them before it calls atc. OUTPUT is the model that atc writes, .om or without ending.
 """
 
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.deploy.aipp_fields import fields_of
+from src.datasets.preprocessing import Preprocessing
+from src.deploy.aipp_fields import FORMATS, fields_of
 from src.deploy.manifest import INPUT_NAME, Manifest, read_manifest
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, UsageError, run
@@ -20,6 +22,7 @@ from src.utils.outside import read_outside
 _FRAMEWORKS = {"AIR": 1, "ONNX": 5}
 _SOC_VERSION = re.compile(r"Ascend\d{3}\w*")
 _MOST_TEXT = 2**16  # bytes of an AIPP configuration
+_ROUNDING = 0.55  # of a mean, 0...255: whole numbers, and half a step less for YUV
 
 
 def main(argv: Sequence[str]) -> None:
@@ -80,7 +83,10 @@ def flags(
 
 
 def check_aipp(path: Path, manifest: Manifest) -> None:
-    """Raise ReportedError when the configuration is none, or of a model with another input."""
+    """Raise ReportedError when the configuration is none, or of a model with another input.
+
+    Of a dynamic one the program sets the numbers, so that nobody can compare them here.
+    """
     try:
         fields = fields_of(read_outside(path, _MOST_TEXT).decode("utf-8", errors="replace"))
     except OSError as error:
@@ -89,12 +95,33 @@ def check_aipp(path: Path, manifest: Manifest) -> None:
         ) from error
     if fields.get("aipp_mode") not in ("static", "dynamic"):
         raise ReportedError(f"{path} is no AIPP configuration: it names no aipp_mode; write it with src.deploy.aipp")
-    size = fields.get("crop_size_w") or fields.get("src_image_size_w")
-    if fields["aipp_mode"] == "static" and size != str(manifest.preprocessing.image_size):
+    if fields["aipp_mode"] == "dynamic":
+        return
+    size = fields.get("crop_size_w") if fields.get("crop") == "true" else fields.get("src_image_size_w")
+    if size != str(manifest.preprocessing.image_size):
         raise ReportedError(
             f"{path} makes pictures of {size} pixels a side, but the model takes {manifest.preprocessing.image_size}; "
             "write it again with src.deploy.aipp"
         )
+    if not _normalises_for(fields, manifest.preprocessing):
+        raise ReportedError(
+            f"{path} cuts or normalises otherwise than the model's {manifest.preprocessing.in_words()}; write it again "
+            "with src.deploy.aipp"
+        )
+
+
+def _normalises_for(fields: Mapping[str, str], preprocessing: Preprocessing) -> bool:
+    """Whether static `fields` subtract the model's means and divide by its deviations, for as many channels."""
+    try:
+        means = [float(fields.get(f"mean_chn_{i}", 0)) + float(fields.get(f"min_chn_{i}", 0)) for i in range(3)]
+        factors = [float(fields.get(f"var_reci_chn_{i}", 1)) for i in range(3)]
+    except ValueError:
+        return False
+    channels = len(preprocessing.mean)
+    return (fields.get("input_format") == FORMATS["grey"][0]) == (channels == 1) and all(
+        abs(255 * mean - means[i]) <= _ROUNDING and math.isclose(factors[i], 1 / (255 * std), rel_tol=1e-3)
+        for i, (mean, std) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True))
+    )
 
 
 if __name__ == "__main__":

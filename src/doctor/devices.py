@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 
 from src.doctor.machine import Machine
-from src.doctor.row import Row, ok, problem
+from src.doctor.row import Row, ok, problem, warning
 from src.model_utils.accelerators import (
+    CANN_DOCUMENTED,
+    CANN_DRIVERS,
     CANN_VERSIONS,
     CUDA_VERSIONS,
+    DOCUMENTED_CUDA_DRIVERS,
     OLDEST_CUDA_DRIVER,
     gpus,
     numbers_of,
@@ -17,9 +20,6 @@ from src.model_utils.accelerators import (
 )
 
 _ASCEND = "/usr/local/Ascend"
-# The first whose notes name a CANN that MindSpore 2.10 accepts as a later one's compatible driver; Huawei's table of
-# versions decides: https://www.hiascend.com/hardware/firmware-drivers
-_OLDEST_ASCEND_DRIVER = (24, 1)
 _LOAD = "import mindspore; mindspore.set_context(device_target={!r})"
 
 
@@ -43,7 +43,8 @@ def _ascend(machine: Machine, found: int) -> list[Row]:
     driver = _version(machine.read(f"{_ASCEND}/driver/version.info"))
     if not files and not driver:
         return [ok("Ascend", "no device and no driver: nothing to look at")]
-    rows = [_ascend_driver(machine, len(files), driver), _cann(machine)]
+    places, cann = _cann_version(machine)
+    rows = [_ascend_driver(machine, len(files), driver, cann), _cann(machine, places, cann)]
     closed = [path.name for path in files if not os.access(path, os.R_OK | os.W_OK)]
     if closed:
         rows.append(
@@ -67,7 +68,7 @@ def _ascend(machine: Machine, found: int) -> list[Row]:
     return rows
 
 
-def _ascend_driver(machine: Machine, devices: int, driver: str) -> Row:
+def _ascend_driver(machine: Machine, devices: int, driver: str, cann: str) -> Row:
     firmware = _version(machine.read(f"{_ASCEND}/firmware/version.info"))
     text = f"{devices} devices, driver {driver or 'unknown'}, firmware {firmware or 'unknown'}"
     if not driver:
@@ -80,26 +81,32 @@ def _ascend_driver(machine: Machine, devices: int, driver: str) -> Row:
         return problem(
             "Ascend driver", f"{text}: /dev has no davinci device", "load the driver, or give the container its devices"
         )
-    if not numbers_of(driver) or numbers_of(driver) < _OLDEST_ASCEND_DRIVER:
-        oldest = ".".join(map(str, _OLDEST_ASCEND_DRIVER))
+    oldest = CANN_DRIVERS.get(_two(cann), min(CANN_DRIVERS.values()))
+    if not numbers_of(driver) or numbers_of(driver) < oldest:
+        of_whom = f"CANN {_two(cann)}" if _two(cann) in CANN_DRIVERS else f"CANN {', '.join(CANN_VERSIONS)}"
         return problem(
             "Ascend driver",
-            f"{text}: older than {oldest}, or no version that is known",
-            f"CANN {', '.join(CANN_VERSIONS)} need a newer one: install the driver and firmware of your CANN's notes",
+            f"{text}: older than {'.'.join(map(str, oldest))}, or no version that is known",
+            f"{of_whom} needs a newer one: install the driver and firmware that your CANN's release notes name",
         )
     return ok("Ascend driver", text)
 
 
-def _cann(machine: Machine) -> Row:
+def _cann_version(machine: Machine) -> tuple[list[str], str]:
+    """Where CANN is looked for, and its version there, empty when there is none."""
     home = machine.environ.get("ASCEND_HOME_PATH")
     places = [home] if home else [f"{_ASCEND}/ascend-toolkit/latest", f"{_ASCEND}/cann"]
-    version = next(filter(None, (_version(machine.read(f"{place}/compiler/version.info")) for place in places)), "")
+    versions = (_version(machine.read(f"{place}/compiler/version.info")) for place in places)
+    return places, next(filter(None, versions), "")
+
+
+def _cann(machine: Machine, places: list[str], version: str) -> Row:
     accepted = f"MindSpore 2.10 accepts {', '.join(CANN_VERSIONS)}"
     if not version:
         return problem(
             "CANN", f"no compiler/version.info in {' or '.join(places)}", f"install the CANN toolkit; {accepted}"
         )
-    if ".".join(map(str, numbers_of(version)[:2])) not in CANN_VERSIONS:
+    if _two(version) not in CANN_VERSIONS:
         return problem("CANN", f"{version} in {places[0]}", f"install another: {accepted}")
     unset = [name for name in ("ASCEND_HOME_PATH", "ASCEND_OPP_PATH") if not machine.environ.get(name)]
     unset += [name for name in ("LD_LIBRARY_PATH", "PYTHONPATH") if "scend" not in machine.environ.get(name, "")]
@@ -107,7 +114,14 @@ def _cann(machine: Machine) -> Row:
         return problem(
             "CANN", f"{version}, but its environment is not loaded: {', '.join(unset)}", "source its set_env.sh"
         )
-    return ok("CANN", f"{version} in {home}")
+    if _two(version) not in CANN_DOCUMENTED:
+        return warning(
+            "CANN",
+            f"{version} in {places[0]}, which MindSpore 2.10 accepts; its installation page names "
+            f"{', '.join(CANN_DOCUMENTED)}",
+            "if an operator fails, install one of these",
+        )
+    return ok("CANN", f"{version} in {places[0]}")
 
 
 def _gpu(machine: Machine, found: int) -> list[Row]:
@@ -120,7 +134,8 @@ def _gpu(machine: Machine, found: int) -> list[Row]:
                 "GPU", "there are device files, but nvidia-smi does not answer", "install NVIDIA's driver, or reboot"
             )
         ]
-    rows = []
+    rows, cuda = [], _cuda_version(machine)
+    wanted = DOCUMENTED_CUDA_DRIVERS.get(_two(cuda), OLDEST_CUDA_DRIVER)
     for gpu in dict.fromkeys(described):
         text = f"{described.count(gpu)} {gpu.name}, driver {gpu.driver}"
         if why := unfit(gpu):
@@ -128,9 +143,12 @@ def _gpu(machine: Machine, found: int) -> list[Row]:
         elif numbers_of(gpu.driver)[:2] < OLDEST_CUDA_DRIVER:
             oldest = ".".join(map(str, OLDEST_CUDA_DRIVER))
             rows.append(problem("GPU", f"{text}: too old for CUDA 11", f"install a driver from {oldest} on"))
+        elif numbers_of(gpu.driver)[:2] < wanted:
+            asked = f"{'.'.join(map(str, wanted))} for CUDA {_two(cuda)}"
+            rows.append(warning("GPU", f"{text}: MindSpore's documents ask for {asked}", "install a newer driver"))
         else:
             rows.append(ok("GPU", text))
-    rows.append(_cuda(machine))
+    rows.append(_cuda(cuda))
     if not found:
         rows.append(
             _not_found(machine, "GPU", len(described), "install that CUDA with its cuDNN, and set LD_LIBRARY_PATH")
@@ -138,20 +156,23 @@ def _gpu(machine: Machine, found: int) -> list[Row]:
     return rows
 
 
-def _cuda(machine: Machine) -> Row:
+def _cuda_version(machine: Machine) -> str:
     text = machine.read("/usr/local/cuda/version.json")
     try:
-        version = json.loads(text)["cuda"]["version"]
+        return str(json.loads(text)["cuda"]["version"])
     except (ValueError, KeyError, TypeError):
         said = machine.run(["nvcc", "--version"], 20).said
         found = re.search(r"release ([\d.]+)", said)
-        version = found[1] if found else ""
+        return found[1] if found else ""
+
+
+def _cuda(version: str) -> Row:
     accepted = f"MindSpore 2.10 has plugins for CUDA {' and '.join(CUDA_VERSIONS)}"
     if not version:
         return problem("CUDA", "neither /usr/local/cuda/version.json nor nvcc names one", f"install one: {accepted}")
-    if ".".join(map(str, numbers_of(str(version))[:2])) not in CUDA_VERSIONS:
-        return problem("CUDA", str(version), f"install another beside it: {accepted}")
-    return ok("CUDA", str(version))
+    if _two(version) not in CUDA_VERSIONS:
+        return problem("CUDA", version, f"install another beside it: {accepted}")
+    return ok("CUDA", version)
 
 
 def _not_found(machine: Machine, kind: str, count: int, advice: str) -> Row:
@@ -160,6 +181,11 @@ def _not_found(machine: Machine, kind: str, count: int, advice: str) -> Row:
     reason = re.search(r"Load dynamic library: \S+ failed\. ([^\n]{1,160})", said)
     why = f": {reason[1].strip()}" if reason else ""
     return problem(f"{kind} in MindSpore", f"this host has {count}, but MindSpore finds none{why}", advice)
+
+
+def _two(version: str) -> str:
+    """The first two numbers of a version, as lists of accepted versions have them."""
+    return ".".join(map(str, numbers_of(version)[:2]))
 
 
 def _version(text: str) -> str:

@@ -31,7 +31,10 @@ def check_meeting_point(address: str, port: int, *, is_master: bool, several_hos
             "give the address of host NODE_RANK=0, as that host is seen from the others"
         )
     if is_master and not _can_bind(family, found):
-        raise ReportedError(f"port {port} of {address} is in use; set MASTER_PORT to another one on all hosts")
+        raise ReportedError(
+            f"port {port} of {address} is in use; set MASTER_PORT to another one on all hosts (python -m src.doctor "
+            "looks at the usual one)"
+        )
 
 
 def free_port(address: str) -> int:

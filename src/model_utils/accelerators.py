@@ -5,13 +5,22 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# `AscendEnvChecker` of MindSpore 2.10's run_check/_check_version.py; a test compares them.
-CANN_VERSIONS = ("8.2", "8.3", "8.5", "9.0", "9.1")
+# The CANN that MindSpore 2.10 accepts (`AscendEnvChecker` in its run_check/_check_version.py; a test compares them),
+# each with the oldest driver (Ascend HDK) that goes with it: for 8.5 to 9.1 "CANN and Ascend HDK Version Compatibility"
+# in CANN's release notes 8.5.0 and 9.1.0, for 8.2 and 8.3 the notes of MindIE 2.1.RC1 and MindSDK 7.2.RC1.
+CANN_DRIVERS = {"8.2": (24, 1), "8.3": (24, 1), "8.5": (25, 0), "9.0": (25, 0), "9.1": (25, 2)}
+CANN_VERSIONS = tuple(CANN_DRIVERS)
+# Its installation page (docs r2.10.0, install/mindspore_ascend_install_source.md) names fewer.
+CANN_DOCUMENTED = ("8.5", "9.0", "9.1")
 # The plugins in MindSpore 2.10's package: lib/plugin/libmindspore_gpu.so.11.1 and .11.6.
 CUDA_VERSIONS = ("11.1", "11.6")
-# Compute capabilities: the plugin's kernels are compiled from 6.0 on, and CUDA 11.8 is the first that knows 9.0.
+# Compute capabilities. lib/plugin/gpu/libcuda_ops.so.11 holds code for 6.0, 6.1, 7.0, 7.5 and 8.0, which 8.6 to 8.9 run
+# too, and PTX of 6.0 and 8.6, which a driver may translate for newer ones; CUDA 11.8 is the first that knows 9.0.
 OLDEST_GPU, FIRST_UNKNOWN_GPU = (6, 0), (9, 0)
-OLDEST_CUDA_DRIVER = (450, 80)  # CUDA 11's minor version compatibility, on Linux
+# Of CUDA 11 as a whole (NVIDIA's "Minor Version Compatibility": 450.80.02), and what MindSpore's installation pages for
+# GPUs ask for with each CUDA (11.6: 510.39.01).
+OLDEST_CUDA_DRIVER = (450, 80)
+DOCUMENTED_CUDA_DRIVERS = {"11.1": (450, 80), "11.6": (510, 39)}
 _QUERY = ("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
 
 

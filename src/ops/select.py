@@ -48,7 +48,8 @@ def select_kernels(
                 "--cpu_kernels auto --cpu_precision fp32 does without them"
             )
         if is_master and device == "CPU":
-            get_logger().info("%s; the plain network is slower but gives the same results", found.reason)
+            more = "" if missing else "; python -m src.doctor says what is in the way"
+            get_logger().info("%s; the plain network is slower but gives the same results%s", found.reason, more)
         return PLAIN
     if precision == "bf16" and not found.has_bf16:
         raise ReportedError(

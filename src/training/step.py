@@ -78,8 +78,9 @@ class TrainStep(CachedCell):
     The gradient of an update is the mean over its micro-batches and over the ranks. `max_norm` > 0 scales it so that
     its global L2 norm is at most that. With scaling fixed or dynamic, an update whose gradient is not finite is
     skipped and counted in `skipped_steps`; dynamic then halves the scale, and doubles it after SCALE_WINDOW good steps
-    (Micikevicius et al. 2018, section 3.2). `average` follows the weights after each real update, see
-    `src/optimizers/average.py`.
+    (Micikevicius et al. 2018, section 3.2). decide_together: the ranks skip an update together, where `all_finite` asks
+    each device for its own overflow flag (an Ascend that saturates) and not the common gradient. `average` follows the
+    weights after each real update, see `src/optimizers/average.py`.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class TrainStep(CachedCell):
         max_norm: float = 0.0,
         accumulation_steps: int = 1,
         world_size: int = 1,
+        decide_together: bool = False,
         average: nn.Cell | None = None,
         teacher: nn.Cell | None = None,
         distillation: nn.Cell | None = None,
@@ -117,6 +119,7 @@ class TrainStep(CachedCell):
         if accumulation_steps > 1:
             self.sums = weights.clone("gradient_sums", init="zeros")
         self.world_size = world_size
+        self.decide_together = decide_together and world_size > 1
         if world_size > 1:
             self.concatenate = ops.Concat(0)  # the function ops.concat is one more call a tensor
             self.offsets = tuple(itertools.accumulate((parameter.size for parameter in weights[:-1]), initial=0))
@@ -189,7 +192,7 @@ class TrainStep(CachedCell):
             if self.accumulation_steps > 1:
                 gradients = self._divide(gradients, divisor)
             return self._apply(gradients, learning_rate), ops.ones((), ms.bool_)
-        finite = ms.amp.all_finite(gradients)
+        finite = self._are_finite(gradients)
         if finite:  # noqa: SIM108 - a tensor: this is control flow in the graph, and only one side runs
             updated = self._apply(self._divide(gradients, divisor), learning_rate)
         else:
@@ -197,6 +200,12 @@ class TrainStep(CachedCell):
         if self.scaling == "dynamic":
             updated = self._adjust_scale(finite, updated)
         return updated, finite
+
+    def _are_finite(self, gradients: tuple) -> Tensor:
+        finite = ms.amp.all_finite(gradients)
+        if self.decide_together:
+            finite = self.sum_over_ranks(finite.astype(ms.float32)) > self.world_size - 0.5
+        return finite
 
     def _mean_over_ranks(self, gradients: tuple) -> tuple:
         """One all-reduce for all gradients: hundreds of small ones wait for each other's latency."""

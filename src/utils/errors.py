@@ -66,7 +66,8 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
         _complain(" ".join(str(error).split()))
         return error.exit_status
     except MemoryError as error:
-        _complain(f"out of memory ({error}); lower the batch size or --image_size")
+        remedy = "lower the batch size or --image_size (python -m src.doctor says how much there is)"
+        _complain(f"out of memory ({error}); {remedy}")
         return ReportedError.exit_status
     except KeyboardInterrupt:
         _complain("interrupted before there was anything to save")

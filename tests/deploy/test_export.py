@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -158,6 +159,17 @@ def test_a_wrong_answer_at_one_batch_size_is_noticed(wrong_batch, wrong, exporte
     images, manifest = np.zeros((32, 3, 8, 8), np.float32), read_manifest(exported("--file_format ONNX"))
     with pytest.raises(ReportedError, match=r"more than 0\.0001; it is not kept"):
         compare(model, images, np.ones((32, 10), np.float32), manifest)
+
+
+@pytest.mark.parametrize("device", ["Ascend", "GPU"])
+def test_a_network_on_a_device_that_rounds_float32_is_compared_as_loosely_as_it_rounds(monkeypatch, exported, device):
+    monkeypatch.setattr(deploy_export.ms, "get_current_device", lambda: SimpleNamespace(device_target=device))
+    images, manifest = np.zeros((32, 3, 8, 8), np.float32), read_manifest(exported("--file_format ONNX"))
+    expected = np.ones((32, 10), np.float32)
+    found = compare(lambda batch: expected[: len(batch)] * np.float32(1.003), images, expected, manifest)
+    assert found["tolerance"] == 0.01
+    with pytest.raises(ReportedError, match=r"more than 0\.01; it is not kept"):
+        compare(lambda batch: expected[: len(batch)] * np.float32(1.02), images, expected, manifest)
 
 
 def test_a_model_that_answers_otherwise_is_not_kept(trained_checkpoint, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -84,6 +85,34 @@ def test_other_chips_outputs_and_configurations_are_refused(model, tmp_path):
     other = model(preprocessing=Preprocessing(128, 128, IMAGENET_MEAN, IMAGENET_STD))
     with pytest.raises(ReportedError, match="makes pictures of 224 pixels a side, but the model takes 128"):
         om_flags.main([str(other), str(tmp_path / "new"), "Ascend310P3", "--aipp", str(config)])
+
+
+@pytest.mark.parametrize("source", ["rgb", "bgr", "nv12"])
+def test_a_configuration_of_the_model_is_taken_whatever_its_pictures_arrive_as(model, tmp_path, source):
+    path, config = model(), tmp_path / "aipp.config"
+    aipp.main([f"{path}.json", str(config), "--input", source])
+    assert om_flags.check_aipp(config, om_flags.read_manifest(path)) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mean_chn_1", "121"), ("min_chn_0", "2"), ("var_reci_chn_2", "0.0039"), ("mean_chn_0", "x"),
+     ("input_format", "YUV400_U8")],
+)  # fmt: skip
+def test_a_configuration_that_normalises_for_another_model_is_refused(model, tmp_path, field, value):
+    path, config = model(), tmp_path / "aipp.config"
+    aipp.main([f"{path}.json", str(config)])
+    text, count = re.subn(rf"(?m)^(    {field}: ).*$", rf"\g<1>{value}", config.read_text())
+    assert count == 1
+    config.write_text(text)
+    with pytest.raises(ReportedError, match="cuts or normalises otherwise than the model's"):
+        om_flags.main([str(path), str(tmp_path / "made"), "Ascend310P3", "--aipp", str(config)])
+
+
+def test_the_numbers_of_a_dynamic_configuration_are_the_programs(model, tmp_path):
+    path, config = model(), tmp_path / "aipp.config"
+    aipp.main([f"{path}.json", str(config), "--mode", "dynamic"])
+    assert om_flags.check_aipp(config, om_flags.read_manifest(path)) is None
 
 
 @pytest.mark.slow

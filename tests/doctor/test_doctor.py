@@ -17,7 +17,7 @@ from src.doctor.examination import examine
 from src.doctor.machine import NOT_FOUND, TIMED_OUT, Done, Machine, this_machine
 from src.doctor.row import OK, PROBLEM, WARNING
 from src.doctor.software import is_within, requirements
-from src.model_utils.accelerators import CANN_VERSIONS, CUDA_VERSIONS
+from src.model_utils.accelerators import CANN_DOCUMENTED, CANN_VERSIONS, CUDA_VERSIONS, DOCUMENTED_CUDA_DRIVERS
 from src.utils.errors import ReportedError
 
 VERSIONS = {"mindspore": "2.10.0", "numpy": "1.26.4", "pyyaml": "6.0.4", "onnx": "1.23.2", "onnxruntime": "1.32.0",
@@ -102,7 +102,7 @@ ASCEND = {
     "dev/davinci0": "", "dev/davinci1": "", "dev/davinci_manager": "", "dev/devmm_svm": "", "dev/hisi_hdc": "",
     DRIVER: "Version=25.2.0\n",
     "usr/local/Ascend/firmware/version.info": "Version=7.7.0\n",
-    CANN: "Version=8.3.0.1\n",
+    CANN: "Version=9.1.0\n",
 }  # fmt: skip
 LOADED = {"LANG": "C.UTF-8", "ASCEND_HOME_PATH": "/cann", "ASCEND_OPP_PATH": "/cann/opp",
           "LD_LIBRARY_PATH": "/usr/local/Ascend/lib64", "PYTHONPATH": "/usr/local/Ascend/python"}  # fmt: skip
@@ -185,7 +185,11 @@ SITUATIONS = [
      "environment", WARNING, "unset RANK_ID RANK_TABLE_FILE"),
     ({"environ": {**UTF8, "ONEDNN_MAX_CPU_ISA": "ALL"}}, {}, "environment", WARNING, "ONEDNN_MAX_CPU_ISA=ALL"),
     (WELL_ASCEND, ASCEND | {DRIVER: "Version=20.2.0\n"},
-     "Ascend driver", PROBLEM, "driver 20.2.0, firmware 7.7.0: older than 24.1"),
+     "Ascend driver", PROBLEM, "driver 20.2.0, firmware 7.7.0: older than 25.2"),
+    (WELL_ASCEND, ASCEND | {DRIVER: "Version=25.0.1\n"}, "Ascend driver", PROBLEM, "CANN 9.1 needs a newer one"),
+    (WELL_ASCEND, ASCEND | {DRIVER: "Version=24.1.rc3\n", CANN: "Version=8.5.0\n"},
+     "Ascend driver", PROBLEM, "older than 25.0"),
+    (WELL_ASCEND, ASCEND | {CANN: "Version=8.3.RC1\n"}, "CANN", WARNING, "its installation page names 8.5, 9.0, 9.1"),
     (WELL_ASCEND, ASCEND | {DRIVER: "Version=unknown\n"}, "Ascend driver", PROBLEM, "driver unknown"),
     (WELL_ASCEND, ASCEND | {DRIVER: None}, "Ascend driver", PROBLEM, "names no version"),
     ({}, {DRIVER: "Version=25.0\n"}, "Ascend driver", PROBLEM, "no davinci device"),
@@ -199,6 +203,7 @@ SITUATIONS = [
     (gpu("NVIDIA H100, 9.0, 535.104.05\n"), GPU, "GPU", PROBLEM, "9.0, which CUDA 11.6"),
     (gpu("Tesla M60, 5.2, 470.1\n"), GPU, "GPU", PROBLEM, "kernels begin with 6.0"),
     (gpu("Tesla V100, 7.0, 418.87.01\n"), GPU, "GPU", PROBLEM, "too old for CUDA 11"),
+    (gpu("Tesla V100, 7.0, 470.82.01\n"), GPU, "GPU", WARNING, "ask for 510.39 for CUDA 11.6"),
     (gpu(Done(9, "NVIDIA-SMI has failed")), GPU, "GPU", PROBLEM, "nvidia-smi does not answer"),
     (gpu(), GPU | {CUDA: '{"cuda": {"version": "12.4.0"}}'}, "CUDA", PROBLEM, "12.4.0"),
     (gpu(), GPU | {CUDA: None}, "CUDA", PROBLEM, "nor nvcc names one"),
@@ -295,6 +300,13 @@ def test_the_table_of_versions_is_that_of_the_installed_mindspore():
     assert tuple(AscendEnvChecker(None).version) == CANN_VERSIONS
     plugins = (Path(mindspore.__file__).parent / "lib/plugin").glob("libmindspore_gpu.so.*")
     assert {path.name.removeprefix("libmindspore_gpu.so.") for path in plugins} == set(CUDA_VERSIONS)
+
+
+def test_a_driver_is_measured_by_the_cann_that_is_there(machine):
+    with_files(machine, ASCEND | {DRIVER: "Version=25.0.1\n", CANN: "Version=9.0.0\n"})
+    rows = examine(dataclasses.replace(machine, **WELL_ASCEND))
+    assert [row for row in rows if row.verdict != OK] == []
+    assert set(CANN_DOCUMENTED) < set(CANN_VERSIONS) and set(DOCUMENTED_CUDA_DRIVERS) == set(CUDA_VERSIONS)
 
 
 def test_requirements_are_read_as_they_are_written():

@@ -204,6 +204,7 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path, launch):
         arguments = ["2", "densenet100", "digits", "bundled"]
         job = launch("run_distribute_train_cpu.sh", *arguments, folder=tmp_path / "a b", MASTER_PORT=port)
         message = f"error: port {port} of 127.0.0.1 is in use; set MASTER_PORT to another one on all hosts"
+        message += " (python -m src.doctor looks at the usual one)"
         assert job.done() == (1, "", message)
 
 

@@ -18,6 +18,7 @@ def test_a_free_port_is_accepted_and_one_in_use_is_not():
         server.bind(("127.0.0.1", port))
         server.listen()
         message = f"port {port} of 127.0.0.1 is in use; set MASTER_PORT to another one on all hosts"
+        message += " (python -m src.doctor looks at the usual one)"
         with pytest.raises(ReportedError, match=re.escape(message)):
             check_meeting_point("127.0.0.1", port, is_master=True)
         with pytest.raises(UsageError):  # of another host nothing is asked

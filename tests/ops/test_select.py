@@ -86,7 +86,8 @@ def test_without_a_compiler(asked_anew, capsys):
     asked_anew.setenv("CXX", "no-such-compiler")
     assert select_kernels("auto", "fp32", **NETWORK) == PLAIN
     reason = f"{NOT_USED}CXX names 'no-such-compiler', which is no program; correct or unset it"
-    assert logged(capsys) == [f"{reason}; the plain network is slower but gives the same results"]
+    slower = "the plain network is slower but gives the same results; python -m src.doctor says what is in the way"
+    assert logged(capsys) == [f"{reason}; {slower}"]
     with pytest.raises(
         ReportedError, match=r"^cpu_kernels is on and cpu_precision fp32, but the C\+\+ kernels are not"
     ):

@@ -85,6 +85,12 @@ def test_fault_a_wrong_recorded_logit_and_a_broken_kernel(context, monkeypatch):
     change_record(context, logits=wrong)
     found = Context("CPU", 2, context.folder, context.bundled)
     assert verdict("logits", found)[0] == FAILED and "of the largest logit" in verdict("logits", found)[1]
+    wrong[3][7] = RECORDED["logits"][3][7] + 2e-3 * np.abs(RECORDED["logits"]).max()
+    change_record(context, logits=wrong)
+    verdicts = {
+        device: verdict("logits", Context(device, 2, context.folder, context.bundled)) for device in ("CPU", "GPU")
+    }
+    assert [found for found, _ in verdicts.values()] == [FAILED, PASSED], verdicts  # TF32 of float32's convolutions
     change_record(context)
 
     class Broken(rows.PredictStep):
