@@ -6,6 +6,7 @@ With INT8 convolutions have a scale and an offset of their sums (`engine_int8.py
 list.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,9 @@ from src.network.architecture import Architecture
 from src.utils.errors import ReportedError
 
 METADATA_KEY = "densenet_manifest"
+CHECKSUM_KEY = "densenet_sha256"  # of that text and of all tensors
 EPSILON = 1e-5  # of the network's normalisations
+_ALIGNMENT = 8  # bytes, of the numbers in a safetensors file
 _FEATURES = "backbone.features"
 CLASSIFIER = "head.fc.weight"
 
@@ -34,7 +37,46 @@ def write_engine_file(
     tensors = folded(arrays, manifest.architecture)
     if manifest.precision == "int8":
         tensors = quantized(tensors, inputs, manifest.architecture)
-    path.write_bytes(save(tensors, {METADATA_KEY: json.dumps(manifest.to_dict())}))
+    text = json.dumps(manifest.to_dict())
+    header, data = _parts(save(tensors))
+    # Not by `save`, which puts several keys in another order each time.
+    header = {"__metadata__": {METADATA_KEY: text, CHECKSUM_KEY: _checksum(text, header, data)}, **header}
+    written = json.dumps(header, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % _ALIGNMENT)
+    path.write_bytes(len(written).to_bytes(8, "little") + written + data)
+
+
+def check_sum(path: Path) -> None:
+    """Raise ReportedError when a file that the engine has loaded is not as `write_engine_file` left it.
+
+    The engine looks at the form and at whether numbers are finite: another number, or another order of the classes, it
+    would answer with.
+    """
+    try:
+        header, data = _parts(path.read_bytes())
+        metadata = header.pop("__metadata__")
+        known = metadata.get(CHECKSUM_KEY, "")
+        if known in ("", _checksum(metadata[METADATA_KEY], header, data)):  # older files have none
+            return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportedError(f"{path} changed while it was read ({error}); start again") from error
+    raise ReportedError(
+        f"{path} is damaged or was changed since export.py wrote it: its {CHECKSUM_KEY} is another; export it again"
+    )
+
+
+def _parts(content: bytes) -> tuple[dict, memoryview]:
+    """The header of a safetensors file and the bytes behind it."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), memoryview(content)[end:]
+
+
+def _checksum(text: str, header: Mapping[str, Mapping], data: memoryview) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, entry in sorted(header.items()):
+        digest.update(f"{name} {entry['dtype']} {entry['shape']}".encode())
+        digest.update(data[slice(*entry["data_offsets"])])
+    return digest.hexdigest()
 
 
 def folded(arrays: Mapping[str, np.ndarray], arch: Architecture) -> dict[str, np.ndarray]:

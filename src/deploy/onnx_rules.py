@@ -8,9 +8,10 @@ are bounded by the network that the model says it is.
 import math
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import onnx
 from google.protobuf.message import Message
-from onnx import AttributeProto, TensorProto
+from onnx import AttributeProto, TensorProto, numpy_helper
 
 from src.network.architecture import Architecture
 
@@ -123,13 +124,16 @@ def check_model(model: onnx.ModelProto, arch: Architecture, image_size: int) -> 
         raise ForeignModelError(f"{values:,} values in its arrays, more than a {arch.net} has")
     for node in graph.node:
         _check_node(node)
+    _check_variances(graph)
     features = _inferred_values(model)
     if features > max_features(arch, image_size) + 2 * max_values(arch):  # INT8 makes floats of the weights
         raise ForeignModelError(f"{features:,} values in its results for one image, more than a {arch.net} has")
 
 
 def check_tensor(tensor: TensorProto) -> None:
-    """Raise ForeignModelError unless a stored array has a known type, sane dims, and as many values as they say."""
+    """Raise ForeignModelError unless a stored array has a known type, sane dims, as many values as they say, and only
+    numbers: ONNX Runtime's Relu makes 0 of NaN, and the model would answer.
+    """
     where = f"the array {tensor.name!r:.100}"
     _only(tensor, where)
     if tensor.data_type not in _ITEM_BYTES or len(tensor.dims) > 4 or not all(0 < dim < 2**31 for dim in tensor.dims):
@@ -142,6 +146,17 @@ def check_tensor(tensor: TensorProto) -> None:
         expected *= _ITEM_BYTES[tensor.data_type]
     if found != expected:
         raise ForeignModelError(f"{where} with {found:,} of the {expected:,} {stored[0]} that its dims ask for")
+    if tensor.data_type in _TYPES and not np.isfinite(numpy_helper.to_array(tensor)).all():
+        raise ForeignModelError(f"{where} with values that are not finite")
+
+
+def _check_variances(graph: onnx.GraphProto) -> None:
+    arrays = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "BatchNormalization" and len(node.input) == 5 and node.input[4] in arrays:
+            variances = arrays[node.input[4]]
+            if variances.data_type in _TYPES and (numpy_helper.to_array(variances) < 0).any():
+                raise ForeignModelError(f"negative variances in the array {node.input[4]!r:.100}")
 
 
 def _check_node(node: onnx.NodeProto) -> None:

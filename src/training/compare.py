@@ -37,12 +37,15 @@ _NOT_OF_THE_RECIPE = ("resume", "save_ckpt_path", "debug", "config_path")
 
 @dataclass(frozen=True)
 class Run:
-    """One run. rows: those of metrics.csv that its newest checkpoint has. seconds: of training, nan if not known."""
+    """One run. rows: those of metrics.csv that its newest checkpoint has. seconds: of training, nan if not known.
+    held_out: which pictures it was evaluated on, as its checkpoint has them, empty if that is not known.
+    """
 
     name: str
     config: Mapping[str, object]
     rows: list[dict]
     seconds: float
+    held_out: str = ""
 
     @property
     def figure(self) -> str:
@@ -79,6 +82,8 @@ def main(argv: Sequence[str]) -> None:
     runs = [read_run(path) for path in asked.runs]
     tables = [results(runs), differences(runs)]
     print("\n\n".join(as_text(table) for table in tables if len(table) > 1))
+    if len({one.held_out for one in runs if one.held_out}) > 1:
+        print("\nthe runs were evaluated on different held-out pictures: their figures do not say which is better")
     if asked.output and asked.output.suffix.lower() == PICTURE:
         write_new(asked.output, lambda path: draw(runs, path))
     elif asked.output:
@@ -107,7 +112,9 @@ def read_run(path: Path) -> Run:
     speeds = [row["images_per_second"] for row in rows]
     known = type(images) is int and all(type(speed) in (int, float) and speed > 0 for speed in speeds)
     name = path.name if is_folder(path) else f"{path.parent.name}/{path.name}"
-    return Run(shown(name), config, rows, sum(images / s for s in speeds) if known else float("nan"))
+    held_out = data.get("eval") if isinstance(data, Mapping) else None
+    evaluated_on = f"{held_out.get('images')}, {held_out.get('sha256')!s:.8}" if isinstance(held_out, Mapping) else ""
+    return Run(shown(name), config, rows, sum(images / s for s in speeds) if known else float("nan"), evaluated_on)
 
 
 def _read_table(path: Path) -> list[dict]:
@@ -147,6 +154,8 @@ def differences(runs: Sequence[Run]) -> list[list[str]]:
         values = [one.config.get(key, "-") for one in runs]
         if any(value != values[0] for value in values):
             table.append([shown(str(key)), *(shown(_value(value)) for value in values)])
+    if len({one.held_out for one in runs if one.held_out}) > 1:
+        table.append(["held-out pictures", *(shown(one.held_out or "-") for one in runs)])
     return table
 
 

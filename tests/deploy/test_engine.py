@@ -213,6 +213,37 @@ def test_files_that_are_no_models(name, small, tmp_path):
     assert "\n" not in str(error.value) and "wrong.engine" in str(error.value)
 
 
+def renamed(header):
+    """Two tensors of one shape changed places."""
+    one, other = (f"backbone.features.denseblock1.cell_list.{i}.conv2.weight" for i in (0, 1))
+    header[one], header[other] = header[other], header[one]
+
+
+CHANGED = {
+    "a weight": lambda data: data[:-4] + b"\0\0\x80\x3f",
+    "classes": lambda data: changed_manifest(data, class_names=[f"class_{i}" for i in (1, 0, 2, 3, 4)]),
+    "mean": lambda data: changed_manifest(data, preprocessing__mean=[0.1, 0.2, 0.3]),
+    "places": lambda data: changed_header(data, renamed),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_file_that_would_answer_otherwise_is_refused(name, small, tmp_path):
+    _, images, path = small
+    data = CHANGED[name](path.read_bytes())
+    (tmp_path / "changed.engine").write_bytes(data)
+    with pytest.raises(ReportedError, match=r"changed\.engine is damaged or was changed since export\.py wrote it"):
+        EngineModel(tmp_path / "changed.engine")
+    (tmp_path / "old.engine").write_bytes(changed_header(data, lambda h: h["__metadata__"].pop("densenet_sha256")))
+    assert len(EngineModel(tmp_path / "old.engine")(images)) == len(images)
+
+
+def test_a_file_is_the_same_each_time(small, tmp_path):
+    network, _, path = small
+    again = written(network, described(network, 9), tmp_path)
+    assert again.read_bytes() == path.read_bytes()
+
+
 def test_folders_and_pipes_are_no_models(tmp_path):
     os.mkfifo(tmp_path / "pipe.engine")
     (tmp_path / "folder.engine").mkdir()

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 from fuzz.onnx_models import Trial, mutated
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from src.datasets.class_names import unnamed_classes
 from src.datasets.preprocessing import default_preprocessing
@@ -94,6 +94,17 @@ def _array(model: onnx.ModelProto) -> TensorProto:
     return next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
 
 
+def _variances(model: onnx.ModelProto) -> TensorProto:
+    name = _first(model, "BatchNormalization").input[4]
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+
+
+def _spoil(tensor: TensorProto, place: int, value: float) -> None:
+    values = numpy_helper.to_array(tensor).copy()
+    values.reshape(-1)[place] = value
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
 def _behind_input(*nodes: onnx.NodeProto):
     """Put `nodes`, the last of which makes "added", between the input and the first convolution."""
 
@@ -142,6 +153,9 @@ FOREIGN = {
     "shorter": (lambda model: setattr(_array(model), "raw_data", _array(model).raw_data[4:]), "that its dims ask for"),
     "negative": (lambda model: _array(model).dims.__setitem__(0, -8), "and dims [-8, 3"),
     "huge": (lambda model: _array(model).dims.__setitem__(0, 2**40), "and dims [1099511627776, 3"),
+    "not finite": (lambda model: _spoil(_array(model), 0, np.nan), "with values that are not finite"),
+    "infinite": (lambda model: _spoil(_array(model), -1, np.inf), "with values that are not finite"),
+    "variances": (lambda model: _spoil(_variances(model), 0, -1), "negative variances in the array"),
     "strings": (lambda model: setattr(_array(model), "data_type", TensorProto.STRING), "of type 8 and dims"),
     "twice": (lambda model: _array(model).float_data.append(1), "with its values in raw_data and float_data"),
     "stride": (_attribute("Conv", "strides", [0, 0]), "'Conv' with strides [0, 0]"),

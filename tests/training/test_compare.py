@@ -42,6 +42,17 @@ def test_what_they_did_differently():
     ]  # fmt: skip
 
 
+def test_runs_that_were_evaluated_on_other_pictures_are_said_to_be(monkeypatch, capsys):
+    runs = {name: Run(name, {}, EVALUATED, 1.0, held_out) for name, held_out in (("a", "9, 12ab"), ("b", "9, 34cd"))}
+    assert differences(list(runs.values()))[1:] == [["held-out pictures", "9, 12ab", "9, 34cd"]]
+    monkeypatch.setattr("src.training.compare.read_run", lambda path: runs[str(path)])
+    main(["a", "b"])
+    assert capsys.readouterr().out.endswith("different held-out pictures: their figures do not say which is better\n")
+    main(["a", "a"])
+    assert "held-out pictures" not in capsys.readouterr().out
+    assert differences([runs["a"], Run("older", {}, EVALUATED, 1.0)])[1:] == []
+
+
 def test_the_figure_of_several_labels():
     run = Run("many", {}, [row(1, auroc=0.6, eval_loss=1.0), row(2, auroc=0.9, eval_loss=0.4)], 1.0)
     assert results([run])[1][2:5] == ["auroc 90.00 %", "2", "90.00 %"]
