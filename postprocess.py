@@ -20,7 +20,7 @@ from src.deploy.manifest import read_manifest
 from src.deploy.results import count_results, form_from_size, read_summary
 from src.utils.arguments import Parser
 from src.utils.counter import Counter
-from src.utils.errors import UsageError, run
+from src.utils.errors import ReportedError, UsageError, run
 from src.utils.logging import get_logger
 
 
@@ -46,6 +46,11 @@ def main(argv: Sequence[str]) -> Counter:
     else:
         labels, task = read_labels(asked.dataset, asked.label_file), "single"
     form = read_summary(asked.summary) if asked.summary else form_from_size(asked.result_path, asked.num_classes)
+    if manifest and form.num_classes != manifest.architecture.num_classes:
+        raise ReportedError(
+            f"{asked.result_path} holds answers of {form.num_classes} classes, but {asked.model} has "
+            f"{manifest.architecture.num_classes}; give the model that made them"
+        )
     accuracy = count_results(asked.result_path, labels, form, task)
     for line in accuracy.lines():
         get_logger().info(line)

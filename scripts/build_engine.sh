@@ -15,7 +15,9 @@ out="$(absolute "${1:-$ROOT/engine/out}")"
 need_package g++ command -v "${CXX:-g++}"
 need_package make command -v make
 need_package cmake command -v cmake
-mkdir -p "$out"
+if ! mkdir -p "$out" 2>/dev/null || [ ! -w "$out" ]; then
+  fail "the engine cannot be built in $out, which cannot be written; name another folder: bash scripts/build_engine.sh FOLDER"
+fi
 # What was configured before the checkout or the folder was moved is of no use.
 for place in "CMAKE_HOME_DIRECTORY:INTERNAL=$ROOT/engine" "CMAKE_CACHEFILE_DIR:INTERNAL=$out"; do
   if [ -f "$out/CMakeCache.txt" ] && ! grep -qxF "$place" "$out/CMakeCache.txt"; then

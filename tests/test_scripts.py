@@ -66,6 +66,13 @@ def test_the_c_program_is_built_in_the_cache_where_the_checkout_cannot_be_writte
     assert "can be written by others; remove it" in build_folder(cache).stderr
 
 
+def test_the_engine_s_folder_has_to_be_writable(tmp_path):
+    (tmp_path / "a_file").touch()
+    done = run_script("build_engine.sh", str(tmp_path / "a_file/out"), folder=tmp_path)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert "a_file/out, which cannot be written; name another folder" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moved", ["CMAKE_HOME_DIRECTORY", "CMAKE_CACHEFILE_DIR"])
 def test_the_c_program_is_configured_anew_after_its_folder_was_moved(moved, tmp_path):

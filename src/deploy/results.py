@@ -19,6 +19,7 @@ _MAX_BYTES = 2**20  # of the summary
 _MAX_CLASSES = 1_000_000
 _DTYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 _BATCH = 1024
+_SAMPLE, _MOST_LOGIT = 256, 1024.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def read_summary(path: Path) -> Form:
 
 
 def form_from_size(folder: Path, num_classes: int) -> Form:
-    """Tell float32 from float16 by the size of the first file in `folder`."""
+    """Tell float32 from float16 by the size of the first file in `folder`.
+
+    Raises ReportedError when it is that of neither, or of what can only be float32 of half as many classes.
+    """
     path = folder / (min(list_results(folder)) + SUFFIX)
     try:
         size = path.stat().st_size
@@ -58,11 +62,30 @@ def form_from_size(folder: Path, num_classes: int) -> Form:
         raise ReportedError(f"{printable(path)} cannot be read: {error.strerror}") from error
     for dtype in _DTYPES.values():
         if size == num_classes * dtype.itemsize:
-            return Form(num_classes, dtype)
+            form = Form(num_classes, dtype)
+            if dtype.itemsize == 2 and num_classes % 2 == 0:
+                _refuse_float32(folder, form)
+            return form
     raise ReportedError(
         f"{printable(path)} has {size} bytes, expected {4 * num_classes} (float32) or "
         f"{2 * num_classes} (float16) for {num_classes} classes"
     )
+
+
+def _refuse_float32(folder: Path, form: Form) -> None:
+    """Raise ReportedError when every second of the float16 values in `folder` is the lower half of a float32.
+
+    Such a half is any 16 bits, a number as large as no logit is among them; or, of a float32 that was a float16 once,
+    its last 13 bits are zero, always.
+    """
+    names = sorted(list_results(folder))[:_SAMPLE]
+    lower = np.stack([_read_logits(folder / (name + SUFFIX), form, raw=True)[::2] for name in names])
+    values = lower.astype(np.float32)
+    if not (np.abs(values) <= _MOST_LOGIT).all() or not (lower.view("<u2") & 0x1FFF).any():
+        raise ReportedError(
+            f"{folder} holds no float16 values of {form.num_classes} classes; as float32 they are of "
+            f"{form.num_classes // 2}: give that number, or --summary"
+        )
 
 
 def list_results(folder: Path) -> set[str]:
@@ -104,7 +127,7 @@ def count_results(folder: Path, labels: Mapping[str, int | np.ndarray], form: Fo
     return accuracy
 
 
-def _read_logits(path: Path, form: Form) -> np.ndarray:
+def _read_logits(path: Path, form: Form, *, raw: bool = False) -> np.ndarray:
     expected = form.num_classes * form.dtype.itemsize
     try:
         with open_outside(path) as file:
@@ -117,4 +140,5 @@ def _read_logits(path: Path, form: Form) -> np.ndarray:
             f"{printable(path)} has {found}, expected {expected} for {form.num_classes} classes of {form.dtype.name}; "
             "run the inference again"
         )
-    return np.frombuffer(data, form.dtype).astype(np.float32)
+    logits = np.frombuffer(data, form.dtype)
+    return logits if raw else logits.astype(np.float32)

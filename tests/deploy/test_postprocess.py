@@ -124,6 +124,30 @@ def test_the_seeds_lines(dtype, source, capsys):
     assert accuracy.confusion[3].sum() == 8
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("through", [np.float32, np.float16])
+def test_float32_of_half_as_many_classes_is_not_taken_for_float16(through, capsys):
+    """Which has as many bytes; the second were float16 once, as an Ascend's are."""
+    random = np.random.default_rng(0)
+    for i in range(len(PLACES)):
+        logits = random.normal(size=CLASSES // 2).astype(through)
+        logits.astype(np.float32).tofile(f"result_Files/image {i}_0.bin")
+    assert run(postprocess.main, command("--num_classes", "12")) == 1
+    assert "result_Files holds no float16 values of 12 classes; as float32 they are of 6" in capsys.readouterr().err
+    assert postprocess.main(command("--num_classes", "6")).seen == len(PLACES)
+
+
+@pytest.mark.usefixtures("csv_folder")
+def test_answers_of_another_model_are_not_counted(capsys):
+    for i in range(4):
+        np.arange(3, dtype=np.float32).tofile(f"result_Files/image {i}_0.bin")
+    form = {"dtype": "float32", "classes": 3, "images": 4}
+    with open("summary.json", "w") as file:  # noqa: PTH123
+        json.dump(form, file)
+    assert run(postprocess.main, [*OF_CSV, "--model", "xray.mindir"]) == 1
+    assert "holds answers of 3 classes, but xray.mindir has 2; give the model" in capsys.readouterr().err
+
+
 def test_results_in_a_folder_a_class(folder):
     """As the C++ program writes them where class folders share a name."""
     lines = []

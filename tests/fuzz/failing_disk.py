@@ -23,10 +23,10 @@ SHIM = Path(__file__).with_suffix(".c")
 ERRORS = (errno.EIO, errno.EACCES, errno.ENOSPC, errno.ESTALE)
 TEXTS = ("*.csv", "*.txt", "*.yaml", "*.png")
 FILES = {  # those with which a run does this; most are written under another name first
-    "open": ("*/.lock", "*/train.log", *TEXTS, "*tfevents*", "*.tmp-*.tmp", "*/0-*.ckpt", "*/2026-*"),
+    "open": ("*/.lock", "*/train.log", *TEXTS, "*tfevents*", "*.tmp-*.tmp", "*/0-*.ckpt", "*/20[0-9][0-9]-*"),
     "read": ("*/0-*.ckpt", "*.yaml"),
     "write": ("*/train.log", *TEXTS, "*tfevents*", "*.tmp-*.tmp"),
-    "fsync": (*TEXTS, "*tfevents*", "*.tmp-*.ckpt", "*/2026-*"),
+    "fsync": (*TEXTS, "*tfevents*", "*.tmp-*.ckpt", "*/20[0-9][0-9]-*"),
     "rename": (*TEXTS, "*.tmp-*.ckpt", "*/0-*.ckpt", "*/best.ckpt"),
 }
 CASES = [(call, error, file) for call in FILES for file in FILES[call] for error in ERRORS]
