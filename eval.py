@@ -42,7 +42,7 @@ from src.schema.doubts import doubts
 from src.training.calibrated import SeenLogits, write_calibrated
 from src.training.evaluation import Counter, PredictStep
 from src.training.evaluation_report import check_result, evaluate_and_report
-from src.training.held_out import held_out_again, split_of, with_own_data
+from src.training.held_out import held_out_again, split_of_all, with_own_data
 from src.training.mirrored import MIRRORED, with_mirror
 from src.training.model_card import ModelCard, model_card_as_asked, warn_of_unsaid_pools
 from src.training.run_data import require_same_everywhere
@@ -110,7 +110,7 @@ def start(config: Config, root: Path) -> dict[str, Counter]:
     for key in ("predictions", "report"):
         if getattr(config, key):
             check_result(key, Path(getattr(config, key)), config.ckpt_files, len(checkpoints))
-    split, run_config = split_of(first), first.metadata.get(RUN_CONFIG)
+    split, run_config = split_of_all(checkpoints), first.metadata.get(RUN_CONFIG)
     # What the run held out lies among its training data, unless other data are named.
     is_own = with_own_data(run_config, split) is not run_config and not config.eval_data_dir
     dataset, data_dir = config.data_set("eval_data_dir", with_own_data(run_config, split))

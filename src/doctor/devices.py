@@ -114,14 +114,8 @@ def _cann(machine: Machine, places: list[str], version: str) -> Row:
         return problem(
             "CANN", f"{version}, but its environment is not loaded: {', '.join(unset)}", "source its set_env.sh"
         )
-    if _two(version) not in CANN_DOCUMENTED:
-        return warning(
-            "CANN",
-            f"{version} in {places[0]}, which MindSpore 2.10 accepts; its installation page names "
-            f"{', '.join(CANN_DOCUMENTED)}",
-            "if an operator fails, install one of these",
-        )
-    return ok("CANN", f"{version} in {places[0]}")
+    pages = f"; MindSpore 2.10's installation page names {', '.join(CANN_DOCUMENTED)}"
+    return ok("CANN", f"{version} in {places[0]}{'' if _two(version) in CANN_DOCUMENTED else pages}")
 
 
 def _gpu(machine: Machine, found: int) -> list[Row]:

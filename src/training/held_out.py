@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,20 @@ def split_of(checkpoint: Checkpoint | None) -> Split | None:
         raise ReportedError(
             f"{checkpoint.path} carries a {KEY} that train.py does not write; use another copy"
         ) from error
+
+
+def split_of_all(checkpoints: Sequence[Checkpoint]) -> Split | None:
+    """What all of `checkpoints` say is held out. Raises ReportedError when one says otherwise: it was trained on pictures
+    that the others have never seen.
+    """
+    first = checkpoints[0]
+    for other in checkpoints:
+        if other.metadata.get(KEY) != first.metadata.get(KEY):
+            raise ReportedError(
+                f"{other.path} was not trained with the same pictures held out (val_split) as {first.path}; evaluate "
+                "them one at a time"
+            )
+    return split_of(first)
 
 
 def _split_from(values: Mapping[str, object]) -> Split:

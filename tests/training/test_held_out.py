@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ import eval as evaluation
 import train
 from src.datasets.contents import content_hashes, in_both
 from src.datasets.sources import open_source
-from src.training.held_out import split_data, split_of
+from src.training.held_out import split_data, split_of, split_of_all
 from src.utils.checkpoint import load_checkpoint
-from src.utils.errors import UsageError
+from src.utils.errors import ReportedError, UsageError
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -54,6 +55,19 @@ def run_folder(pictures, tmp_path_factory) -> Path:
     flags += ["--per_batch_size", 16, "--max_epoch", 1, "--save_ckpt_path", root / "out"]
     train.main([*NETWORK, *map(str, flags)])
     return only(root / "out")
+
+
+def test_checkpoints_of_runs_that_held_out_other_pictures_are_not_evaluated_together():
+    def checkpoint(name, **metadata):
+        return SimpleNamespace(path=Path(name), metadata=metadata)
+
+    split = {"share": 0.2, "seed": 1, "held_out": "AQAAAAAAAAA="}
+    first = checkpoint("a.ckpt", val_split=split)
+    assert split_of_all([first, checkpoint("b.ckpt", val_split=dict(split))]).held_out.tolist() == [1]
+    assert split_of_all([checkpoint("a.ckpt")]) is None
+    for other in (checkpoint("c.ckpt"), checkpoint("c.ckpt", val_split=split | {"held_out": "AgAAAAAAAAA="})):
+        with pytest.raises(ReportedError, match=r"c\.ckpt was not trained with the same pictures held out .* a\.ckpt"):
+            split_of_all([first, other])
 
 
 def log_of(folder: Path, name: str) -> str:
