@@ -17,6 +17,7 @@ from src.datasets.listing import UNDECODABLE, LeftOut, is_system_folder, picture
 from src.datasets.packed_names import PackedNames
 from src.datasets.preprocessing_choices import FILES
 from src.datasets.reading import NO_CLASS, UNCERTAIN, Reading
+from src.datasets.repeated import repeated
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.shown import printable
@@ -56,7 +57,7 @@ class _Table:
         self.codes: dict[str, int] = {}  # of the class names in a label column, in the order in which they came
         self.labels, self.counts = array("i"), array("B")  # of each picture one after another, and how many
         self.matrix = array("b")  # where each class has a column
-        self.groups = array("q")
+        self.groups, self.keys = array("q"), array("q")  # of each picture, its patient's and its own
         self.has_several = self.has_group = False
         self._by_name: dict[str, str] | None = None
         self._there: set[str] = set()  # some files that are there: the same one often comes again
@@ -73,6 +74,7 @@ class _Table:
             for number, row in zip(numbers, rows, strict=True):
                 images += self._images(number, self._cells(number, row))
         self.names.extend(map(os.fsencode, images))
+        self.keys.extend(map(hash, images))
         if len(self._there) > _REMEMBERED:
             self._there.clear()
         self._there.update(itertools.islice(images, _REMEMBERED))
@@ -143,6 +145,7 @@ class _Table:
             identity=lambda: identity_of_files(self.root, self.names),
             undecodable=(self.undecodable.count[""], self.undecodable.example.get("", "")),
             groups=np.frombuffer(self.groups, np.int64) if self.has_group else None,
+            remarks=repeated(np.frombuffer(self.keys, np.int64), labels, images.name),
         )  # fmt: skip
 
     def _cells(self, number: int, row: list[str]) -> list[str]:

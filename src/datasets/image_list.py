@@ -12,6 +12,7 @@ from src.datasets.image_files import ImageFiles
 from src.datasets.listing import UNDECODABLE, LeftOut
 from src.datasets.packed_names import PackedNames
 from src.datasets.preprocessing_choices import FILES
+from src.datasets.repeated import repeated
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
 from src.utils.shown import printable
@@ -32,13 +33,14 @@ def open_list(path: Path) -> Source:
     """
     if not path.is_file():
         raise ReportedError(f"{printable(path)} is no file; expected a text file of {LINES}")
-    names, labels, undecodable = PackedNames(), array("i"), LeftOut()
+    names, labels, keys, undecodable = PackedNames(), array("i"), array("q"), LeftOut()
     existing: set[bytes] = set()
     for first, lines in read_lines(path, printable(path), LINES):
         images, numbers = _parse(path, first, lines)
         _require_files(path, first, lines, images, existing)
         names.extend(images)
         labels.extend(numbers)
+        keys.extend(map(hash, images))
         for image in images:
             if image.lower().endswith(_UNDECODABLE):
                 undecodable.add("", path.parent / os.fsdecode(image))
@@ -62,7 +64,7 @@ def open_list(path: Path) -> Source:
         origin=printable(path),
         numbered=True,
         identity=lambda: identity_of_files(path.parent, names),
-        remarks=(from_one,) if smallest else (),
+        remarks=((from_one,) if smallest else ()) + repeated(np.frombuffer(keys, np.int64), numbers, images.name),
         undecodable=(undecodable.count[""], undecodable.example.get("", "")),
     )
 

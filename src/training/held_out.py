@@ -47,8 +47,8 @@ def split_of(checkpoint: Checkpoint | None) -> Split | None:
 
 
 def split_of_all(checkpoints: Sequence[Checkpoint]) -> Split | None:
-    """What all of `checkpoints` say is held out. Raises ReportedError when one says otherwise: it was trained on pictures
-    that the others have never seen.
+    """What all of `checkpoints` say is held out. Raises ReportedError when one says otherwise: it has been trained on
+    pictures that the others have never seen.
     """
     first = checkpoints[0]
     for other in checkpoints:

@@ -217,6 +217,14 @@ def test_long_files_take_little_memory(tmp_path):
     assert kept < 60_000 * 40 and peak < 60_000 * 40 + 8e6
 
 
+def test_a_picture_in_several_rows_is_said_to_be_counted_as_often(folder):
+    rows = "image,label\nant/0.jpg,a\nant/1.jpg,b\nant/0.jpg,b\n"
+    assert opened(folder, rows).remarks[0].startswith("1 lines name a picture of an earlier line, 1 of them with anoth")
+    rows = "image,x,y\nant/0.jpg,1,0\nant/1.jpg,0,1\nant/0.jpg,1,0\n"
+    (remark,) = opened(folder, rows).remarks
+    assert remark.startswith("1 lines name a picture of an earlier line, first ") and remark.endswith("ant/0.jpg")
+
+
 BY_COLUMNS = {
     "several": "image,label,group\nant/0.jpg,b|a,7\nant/1.jpg,a|b,\nbee/0.jpg,No Finding,7\nant/0.jpg, c ,8\n",
     "a column each": "image,x,y\nant/0.jpg,1,0\nant/1.jpg, 0.0 ,-1\n bee/0.jpg,,1.0\n",

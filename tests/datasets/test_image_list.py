@@ -25,6 +25,17 @@ def test_paths_may_hold_spaces_and_be_relative_or_absolute(photo_folder, tmp_pat
     assert source.read(2).tobytes() == (photo_folder / "flower" / "flower 3.jpg").read_bytes()
 
 
+def test_a_picture_in_several_lines_is_said_to_be_counted_as_often(photo_folder, tmp_path):
+    names = [f"{photo_folder}/flower/flower {i}.jpg" for i in (0, 1, 0, 2, 1, 0)]
+    file = tmp_path / "list.txt"
+    file.write_text("".join(f"{name} {label}\n" for name, label in zip(names, (0, 1, 0, 1, 0, 1), strict=True)))
+    found = open_source("list", file, split="train")
+    text = f"3 lines name a picture of an earlier line, 2 of them with another label, first {names[0]}"
+    assert found.remarks == (text,) and len(found) == 6
+    file.write_text(f"{names[0]} 0\n{names[1]} 1\n")
+    assert open_source("list", file, split="train").remarks == ()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
