@@ -7,7 +7,7 @@ from src.network.sync_batch_norm import SyncBatchNorm
 
 
 def resolve_amp_level(level: str, device_target: str) -> str:
-    """`auto` is O3 on Ascend, whose cube units compute in float16 only, and O0 elsewhere."""
+    """`auto` is O3 on Ascend, whose cube units are made for float16, and O0 elsewhere."""
     if level != "auto":
         return level
     return "O3" if device_target == "Ascend" else "O0"
