@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from src.network.architecture import Architecture
+from src.utils.checkpoint_arrays import LARGEST_WEIGHT
 
 OPSETS = range(11, 14)  # 11 is MindSpore's, 13 that of INT8
 
@@ -146,8 +147,8 @@ def check_tensor(tensor: TensorProto) -> None:
         expected *= _ITEM_BYTES[tensor.data_type]
     if found != expected:
         raise ForeignModelError(f"{where} with {found:,} of the {expected:,} {stored[0]} that its dims ask for")
-    if tensor.data_type in _TYPES and not np.isfinite(numpy_helper.to_array(tensor)).all():
-        raise ForeignModelError(f"{where} with values that are not finite")
+    if tensor.data_type in _TYPES and not (np.abs(numpy_helper.to_array(tensor)) <= LARGEST_WEIGHT).all():
+        raise ForeignModelError(f"{where} with values that are not finite, or beyond {LARGEST_WEIGHT:g}")
 
 
 def _check_variances(graph: onnx.GraphProto) -> None:

@@ -27,7 +27,14 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from src.utils.checkpoint_arrays import Arrays, CheckpointFile, DamagedError, MissingError, reading_checkpoint
+from src.utils.checkpoint_arrays import (
+    LARGEST_WEIGHT,
+    Arrays,
+    CheckpointFile,
+    DamagedError,
+    MissingError,
+    reading_checkpoint,
+)
 from src.utils.checkpoint_format import read_text, scan
 from src.utils.checkpoint_names import list_checkpoints, ranks_in
 from src.utils.errors import ReportedError, UsageError
@@ -52,6 +59,7 @@ _TRAINING_ONLY = re.compile(
 
 
 _VARIANCES = (".moving_variance", ".running_var")  # ours, PyTorch's
+_LOSS_SCALE = "loss_scale"  # doubles as long as nothing overflows
 
 
 @dataclass(frozen=True)
@@ -293,6 +301,8 @@ def refuse_unusable(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _problem(name: str, value: np.ndarray) -> str:
     if not np.isfinite(value).all():
         return "has values that are not finite"
+    if name != _LOSS_SCALE and value.size and max(value.max(), -value.min()) > LARGEST_WEIGHT:
+        return f"has values beyond {LARGEST_WEIGHT:g}"
     return "has negative variances" if name.endswith(_VARIANCES) and (value < 0).any() else ""
 
 

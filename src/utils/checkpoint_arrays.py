@@ -14,6 +14,8 @@ from src.utils.file_kind import what_it_is
 from src.utils.files import NO_SUCH_FILE, no_file
 from src.utils.outside import UnfitFileError, open_outside
 
+LARGEST_WEIGHT = 1e15  # far above any of a network; a bit that flips in an exponent multiplies by 2**64 or 2**128
+
 
 class DamagedError(ReportedError):
     """A file was read, and its content is not what was once written: unlike one that cannot be read now."""

@@ -238,6 +238,8 @@ def test_another_class_count_needs_reset_head(tmp_path):
     [
         ("body.weight", lambda v: v * np.nan, "body.weight has values that are not finite"),
         ("head.fc.bias", lambda v: v * np.float32(np.inf), "head.fc.bias has values that are not finite"),
+        ("body.weight", lambda v: v * np.float32(2.0**64), "body.weight has values beyond 1e"),
+        ("norm.moving_variance", lambda v: -v * np.float32(2.0**64), "norm.moving_variance has values beyond 1e"),
         ("norm.moving_variance", lambda v: -v, "norm.moving_variance has negative variances"),
         ("norm.moving_variance", lambda v: v * np.nan, "norm.moving_variance has values that are not finite"),
         ("body.weight", lambda v: v.astype(np.float64) * 1e300, "body.weight has values that are not finite"),
