@@ -139,13 +139,14 @@ class _Table:
         class_names, labels = self._labels()
         require_distinct(class_names, self.where)
         images = ImageFiles(self.root, self.names)
+        keys, self.keys = self.keys, array("q")  # this object stays
         return Source(
             "csv", class_names, labels, form=FILES, read=images, image_name=images.name, noticed=images.noticed,
             content=images.content, content_size=images.size, state=images.state, origin=self.where,
             identity=lambda: identity_of_files(self.root, self.names),
             undecodable=(self.undecodable.count[""], self.undecodable.example.get("", "")),
             groups=np.frombuffer(self.groups, np.int64) if self.has_group else None,
-            remarks=repeated(np.frombuffer(self.keys, np.int64), labels, images.name),
+            remarks=repeated(np.frombuffer(keys, np.int64), labels, images.name),
         )  # fmt: skip
 
     def _cells(self, number: int, row: list[str]) -> list[str]:
