@@ -5,10 +5,13 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
 import train
+from src.training.evaluation import PredictStep
+from src.training.step import TrainStep
 
 ROOT = Path(__file__).parents[1]
 NETWORK = ["--net", "densenet100", "--block_config", "1,1", "--growth_rate", "4", "--stem_features", "8"]
@@ -20,6 +23,20 @@ def train_tiny(output: Path, *flags: object) -> Path:
     """Train the tiny network with `flags`, an argument each, and return the run's folder, the only one in `output`."""
     train.main([*TINY, *map(str, flags), "--save_ckpt_path", str(output)])
     return only(output)
+
+
+def compute_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Have the steps of train.py answer a loss of 1 and leave the weights alone: nothing is compiled."""
+    patch.setattr(TrainStep, "__call__", lambda *_: (ms.Tensor(1.0), ms.Tensor(True), ms.Tensor(0.5)))
+
+
+def answer_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Have evaluations see logits of 0, of the first class therefore."""
+
+    def logits(step: PredictStep, images: np.ndarray) -> np.ndarray:
+        return np.zeros((len(images), step.network.architecture.num_classes), np.float32)
+
+    patch.setattr(PredictStep, "logits", logits)
 
 
 def only(folder: Path) -> Path:

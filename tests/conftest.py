@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import only, train_tiny
+from commands import answer_nothing, compute_nothing, only, train_tiny
 from forked import Forks, forks
 from mindspore.graph.api import _CellGraphExecutor
 from pictures import no_pictures, pictures
@@ -101,6 +101,18 @@ def drawn() -> Iterator[None]:
 def compiled_kernels() -> None:
     """All tests share the user's cache of them, so they are compiled once, and not while a test counts seconds."""
     kernels()
+
+
+@pytest.fixture
+def no_steps(monkeypatch) -> None:
+    """What the test looks at comes before the first step, or after the last one."""
+    compute_nothing(monkeypatch)
+
+
+@pytest.fixture
+def no_answers(monkeypatch) -> None:
+    """How pictures are answered in evaluations is not what the test looks at."""
+    answer_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="session")

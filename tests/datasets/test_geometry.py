@@ -1,6 +1,7 @@
 """Pictures of every kind through the pipelines, against what Pillow, and torchvision's arithmetic over it, make."""
 
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 
 import numpy as np
@@ -36,6 +37,7 @@ def encoded(picture: Image.Image, file_format: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+@cache
 def pictures() -> dict[str, bytes]:
     """Of every orientation, transparency, depth and colour space; 320 x 320, so that squashing to that changes none."""
     temple, flower = (Image.fromarray(image[50:370, 100:420]) for image in load_sample_images().images)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import only, write_cifar, write_pictures
+from commands import compute_nothing, only, write_cifar, write_pictures
 from keys.runs import BASE, ONNX, Model, Result
 from mindspore import Parameter, Tensor
 
@@ -13,7 +13,6 @@ import export
 import predict
 import train
 from src.deploy.manifest import Manifest, write_manifest
-from src.training.step import TrainStep
 from src.utils.checkpoint import load_checkpoint, save_checkpoint
 
 # Its failed checks tell as much as those in the tests.
@@ -101,17 +100,6 @@ def planned(tmp_path_factory, places):
     return result
 
 
-def compute_nothing(patch: pytest.MonkeyPatch) -> None:
-    """Have the steps of train.py answer a loss of 1 and leave the weights alone."""
-    patch.setattr(TrainStep, "__call__", lambda *_: (Tensor(1.0), Tensor(True), Tensor(0.5)))
-
-
-@pytest.fixture
-def no_steps(monkeypatch):
-    """What the test looks at comes before the first step, or after the last one."""
-    compute_nothing(monkeypatch)
-
-
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, places, planned):
     """flags -> Model; each combination of flags is exported once, from one checkpoint unless they name another."""
@@ -122,6 +110,28 @@ def exported(tmp_path_factory, places, planned):
             name = tmp_path_factory.mktemp("model") / "model"
             argv = [f"--ckpt_file={planned('').last}", f"--file_name={name}", *flags.format(**places).split()]
             done[flags] = Model(export.main(argv))
+        return done[flags]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def sketched(tmp_path_factory, places, planned):
+    """flags -> Model as of `exported`, of which the description alone is there: the work is left out."""
+    done = {}
+
+    def write_description(_, manifest: Manifest, path: Path, **__) -> Manifest:
+        path.touch()
+        write_manifest(manifest, path)
+        return manifest
+
+    def model(flags: str) -> Model:
+        if flags not in done:
+            name = tmp_path_factory.mktemp("sketch") / "model"
+            argv = [f"--ckpt_file={planned('').last}", f"--file_name={name}", *flags.format(**places).split()]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(export, "export_model", write_description)
+                done[flags] = Model(export.main(argv))
         return done[flags]
 
     return model

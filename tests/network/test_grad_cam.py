@@ -17,14 +17,17 @@ def images():
 
 
 @pytest.fixture(scope="module", params=["on", "off"])
-def network(request):
+def explained(request):
+    """A network, and what explains it."""
     network = build_network(ARCH, device="CPU", cpu_kernels=request.param, cpu_precision="fp32", keeps_features=True)
-    return network.set_train(False)
+    network.set_train(False)
+    return network, GradCam(network)
 
 
 @pytest.mark.slow
-def test_the_heat_is_that_of_the_gradient_which_finite_differences_have(network, images):
+def test_the_heat_is_that_of_the_gradient_which_finite_differences_have(explained, images):
     """A step in one feature changes the logit by the gradient: the head is linear, so by exactly that."""
+    network, cam = explained
     features = network.backbone(Tensor(images)).asnumpy()
     for chosen in ([0, 2], [1, 1]):
         weights = np.zeros(features.shape[:2])
@@ -35,18 +38,19 @@ def test_the_heat_is_that_of_the_gradient_which_finite_differences_have(network,
                 high, low = (network.head(Tensor(features + s)).asnumpy() for s in (step, -step))
                 weights[:, channel] += (high - low)[[0, 1], chosen] / features[0, 0].size
         expected = np.maximum((features * weights[:, :, None, None]).sum(1), 0)
-        logits, heat = GradCam(network)(images, np.array(chosen))
+        logits, heat = cam(images, np.array(chosen))
         np.testing.assert_allclose(heat, expected, rtol=1e-3, atol=1e-6)
         np.testing.assert_allclose(logits, network.head(Tensor(features)).asnumpy(), rtol=1e-5)
         assert heat.shape == (2, *features.shape[2:])
 
 
 @pytest.mark.slow
-def test_it_is_cam_divided_by_the_pixels(network, images):
+def test_it_is_cam_divided_by_the_pixels(explained, images):
     """Zhou et al. 2016, equation 2: the sum of the features, each times its weight for the class."""
+    network, cam = explained
     features = network.backbone(Tensor(images)).asnumpy()
-    logits, heat = GradCam(network)(images)
+    logits, heat = cam(images)
     weights = network.head.fc.weight.asnumpy()[logits.argmax(1)]
-    cam = np.einsum("bk,bkhw->bhw", weights, features)
-    np.testing.assert_allclose(heat, np.maximum(cam, 0) / features[0, 0].size, rtol=1e-4, atol=1e-6)
+    expected = np.einsum("bk,bkhw->bhw", weights, features)
+    np.testing.assert_allclose(heat, np.maximum(expected, 0) / features[0, 0].size, rtol=1e-4, atol=1e-6)
     assert heat.max() > 0

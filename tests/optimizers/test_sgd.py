@@ -34,13 +34,13 @@ def reference(
 
 
 class Step(nn.Cell):
-    """An optimizer inside a larger graph."""
+    """An optimizer inside a larger graph. A tuple of gradients from outside would be a constant, compiled anew."""
 
     def __init__(self, optimizer: SGD) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
 
-    def construct(self, gradients, lr, loss):
+    def construct(self, lr, loss, *gradients):
         return ops.depend(loss, self.optimizer(gradients, lr))
 
 
@@ -70,7 +70,7 @@ def assert_equals_reference(has_kernels, **options):
     step = Step(optimizer)
     for number, lr in enumerate(RATES, start=1):
         gradients = tuple(ms.Tensor(gradient) for gradient in draw(number).values())
-        loss = step(gradients, ms.Tensor(lr, ms.float32), ms.Tensor(1.5, ms.float32))
+        loss = step(ms.Tensor(lr, ms.float32), ms.Tensor(1.5, ms.float32), *gradients)
     assert loss.asnumpy() == 1.5
     expected, velocities = reference(**options)
     for parameter, velocity in zip(parameters, optimizer.moments, strict=True):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from commands import NETWORK, only, write_pictures
+from commands import NETWORK, compute_nothing, only, write_pictures
 
 import eval as evaluation
 import train
@@ -53,7 +53,9 @@ def run_folder(pictures, tmp_path_factory) -> Path:
     shutil.copytree(pictures, root / "data")
     flags = ["--dataset", "folder", "--train_data_dir", root / "data", "--val_split", 0.2, "--image_size", 16]
     flags += ["--per_batch_size", 16, "--max_epoch", 1, "--save_ckpt_path", root / "out"]
-    train.main([*NETWORK, *map(str, flags)])
+    with pytest.MonkeyPatch.context() as patch:
+        compute_nothing(patch)  # but the evaluation
+        train.main([*NETWORK, *map(str, flags)])
     return only(root / "out")
 
 
@@ -97,6 +99,7 @@ def test_eval_counts_the_held_out_pictures_only(run_folder, pictures, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_steps", "no_answers")
 def test_a_resumed_run_holds_out_the_same(run_folder, tmp_path):
     before = split_of(load_checkpoint(run_folder / "0-1_3.ckpt"))
     resumed = tmp_path / "run"
@@ -123,6 +126,7 @@ def test_leaks_are_found_by_content(pictures, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_steps", "no_answers")
 def test_the_trainer_tells_leaks_in_one_line(pictures, tmp_path):
     held_out = write_pictures(tmp_path / "held_out", CLASSES, each=2)
     flags = ["--dataset", "folder", "--train_data_dir", pictures, "--eval_data_dir", held_out, "--image_size", 16]

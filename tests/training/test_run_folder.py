@@ -3,13 +3,12 @@
 import errno
 import fcntl
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import ROOT
+from fuzz.children import in_child
 from mindspore import Parameter, Tensor
 
 from src.model_utils.group import ALONE
@@ -75,67 +74,34 @@ def test_a_read_only_root_is_reported():
 
 @pytest.mark.slow
 def test_one_process_trains_in_a_folder_at_a_time(tmp_path):
-    code = f"""
-from pathlib import Path
-from src.training.run_folder import locked
-from src.utils.errors import ReportedError
-from src.utils.logging import get_logger, log_file
-try:
-    with locked(Path({str(tmp_path)!r})): print("entered")
-except ReportedError as error: print(error)
-"""
-
-    def try_in_another_process() -> str:
-        return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+    def begin() -> str:
+        with locked(tmp_path):
+            return "entered"
 
     with locked(tmp_path):
-        assert try_in_another_process() == (
-            f"another process is training in {tmp_path}; wait for it or stop it first\n"
-        )
-    assert try_in_another_process() == "entered\n"
-
-
-RACE = """
-import sys, time
-from pathlib import Path
-from src.model_utils.group import ALONE
-from src.training.run_folder import find_checkpoint, open_run_folder
-from src.utils.errors import ReportedError
-
-racers, own, names = int(sys.argv[2]), sys.argv[3], ("auto", "run", "newest")
-for root in sorted(Path(sys.argv[1]).glob("race_*")):
-    def wait_for(count, root=root):
-        end = time.monotonic() + 60
-        while len(list(root.glob("told_*"))) < count and time.monotonic() < end:
-            time.sleep(0.001)
-    (run,) = (path for path in root.iterdir() if path.is_dir() and "time" in path.name)
-    (root / f"here_{own}").touch()
-    while len(list(root.glob("here_*"))) < racers:
-        pass
-    resume = {"auto": "auto", "run": str(run), "newest": str(run / "0-2_1.ckpt")}[names[int(own) % 3]]
-    try:
-        with open_run_folder(root, ALONE, find_checkpoint(resume, root, 0), resume) as folder:
-            wait_for(racers - 1)  # as long as it trains, the others are told
-        print("trained in", folder.name, flush=True)
-    except ReportedError as error:
-        print(error, flush=True)
-    (root / f"told_{own}").touch()
-    wait_for(racers)
-"""
+        other = in_child(begin)
+        assert (other.kind, other.text) == (
+            "refused", f"another process is training in {tmp_path}; wait for it or stop it first",
+        )  # fmt: skip
+    other = in_child(begin)
+    assert (other.kind, other.value) == ("done", "entered")
 
 
 @pytest.mark.slow
-def test_of_many_that_resume_a_run_one_trains_and_the_others_are_told(tmp_path):
+def test_of_many_that_resume_a_run_one_trains_and_the_others_are_told(tmp_path, forked):
     races, racers = 20, 3
     for i in range(races):
         for name in ("0-1_1.ckpt", "0-2_1.ckpt"):
             save(tmp_path / f"race_{i:02d}" / STAMP, name)
-    argv = [sys.executable, "-c", RACE, str(tmp_path), str(racers)]
-    processes = [subprocess.Popen([*argv, str(i)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for i in range(racers)]
-    for race in zip(*(process.communicate(timeout=300)[0].splitlines() for process in processes), strict=True):
+    said = [tmp_path / f"said_{i}.txt" for i in range(racers)]
+    processes = [
+        forked.start("tests/training/racer", [tmp_path, racers, i], ROOT, path, tmp_path / f"errors_{i}.txt")
+        for i, path in enumerate(said)
+    ]
+    assert [process.wait(300) for process in processes] == [0] * racers
+    for race in zip(*(path.read_text().splitlines() for path in said), strict=True):
         assert sorted("another process is training in" in line for line in race) == [False] + [True] * (racers - 1)
         assert sum(line == f"trained in {STAMP}" for line in race) == 1
-    assert {process.returncode for process in processes} == {0}
     assert len(list(tmp_path.glob("race_*/*_time_*"))) == races, "no second run was started"
 
 

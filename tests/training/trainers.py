@@ -3,7 +3,7 @@
 import csv
 
 import numpy as np
-from toy import make_data, make_step
+from toy import give_back, make_data, make_step
 
 from src.training.plan import Plan
 from src.training.progress import Progress
@@ -59,7 +59,8 @@ def rows(folder) -> list[dict]:
 
 
 def go_on(folder, checkpoint, **plan) -> Trainer:
-    """A trainer that resumes from the file, in the same folder."""
+    """A trainer that resumes from the file, in the same folder; what was trained before has ended."""
+    give_back()
     found = load_checkpoint(folder / checkpoint)
     step, progress = make_step(), Progress.from_dict(found.require("progress"))
     load_training_state(step.saved_parameters(), found)
