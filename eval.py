@@ -43,7 +43,7 @@ from src.training.calibrated import SeenLogits, write_calibrated
 from src.training.evaluation import Counter, PredictStep
 from src.training.evaluation_report import check_result, evaluate_and_report
 from src.training.held_out import held_out_again, split_of_all, with_own_data
-from src.training.mirrored import MIRRORED, with_mirror
+from src.training.mirrored import MIRRORED, Answering, joined
 from src.training.model_card import ModelCard, model_card_as_asked, warn_of_unsaid_pools
 from src.training.run_data import require_same_everywhere
 from src.training.run_folder import load_on_all, log_name, open_run_folder, share_checkpoints_to_evaluate
@@ -167,10 +167,13 @@ def evaluate_all(
             get_logger().info("checkpoint %s%s%s", checkpoint.path, which, f"; {MIRRORED}" if config.tta else "")
         shown = matched.class_names
         own_folder = folder if len(checkpoints) == 1 else folder / checkpoint.path.stem
-        seen = SeenLogits() if config.calibrate else None
+        answering = Answering(predict_step.logits, card.task, mirrors=config.tta)
+        # Without its temperature a mean of two views is another one: it cannot be had from the mean alone.
+        keeps_views = config.tta and config.report and card.task == "multilabel"
+        seen = SeenLogits() if config.calibrate or keeps_views else None
         outcomes = SeenOutcomes(card.temperature) if config.report and card.task == "single" else None
         results[str(checkpoint.path)] = accuracy = evaluate_and_report(
-            with_mirror(predict_step.logits, card.task) if config.tta else predict_step.logits,
+            answering,
             matched,
             card.preprocessing,
             matched.class_names,
@@ -180,16 +183,17 @@ def evaluate_all(
             group=group,
             predictions=config.predictions,
             beat=status.beat,
-            watchers=[one.add for one in (seen, outcomes) if one],
+            watchers=[answering.watched_by(one.add) for one in (seen, outcomes) if one],
             task=card.task,
         )
         card = replace(card, class_names=matched.class_names)
-        if seen:
+        if config.calibrate:
             get_logger().info("%s", write_calibrated(checkpoint, predict_step.network, card, seen, own_folder))
         if config.report:
             evaluated = Evaluated(
                 checkpoint, card, matched, accuracy, outcomes and outcomes.all(), predict_step, config.per_batch_size,
-                config.num_parallel_workers,
+                config.num_parallel_workers, mirrors=config.tta,
+                plain_logits=joined(seen.all()[0] * card.temperature, card.task) if keeps_views else None,
             )  # fmt: skip
             write_page(Path(config.report), evaluated)
             get_logger().info("report: %s", config.report)

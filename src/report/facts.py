@@ -69,6 +69,12 @@ def model_card(evaluated: Evaluated) -> list[tuple[str, str]]:
         ("Input", f"{preprocessing.image_size} x {preprocessing.image_size} pixels"),
         ("Mean and deviation", f"{_numbers(preprocessing.mean)}; {_numbers(preprocessing.std)}"),
         ("Temperature", f"{card.temperature:.4f}" if card.temperature != 1 else "none fitted"),
+        (
+            "Asked for",
+            "each image and its mirror image; the probabilities are the mean of both, heat maps the image's"
+            if evaluated.mirrors
+            else "each image once",
+        ),
         ("Trained on", f"{trained_on:,} images" if type(trained_on) is int else "not known"),
         ("Evaluated on", f"{len(evaluated.source):,} images of {evaluated.source.origin}"),
         ("Hash of these data", str(evaluated.source.fingerprint()["sha256"])),

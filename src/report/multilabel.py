@@ -30,7 +30,7 @@ def contents(evaluated: Evaluated) -> dict[str, object]:
         "left_out": max(0, len(rows) - MOST_ROWS),
         "curves_of_classes": [curves_of(scores, row) for row in drawn[:MOST_CURVES]],
         "curves_left_out": max(0, len(drawn) - MOST_CURVES),
-        **calibration(scores, temperature),
+        **calibration(scores, temperature, evaluated.plain_logits),
         **{key: thumbnails(evaluated, shown) for key, shown in examples(scores, names).items()},
         **facts(evaluated),
     }
@@ -71,11 +71,14 @@ def curves_of(scores: MultilabelScores, row: dict) -> dict[str, str]:
     return {"svg": svg, "title": title, "says": f"{says}."}
 
 
-def calibration(scores: MultilabelScores, temperature: float) -> dict[str, object]:
+def calibration(
+    scores: MultilabelScores, temperature: float, plain_logits: np.ndarray | None = None
+) -> dict[str, object]:
     """What the probabilities of all known labels are worth, with the temperature and without."""
     known = scores.labels >= 0
     yes, logits, is_plain = scores.labels[known] == 1, scores.logits[known], temperature == 1
-    probability, plain = sigmoid(logits), sigmoid(logits * temperature)
+    plain_logits = logits * temperature if plain_logits is None else plain_logits[known]
+    probability, plain = sigmoid(logits), sigmoid(plain_logits)
     rows = reliability(probability, yes)
     before = None if is_plain else reliability(plain, yes)
     return {

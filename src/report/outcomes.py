@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.training.mirrored import joined
 from src.utils.calibration import confidences
 
 
@@ -35,10 +36,11 @@ class SeenOutcomes:
         self._temperature = temperature
         self._parts: list[tuple[np.ndarray, ...]] = []
 
-    def add(self, logits: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
-        """Take in a batch: logits (N, num_classes) float32, labels and indices (N,) integers."""
+    def add(self, views: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
+        """Take in a batch: views (V, N, num_classes) float32, see `Answering`, labels and indices (N,) integers."""
+        logits = joined(views)
         sure = confidences(logits)
-        plain = sure if self._temperature == 1 else confidences(logits * self._temperature)
+        plain = sure if self._temperature == 1 else confidences(joined(views * self._temperature))
         self._parts.append((indices, labels, logits.argmax(1), sure, plain))
 
     def all(self) -> Outcomes:

@@ -268,17 +268,6 @@ def two_sizes(config: Asked) -> str | None:
     return None
 
 
-def mirrors_of_single_answers(config: Asked) -> str | None:
-    """A temperature is fitted to, and a report shows, the network's own answers."""
-    for key in ("calibrate", "report"):
-        if config.tta and getattr(config, key):
-            shown = "true" if key == "calibrate" else show(config.report)
-            return (
-                f"found both tta true and {key} {shown}, which is of the network's own answers; leave one of them out"
-            )
-    return None
-
-
 def no_checkpoint(config: Asked) -> str | None:
     """There is nothing to evaluate."""
     if not config.ckpt_files and not config.engine:
@@ -478,7 +467,6 @@ COMBINATIONS = {
         no_checkpoint,
         engine_and_what_it_lacks,
         two_sizes,
-        mirrors_of_single_answers,
         no_evaluation_data,
         folder_of_bundled_evaluation_data,
         no_place_for_results,

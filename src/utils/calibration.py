@@ -1,5 +1,7 @@
 """Whether a network is as sure as it is right, and the one number that mends it (Guo et al. 2017, arXiv:1706.04599)."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from src.utils.accuracy import cross_entropy
@@ -10,23 +12,26 @@ BINS = 15  # as in the paper
 _LOWEST, _HIGHEST = 0.05, 20.0
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(
+    logits: np.ndarray, labels: np.ndarray, answer: Callable[[np.ndarray], np.ndarray] = lambda logits: logits
+) -> float:
     """The T for which logits / T have the smallest mean cross entropy (section 4.2): one for all classes.
 
     logits: (N, num_classes) floats; labels: (N,) integers, or (N, num_classes) of a yes or no for each class (1, 0, and
-    -1 for unknown), of which the mean binary cross entropy is taken. Raises ReportedError when there is none between
-    0.05 and 20: the smaller it is the better where every image is answered right.
+    -1 for unknown), of which the mean binary cross entropy is taken. answer: makes one of the logits of several views,
+    which are divided before. Raises ReportedError when there is none between 0.05 and 20: the smaller it is the better
+    where every image is answered right.
     """
     from scipy.optimize import minimize_scalar  # 0.2 s to import, for this alone
 
     def loss(logarithm: float) -> float:
-        return mean_loss(logits / np.exp(logarithm), labels)
+        return mean_loss(answer(logits / np.exp(logarithm)), labels)
 
     logits = logits.astype(np.float64)
     bounds = (np.log(_LOWEST), np.log(_HIGHEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
     if min(abs(found.x - bound) for bound in bounds) < 1e-3:
-        right, what = is_right(logits, labels), "known labels" if labels.ndim == 2 else "images"
+        right, what = is_right(answer(logits), labels), "known labels" if labels.ndim == 2 else "images"
         raise ReportedError(
             f"no temperature between {_LOWEST:g} and {_HIGHEST:g} fits {right.size} {what}, of which {right.sum()} are "
             "answered right; calibrate on more images that the network was not trained on, such that some are wrong"

@@ -1,6 +1,7 @@
 """What the keys of eval.py do, and those that eval_onnx.py has as well."""
 
 import csv
+import re
 
 import pytest
 from commands import HELD_OUT_DIGITS, only, write_pictures
@@ -91,10 +92,14 @@ def test_tta_answers_with_a_picture_and_its_mirror_image(command, evaluator, bas
     assert "each answer is the mean of the probabilities of the image and its mirror image" in log.read_text()
 
 
-def test_tta_of_a_calibration_or_report_is_refused(planned, tmp_path):
-    for flags in (["--calibrate"], ["--report", str(tmp_path / "page.html")]):
-        with pytest.raises(UsageError, match=f"found both tta true and {flags[0][2:]} "):
-            predictions(planned("").last, tmp_path, "--tta", *flags)
+def test_tta_of_a_calibration_and_of_a_report(planned, tmp_path):
+    """They are of the answers that are counted: the temperature's loss before is the evaluation's."""
+    predictions(planned("").last, tmp_path, "--tta", "--calibrate", "--report", str(tmp_path / "page.html"))
+    (log,) = (tmp_path / "out").glob("*/eval.log")
+    before = re.search(r"calibrated on .* loss ([\d.]+) -> .*, with other probabilities, for evaluations with --tta: ",
+                       log.read_text())[1]  # fmt: skip
+    assert f"eval loss:{before} over " in log.read_text()
+    assert "each image and its mirror image" in (tmp_path / "page.html").read_text()
 
 
 def test_eval_is_distributed(command_line, tmp_path):

@@ -37,7 +37,7 @@ def evaluated(folder: Path, classes: int, images: int, **changes) -> Evaluated:
     accuracy, outcomes = counter_of(task, classes), SeenOutcomes()
     accuracy.update(logits, labels)
     if task == "single":
-        outcomes.add(logits, labels, np.arange(images))
+        outcomes.add(logits[None], labels, np.arange(images))
     path = folder / "some.ckpt"
     path.write_bytes(b"weights")
     card = ModelCard(

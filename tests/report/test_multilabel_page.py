@@ -1,6 +1,7 @@
 """The report of a network with a yes or no for each class: its numbers, and every kind of data."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from src.report import multilabel
 from src.report.multilabel import contents, curves_of
 from src.report.page import write_page
+from src.utils.calibration import calibration_error
+from src.utils.multilabel import sigmoid
 
 pytestmark = pytest.mark.slow
 
@@ -104,3 +107,14 @@ def test_all_right(tmp_path):
     labels = np.random.default_rng(0).integers(0, 2, (60, 5)).astype(np.int8)
     text = page_of(tmp_path, labels=labels, logits=(8.0 * labels - 4).astype(np.float32))
     assert "There is none: every answer is right" in text and '<p class="headline">1.0000</p>' in text
+
+
+def test_the_error_without_the_temperature(tmp_path):
+    """Of averages of two views it is of the logits that are averaged without it."""
+    found = evaluated(tmp_path, 5, 200, task="multilabel", temperature=2.0)
+    known = found.accuracy.labels >= 0
+    logits, yes = found.accuracy.logits, found.accuracy.labels[known] == 1
+    for plain, given in ((2 * logits, None), (3 * logits, 3 * logits)):
+        said = contents(replace(found, plain_logits=given))
+        assert said["error_before"] == pytest.approx(calibration_error(sigmoid(plain[known]), yes), abs=1e-9)
+        assert said["error"] == calibration_error(sigmoid(logits[known]), yes)

@@ -12,7 +12,7 @@ LABELS = np.array([0, 1, 1, 0, 0])  # right: 0, 1 and 4
 def collected(temperature=1.0):
     outcomes = SeenOutcomes(temperature)
     for part in (slice(0, 3), slice(3, 5)):
-        outcomes.add(LOGITS[part], LABELS[part], np.arange(10, 15)[part])
+        outcomes.add(LOGITS[None, part], LABELS[part], np.arange(10, 15)[part])
     return outcomes.all()
 
 
@@ -35,3 +35,14 @@ def test_the_images_that_say_most():
     assert unsure.tolist() == [1, 0]
     wrong, unsure = examples(collected(), 10)
     assert (len(wrong), len(unsure)) == (2, 3)
+
+
+def test_two_views_of_an_image_are_averaged_and_so_they_are_without_the_temperature():
+    views = np.stack([LOGITS, LOGITS[:, ::-1]])
+    views[1, :, 0] += 1.5
+    outcomes = SeenOutcomes(2.0)
+    outcomes.add(views, LABELS, np.arange(5))
+    for found, factor in ((outcomes.all().confidence, 1), (outcomes.all().plain_confidence, 2)):
+        powers = np.exp(views * factor)
+        mean = (powers / powers.sum(-1, keepdims=True)).mean(0)
+        np.testing.assert_allclose(found, mean.max(1), rtol=1e-6)

@@ -178,11 +178,6 @@ EVAL = {
         "found image_size 32 and eval_image_size 40, expected one size after training; leave one of them out",
         "--ckpt_files a --image_size 40 --eval_image_size 40",
     ),
-    "mirrors_of_single_answers": (
-        "--ckpt_files a --tta --calibrate",
-        "found both tta true and calibrate true, which is of the network's own answers; leave one of them out",
-        "--ckpt_files a --tta",
-    ),
     "no_checkpoint": (
         "",
         "found no ckpt_files, expected a checkpoint or a folder of checkpoints; give --ckpt_files",

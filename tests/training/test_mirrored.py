@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from src.training.mirrored import mean_answer, mirrored, with_mirror
+from src.training.mirrored import Answering, joined, mean_answer, mirrored, with_mirror
+from src.utils.calibration import fit_temperature, mean_loss
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -43,3 +44,33 @@ def test_a_picture_and_its_mirror_image_get_one_answer():
     images = np.random.default_rng(2).normal(size=(6, 3, 4, 4)).astype(np.float32)
     np.testing.assert_array_equal(mirrored(images)[2, 1, 3], images[2, 1, 3, ::-1])
     np.testing.assert_allclose(model(images), model(mirrored(images)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_the_views_that_an_answer_was_made_of(mirrors):
+    answering = Answering(lambda images: images[:, 0, 0, :3], mirrors=mirrors)
+    images = np.random.default_rng(2).normal(size=(6, 3, 4, 4)).astype(np.float32)
+    logits = answering(images)
+    views = answering.views(5)
+    assert views.shape == (1 + mirrors, 5, 3)
+    np.testing.assert_array_equal(joined(views), logits[:5])
+    np.testing.assert_array_equal(views[-1], images[:5, 0, 0, ::-1][:, :3] if mirrors else logits[:5])
+
+
+@pytest.mark.parametrize("task", ["single", "multilabel"])
+def test_a_temperature_is_fitted_to_what_is_answered(task):
+    """Both views are divided by it before their probabilities are averaged, as in an evaluation that has it."""
+    random = np.random.default_rng(3)
+    views = random.normal(scale=4, size=(2, 400, 5)).astype(np.float32)
+    labels = random.integers(0, 5, 400) if task == "single" else random.integers(-1, 2, (400, 5))
+    if task == "single":
+        views[:, np.arange(400), labels] += 4
+    else:
+        views += 4 * labels.astype(np.float32)
+
+    def loss(temperature: float) -> float:
+        return mean_loss(joined(views.astype(np.float64) / temperature, task), labels)
+
+    found = fit_temperature(views, labels, lambda logits: joined(logits, task))
+    assert loss(found) < min(loss(found * 0.99), loss(found * 1.01), loss(1.0))
+    assert abs(found / fit_temperature(joined(views, task), labels) - 1) > 0.05, "not that of the means' logits"
