@@ -176,7 +176,6 @@ def evaluate_all(
             answering,
             matched,
             card.preprocessing,
-            matched.class_names,
             own_folder,
             batch_size=config.per_batch_size,
             workers=config.num_parallel_workers,
@@ -184,7 +183,6 @@ def evaluate_all(
             predictions=config.predictions,
             beat=status.beat,
             watchers=[answering.watched_by(one.add) for one in (seen, outcomes) if one],
-            task=card.task,
         )
         card = replace(card, class_names=matched.class_names)
         if config.calibrate:

@@ -51,10 +51,8 @@ def evaluate_exported(
             answers,
             source,
             manifest.preprocessing,
-            source.class_names,
             folder,
             batch_size=batch_size,
             workers=workers,
             predictions=predictions,
-            task=manifest.task,
         )

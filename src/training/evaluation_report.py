@@ -10,6 +10,7 @@ from src.datasets.preprocessing import Preprocessing
 from src.datasets.source import Source
 from src.model_utils.group import ALONE, Group
 from src.training.evaluation import Counter, Logits, evaluate
+from src.training.mirrored import Watcher
 from src.utils.accuracy import Accuracy
 from src.utils.best_classes import best_classes
 from src.utils.csv_text import csv_text
@@ -39,7 +40,6 @@ def evaluate_and_report(
     model: Logits,
     source: Source,
     preprocessing: Preprocessing,
-    class_names: Sequence[str],
     folder: Path,
     *,
     batch_size: int,
@@ -47,15 +47,16 @@ def evaluate_and_report(
     group: Group = ALONE,
     predictions: str = "",
     beat: Callable[[], None] = lambda: None,
-    watchers: Sequence[Callable[[np.ndarray, np.ndarray, np.ndarray], None]] = (),
-    task: str = "single",
+    watchers: Sequence[Watcher] = (),
 ) -> Counter:
-    """Evaluate `model` on `source`: a progress bar, the seed's lines in the log, the report in `folder`.
+    """Evaluate `model` on `source`, whose classes are the model's (see `Source.for_network`): a progress bar, the
+    seed's lines in the log, the report in `folder`.
 
-    predictions: the CSV file for each image's answer, or empty. beat: called for each batch, as are the watchers,
-    with its logits, labels and indices. task: see `counter_of`. Raises ReportedError.
+    predictions: the CSV file for each image's answer, or empty. beat: called for each batch, as are the watchers.
+    Raises ReportedError.
     """
-    collected = Predictions(class_names, task) if predictions else None
+    class_names = source.class_names
+    collected = Predictions(class_names, source.task) if predictions else None
 
     def on_batch(logits: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
         beat()
@@ -70,7 +71,7 @@ def evaluate_and_report(
         evaluation_batches(source, preprocessing, **shard),
         batch_size=batch_size,
         num_classes=len(class_names),
-        task=task,
+        task=source.task,
         group=group,
         on_batch=on_batch,
         total=len(source),
