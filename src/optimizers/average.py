@@ -43,6 +43,10 @@ class WeightAverage(nn.Cell):
         self.fused = AverageUpdate(kernels) if kernels else None
         self.start()
 
+    def own_parameters(self) -> list[Parameter]:
+        """The averages and the number of updates."""
+        return [*self.averages, self.updates]
+
     def start(self) -> None:
         """Begin the average anew with the present weights."""
         for average, value in zip(self.averages, self.values, strict=True):

@@ -43,7 +43,8 @@ def begin(
     1. Decided, before this is called: the checkpoint, the run folder and its lock, the configuration on top of the
        checkpoint's, whether the data are the same. Network and step are built from these.
     2. Loaded, by the master alone: another rank may run on another host, where the file is not. All of the step for a
-       resumed run, of pretrained weights the network only. Nothing is recorded yet of a run whose file does not fit.
+       resumed run, of pretrained weights the network only; an average of the weights that the file does not have
+       begins with these. Nothing is recorded yet of a run whose file does not fit.
     3. Recorded, by the master, of a new run alone, as a resumed one has done so: the class names, and what the network
        is shown, which also finds out whether the first batch can be decoded.
     4. Shared: every rank gets the master's parameters. After 2, so that what came from a file reaches all of them.
@@ -53,7 +54,7 @@ def begin(
     resumed, pretrained = origin.checkpoint, origin.pretrained
     progress = Progress.from_dict(resumed.require("progress")) if resumed else Progress()
     if group.is_master and resumed:
-        load_training_state(train_step.saved_parameters(), resumed)
+        load_state(train_step, resumed)
     elif group.is_master:
         if pretrained:
             load_weights(train_step.network, pretrained.checkpoint, reset_head=reset_head)
@@ -64,6 +65,18 @@ def begin(
         get_logger().info("resumed from %s", resumed.path)
     group.share_parameters(train_step.saved_parameters())
     return progress
+
+
+def load_state(train_step: TrainStep, resumed: Checkpoint) -> None:
+    """Load all of the step; an average that is kept from now on begins with the weights of `resumed`."""
+    average, parameters = train_step.average, train_step.saved_parameters()
+    if average is None or resumed.has_average:
+        load_training_state(parameters, resumed)
+        return
+    of_average = {parameter.name for parameter in average.own_parameters()}
+    load_training_state([p for p in parameters if p.name not in of_average], resumed)
+    average.start()
+    get_logger().info("ema_decay: the average of the weights begins with those of %s", resumed.path)
 
 
 def frozen_as_before(resumed: Checkpoint, asked: int | None) -> None:

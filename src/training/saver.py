@@ -24,9 +24,12 @@ class Saver:
         self.folder, self.train_step, self.metadata = folder, train_step, metadata
         self.rank, self.keep, self.active = rank, keep, active
 
-    def save(self, progress: Progress, step: int) -> None:
-        """Write `RANK-EPOCH_STEP.ckpt`. Raises ReportedError when a weight is not finite or the disk refuses."""
-        self._write(checkpoint_name(self.rank, progress.epoch + 1, step), progress)
+    def save(self, progress: Progress, step: int, epoch: int | None = None) -> None:
+        """Write `RANK-EPOCH_STEP.ckpt`; epoch: from 1, None for the one in training.
+
+        Raises ReportedError when a weight is not finite or the disk refuses.
+        """
+        self._write(checkpoint_name(self.rank, progress.epoch + 1 if epoch is None else epoch, step), progress)
         for path in list_checkpoints(self.folder, self.rank)[self.keep :] if self.active else ():
             try:
                 path.unlink(missing_ok=True)

@@ -91,6 +91,8 @@ class Trainer:
                     self._train_epoch()
                     if not self._ends_early:
                         self._finish_epoch()
+                    elif self.refresh and self.progress.steps > 0:
+                        self._refresh_statistics()
         except ReportedError as error:
             with contextlib.suppress(ReportedError):  # a full disk refuses the picture too; the first error is told
                 self.recorder.close(self.progress.history, self._best_epoch())
@@ -253,32 +255,43 @@ class Trainer:
         if self.evaluate and (
             progress.evaluation_due or (not is_evaluated(row) and progress.epoch + 1 == plan.max_epoch)
         ):
-            start = time.perf_counter()
-            try:
-                found = evaluate_both(self.evaluate, self.train_step.average, lambda: self._stop.signal_number > 0)
-            except ReportedError as error:
-                raise ReportedError(f"{error}; {self._where_to_go_on()}") from error
-            self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
-            self._seconds_of_evaluation = time.perf_counter() - start
-            row.update(figures(found))
-            progress.evaluation_due = False
-            if self.group.is_master:
-                for line in log_lines(found):
-                    get_logger().info(line)
-            score, weights = best_of(self.best_metric, row)
-            progress.not_better += 1
-            if score > progress.best_score:
-                progress.best_score, progress.not_better, progress.seconds = score, 0, self.limits.seconds()
-                self.saver.save_best(progress, weights)
+            before = progress.not_better
+            self._evaluate(row)
             if self.limits.has_no_patience(progress) and progress.epoch + 1 < plan.max_epoch:
                 self._ends_early = self.limits.why_no_patience(progress, self.saver.folder)
+                if self.refresh:  # the network that stays is evaluated, as after the last epoch
+                    progress.evaluation_due, progress.not_better = True, before
+                    self._refresh_statistics()
+                    self._evaluate(row)
         self.recorder.log_epoch(progress.history, self._best_epoch())
         progress.next_epoch()
+
+    def _evaluate(self, row: dict) -> None:
+        """Evaluate, put what is found into the epoch's row, and keep the best."""
+        progress = self.progress
+        start = time.perf_counter()
+        try:
+            found = evaluate_both(self.evaluate, self.train_step.average, lambda: self._stop.signal_number > 0)
+        except ReportedError as error:
+            raise ReportedError(f"{error}; {self._where_to_go_on()}") from error
+        self._stop_if(self.group.any(self._stop.signal_number))  # the epoch's end has been saved before
+        self._seconds_of_evaluation = time.perf_counter() - start
+        row.update(figures(found))
+        progress.evaluation_due = False
+        if self.group.is_master:
+            for line in log_lines(found):
+                get_logger().info(line)
+        score, weights = best_of(self.best_metric, row)
+        progress.not_better += 1
+        if score > progress.best_score:
+            progress.best_score, progress.not_better, progress.seconds = score, 0, self.limits.seconds()
+            self.saver.save_best(progress, weights)
 
     def _refresh_statistics(self) -> None:
         """Count the running statistics anew, those of the weights' average too, and save them.
 
-        What was saved before is as it was before: whoever is stopped in between begins anew here.
+        What was saved before is as it was before: whoever is stopped in between begins anew here. An end before the
+        last epoch is for those who use the network as it is; training that goes on from it has the same weights.
         """
         plan, progress, average = self.plan, self.progress, self.train_step.average
         steps = min(plan.steps_per_epoch, -(-BATCHES // plan.accumulation_steps))
@@ -288,8 +301,12 @@ class Trainer:
                 self._count_statistics(steps)
                 average.take_statistics()
         self._share_statistics()
-        progress.refresh_due = False
-        self.saver.save(progress, progress.images // plan.images_per_step)
+        progress.refresh_due, progress.seconds = False, self.limits.seconds()
+        step = progress.images // plan.images_per_step
+        if step:
+            self.saver.save(progress, step)
+        else:  # between two epochs: in the place of what was saved at the end of the last one
+            self.saver.save(progress, plan.steps_per_epoch, epoch=progress.epoch)
         if self.group.is_master:
             get_logger().info(
                 "batch normalisation's statistics are now the means over %d batches", steps * plan.accumulation_steps

@@ -73,3 +73,28 @@ def test_nothing_is_recorded_when_the_file_does_not_fit(tmp_path):
         with pytest.raises(ReportedError, match=r"does not fit the network"):
             begun(toy.make_step(), tmp_path / way, **{way: load_checkpoint(other)})
         assert not list((tmp_path / way).iterdir())
+
+
+def test_an_average_that_a_resumed_run_is_given_begins_with_its_weights(tmp_path, trained, capsys):
+    """As it would from them in a new run: warmed up, whatever was before them; from then on it is resumed."""
+    step = toy.make_step(ema_decay=0.9)
+    progress, _ = begun(step, tmp_path / "run", resumed=trained)
+    assert progress.epoch == 1
+    values = toy.values(step)
+    assert values["ema_updates"] == 0
+    assert all((values[name] == 2).all() for name in values if name != "ema_updates")
+    assert f"ema_decay: the average of the weights begins with those of {trained.path}" in capsys.readouterr().out
+
+    later, again = tmp_path / "0-2_1.ckpt", toy.make_step(ema_decay=0.9)
+    for parameter in step.average.averages:
+        parameter.set_data(ms.ops.full_like(parameter, 3))
+    save_checkpoint(later, step.saved_parameters(), {"progress": progress.to_dict()})
+    begun(again, tmp_path / "again", resumed=load_checkpoint(later))
+    assert (toy.values(again)["ema.fc.weight"] == 3).all()
+
+
+def test_a_run_that_does_not_fit_is_no_matter_of_its_average(tmp_path):
+    other = tmp_path / "other.ckpt"
+    save_checkpoint(other, [ms.Parameter(ms.ops.zeros(3), name="conv.weight")], {"progress": Progress().to_dict()})
+    with pytest.raises(ReportedError, match=r"does not fit the network; missing from it: fc\.weight"):
+        begun(toy.make_step(ema_decay=0.9), tmp_path / "run", resumed=load_checkpoint(other))

@@ -3,7 +3,11 @@
 import re
 
 import numpy as np
+import pytest
+from mindspore import Tensor
 from test_trainer import go_on, make_trainer, names, rows
+from toy import make_step
+from trainers import batches
 
 from src.training import limits as limits_module
 from src.training.limits import Limits
@@ -83,3 +87,64 @@ def test_a_checkpoint_that_does_not_say_has_trained_no_time():
     for key in ("seconds", "not_better"):
         del values[key]
     assert Progress.from_dict(values) == Progress()
+
+
+class Refresh:
+    """What the loop asks of a `StatisticsRefresh`; it adds one to a bias when it is done."""
+
+    def __init__(self, step) -> None:
+        self.step, self.batches, self.done = step, [], 0
+
+    def take(self, images: np.ndarray) -> None:
+        self.batches.append(images)
+
+    def finish(self) -> None:
+        self.done += 1
+        bias = self.step.network.fc.bias
+        bias.set_data(Tensor(bias.asnumpy() + 1))
+
+
+def test_out_of_patience_the_statistics_are_those_of_the_last_size_and_are_evaluated(tmp_path):
+    """As at the end of training; whoever goes on makes that epoch's evaluation once more, as always."""
+    step, seen, right = make_step(), [], iter((7, 6, 6, 8))
+    refresh = Refresh(step)
+
+    def evaluate(_) -> Accuracy:
+        accuracy, correct = Accuracy(2), next(right)
+        seen.append((correct, refresh.done))
+        accuracy.set_counts(np.array([[0, 0, correct], [1, 0, 10 - correct]]))
+        return accuracy
+
+    trainer = make_trainer(tmp_path, step=step, refresh=refresh, evaluate=evaluate, max_epoch=6, limits=Limits(2))
+    progress = trainer.run()
+    assert seen == [(7, 0), (6, 0), (6, 0), (8, 1)]
+    np.testing.assert_array_equal(refresh.batches, [images for images, *_ in batches(6)])  # of the epoch after the last
+    assert [row["top1"] for row in rows(tmp_path)] == ["0.7", "0.6", "0.8"]
+    assert (progress.best_score, progress.not_better) == (0.8, 0)
+    saved, best = (load_checkpoint(tmp_path / name) for name in ("0-3_5.ckpt", "best.ckpt"))
+    for one in (saved, best):
+        np.testing.assert_array_equal(one.arrays["fc.bias"], step.network.fc.bias.asnumpy())
+    found = Progress.from_dict(saved.metadata["progress"])
+    assert (found.epoch, found.evaluation_due, found.not_better, found.refresh_due) == (2, True, 1, False)
+
+
+@pytest.mark.parametrize(("hours", "name"), [(3, "0-1_3.ckpt"), (6.5, "0-1_5.ckpt")])
+def test_out_of_time_too(hours, name, tmp_path, monkeypatch):
+    """In an epoch, and after the evaluation of one: what was saved last is saved again with the new statistics."""
+    now = [0.0]
+    monkeypatch.setattr(limits_module.time, "monotonic", lambda: now[0])
+
+    def later(hours: float, value):
+        now[0] += 3600 * hours
+        return value
+
+    step = make_step()
+    refresh = Refresh(step)
+    trainer = make_trainer(
+        tmp_path, step=step, refresh=refresh, evaluate=lambda _: later(2, Accuracy(3)), max_epoch=4,
+        limits=Limits(max_hours=hours), schedule=lambda _: later(1, 0.1),
+    )  # fmt: skip
+    trainer.run()
+    assert (refresh.done, names(tmp_path)[0]) == (1, name)
+    assert [one for one in names(tmp_path) if one.startswith("0-")] == [name]
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / name).arrays["fc.bias"], step.network.fc.bias.asnumpy())
