@@ -114,11 +114,12 @@ def model_card_of(checkpoint: Checkpoint) -> ModelCard:
 
 def pools_as_asked(path: str | Path, architecture: object, asked: Mapping[str, object]) -> None:
     """Raise UsageError when `asked`, fields that a user gave, name other pools than `architecture`, the entry of the
-    checkpoint `path`. Everything else that does not fit is an array of another shape.
+    checkpoint `path`, or other channels. Everything else that does not fit is an array of another shape.
 
     Raises ReportedError when the entry is not what train.py writes.
     """
-    require_as_asked(path, Architecture.from_dict(architecture), {key: asked[key] for key in POOLS if key in asked})
+    keys = [key for key in (*POOLS, "input_channels") if key in asked]
+    require_as_asked(path, Architecture.from_dict(architecture), {key: asked[key] for key in keys})
 
 
 def warn_of_unsaid_pools(path: str | Path, net: str, asked: Mapping[str, object]) -> None:

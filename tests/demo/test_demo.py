@@ -4,6 +4,7 @@ import io
 import struct
 import threading
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,14 @@ def test_what_is_no_picture(app, data, status, message):
     response = app.test_client().post("/answer", data=data)
     assert response.status_code == status
     assert any(word in response.get_json()["error"] for word in message.split("|"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_that_diverged(model, value):
+    odd = replace(model, heat=lambda images: (np.full((len(images), 10), value, np.float32), np.zeros((1, 2, 2))))
+    response = make_app(odd, 3).test_client().post("/answer", data=encoded())
+    assert response.status_code == 400
+    assert "output holds values that are not finite" in response.get_json()["error"]
 
 
 def test_a_gigabyte_is_not_read(address):

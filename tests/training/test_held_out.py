@@ -11,6 +11,8 @@ from commands import NETWORK, compute_nothing, only, write_pictures
 import eval as evaluation
 import train
 from src.datasets.contents import content_hashes, in_both
+from src.datasets.preprocessing_choices import DECODED
+from src.datasets.source import Source
 from src.datasets.sources import open_source
 from src.training.held_out import split_data, split_of, split_of_all
 from src.utils.checkpoint import load_checkpoint
@@ -134,3 +136,39 @@ def test_the_trainer_tells_leaks_in_one_line(pictures, tmp_path):
     train.main([*NETWORK, *map(str, flags)])
     log = log_of(only(tmp_path / "out"), "train.log")
     assert log.count("6 of the 6 held-out pictures are training pictures too, first") == 1
+
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), np.uint8)
+
+
+def in_memory(labels, *, copies: bool = False, groups=None) -> Source:
+    return Source(
+        "cifar10", tuple("abc"), np.array(labels), DECODED, lambda i: PIXELS[0 if copies else i], str, origin="it",
+        groups=None if groups is None else np.array(groups),
+    )  # fmt: skip
+
+
+NOTHING_TO_HOLD_OUT = [
+    ({"labels": [0]}, 0.5, "val_split 0.5 holds out 0 of the 1 pictures of it, expected some on both sides; give more"),
+    ({"labels": [0, 0], "copies": True}, 0.5, "holds out 0 of the 2 pictures of it, expected some on both sides"),
+    ({"labels": [0, 1, 2], "copies": True}, 0.5, "holds out 0 of the 3 pictures of it, expected some on both sides"),
+    ({"labels": [0, 0, 1, 1], "groups": [3] * 4}, 0.5, "give more groups, or --eval_data_dir"),
+    ({"labels": [0, 1]}, 0.5, "holds out 0 of the 2 pictures of it"),
+    ({"labels": [0] * 6 + [2]}, 0.2, "leaves 1 classes without a held-out picture, first 'c' with 1 pictures"),
+    ({"labels": [0] * 6 + [1, 2]}, 0.9, "leaves 2 classes without a held-out picture, first 'b' with 1 pictures"),
+    ({"labels": [0] * 6 + [1] * 4, "groups": [*range(6), 9, 9, 9, 9]}, 0.2, "first 'b' with 4 pictures, expected two "),
+    ({"labels": [[1, 0, -1]]}, 0.5, "holds out 0 of the 1 pictures of it"),
+]
+
+
+@pytest.mark.parametrize(("data", "share", "message"), NOTHING_TO_HOLD_OUT, ids=str)
+def test_what_cannot_be_parted(data, share, message):
+    with pytest.raises(ReportedError) as found:
+        split_data(in_memory(**data), None, share=share, seed=1, workers=1)
+    assert message in str(found.value)
+
+
+def test_a_class_without_pictures_is_no_hindrance():
+    """Whether it may be empty at all is not asked here."""
+    _, held_out, _ = split_data(in_memory([0] * 6 + [2] * 6), None, share=0.2, seed=1, workers=1)
+    assert sorted(held_out.labels) == [0, 2]

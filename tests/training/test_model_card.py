@@ -6,7 +6,7 @@ import pytest
 
 from src.datasets.preprocessing import default_preprocessing
 from src.network.architecture import architecture
-from src.training.model_card import ModelCard, class_names_of, model_card_as_asked, model_card_of
+from src.training.model_card import ModelCard, class_names_of, model_card_as_asked, model_card_of, pools_as_asked
 from src.utils.checkpoint import Checkpoint
 from src.utils.checkpoint_arrays import Arrays
 from src.utils.checkpoint_format import Entry
@@ -54,6 +54,22 @@ def test_the_card_is_read_from_the_checkpoint():
         ({"temperature": [2]}, "a.ckpt carries the temperature "),
         ({"preprocessing": {}}, "the preprocessing should hold image_size"),
         ({"preprocessing": default_preprocessing("folder", 1).to_dict()}, "image_size is 1: the pools of densenet100"),
+        (
+            {"preprocessing": PREPROCESSING.grey().to_dict()},
+            "the network takes 3 channels, but its preprocessing makes 1; use another copy",
+        ),
+        (
+            {"preprocessing": PREPROCESSING.to_dict() | {"mean": [0.5, 0.5], "std": [0.2, 0.2]}},
+            "mean should be three numbers between 0 and 1, or one for grey",
+        ),
+        (
+            {"preprocessing": PREPROCESSING.to_dict() | {"std": [0.2]}},
+            "mean and std should be of as many channels",
+        ),
+        ({"architecture": ARCHITECTURE.to_dict() | {"input_channels": 1}}, "takes 1 channels, but its preprocessing"),
+        ({"architecture": ARCHITECTURE.to_dict() | {"input_channels": 2}}, "input_channels is 2, expected 3 or 1"),
+        ({"architecture": ARCHITECTURE.to_dict() | {"input_channels": True}}, "input_channels is True, expected 3 or"),
+        ({"task": "several"}, "a.ckpt carries a task that is none of single, multilabel"),
     ],
 )
 def test_contradictions_are_refused(changes, message):
@@ -78,6 +94,7 @@ def test_what_is_missing_is_named(key):
             r"block_config is \(1, 2\), but a.ckpt was made with \(1, 1\)",
         ),
         ({"stem_pool": "same"}, "stem_pool is same, but a.ckpt was made with pad; leave --stem_pool out"),
+        ({"input_channels": 1}, "input_channels is 1, but a.ckpt was made with 3; leave --input_channels out"),
     ],
 )
 def test_another_network_than_asked_for_is_refused(asked, message):
@@ -101,3 +118,12 @@ def test_an_input_that_is_too_small_is_refused():
 
 def test_class_names_alone():
     assert class_names_of(checkpoint()) == ("cat", "dog", "塔")
+
+
+@pytest.mark.parametrize(("key", "value", "own"), [("input_channels", 1, 3), ("transition_pool", "max", "avg")])
+def test_a_run_goes_on_with_the_input_and_the_pools_it_has(key, value, own):
+    """What is of another shape besides, loading says."""
+    message = f"{key} is {value}, but a.ckpt was made with {own}; leave --{key} out"
+    with pytest.raises(UsageError, match=message):
+        pools_as_asked("a.ckpt", ARCHITECTURE.to_dict(), {key: value, "growth_rate": 99})
+    pools_as_asked("a.ckpt", ARCHITECTURE.to_dict(), {key: own, "growth_rate": 99})
