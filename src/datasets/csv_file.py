@@ -13,13 +13,14 @@ from src.datasets.csv_layout import EXPECTED, MURA_LABEL, PATIENT, layout_of
 from src.datasets.csv_rows import read_rows
 from src.datasets.identity import identity_of_files
 from src.datasets.image_files import ImageFiles
-from src.datasets.listing import UNDECODABLE, LeftOut, is_system_folder, picture_names
+from src.datasets.listing import MISSING, UNDECODABLE, LeftOut, is_system_folder, picture_names
 from src.datasets.packed_names import PackedNames
 from src.datasets.preprocessing_choices import FILES
 from src.datasets.reading import NO_CLASS, UNCERTAIN, Reading
 from src.datasets.repeated import repeated
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
+from src.utils.files import NO_SUCH_FILE
 from src.utils.shown import printable
 
 MAX_CLASSES = 100_000
@@ -53,7 +54,7 @@ class _Table:
     def __init__(self, path: Path, root: Path, reading: Reading, needs_files: bool) -> None:
         self.path, self.root, self.reading, self.where = path, root, reading, printable(path)
         self.needs_files, self.layout = needs_files, None
-        self.names, self.undecodable = PackedNames(), LeftOut()
+        self.names, self.undecodable, self.left_out = PackedNames(), LeftOut(), LeftOut()
         self.codes: dict[str, int] = {}  # of the class names in a label column, in the order in which they came
         self.labels, self.counts = array("i"), array("B")  # of each picture one after another, and how many
         self.matrix = array("b")  # where each class has a column
@@ -134,6 +135,11 @@ class _Table:
 
     def source(self) -> Source:
         """The data set of all rows."""
+        if not len(self.names) and self.left_out.count:
+            raise ReportedError(
+                f"none of the {self.left_out.count[MISSING]} pictures of {self.where} is there, first "
+                f"{self.left_out.example[MISSING]}; give --image_root, the folder that their paths begin in"
+            )
         if not len(self.names):
             raise ReportedError(f"{self.where} holds no picture below its first line; expected {EXPECTED}")
         class_names, labels = self._labels()
@@ -146,8 +152,11 @@ class _Table:
             identity=lambda: identity_of_files(self.root, self.names),
             undecodable=(self.undecodable.count[""], self.undecodable.example.get("", "")),
             groups=np.frombuffer(self.groups, np.int64) if self.has_group else None,
-            remarks=repeated(np.frombuffer(keys, np.int64), labels, images.name),
+            remarks=(*repeated(np.frombuffer(keys, np.int64), labels, images.name), *self._left_out()),
         )  # fmt: skip
+
+    def _left_out(self) -> list[str]:
+        return [f"left out: {', '.join(found)}"] if (found := self.left_out.sentences()) else []
 
     def _cells(self, number: int, row: list[str]) -> list[str]:
         width = self.layout.width
@@ -163,7 +172,8 @@ class _Table:
         if self.layout.is_mura:
             images, labels = self._mura(number, row, name)
         else:
-            images, labels = [self._located(number, name)], None
+            found = self._located(number, name)
+            images, labels = [found] if found else [], None
         group = row[self.layout.group].strip() if self.layout.group >= 0 else ""
         if self.layout.group < 0 and (found := PATIENT.search(name)):
             group = found[1]
@@ -185,13 +195,17 @@ class _Table:
                 number, f"found {printable(name)[:80]!r}, expected study1_positive or study1_negative in it"
             )
         if self.layout.width == 1:
-            return [self._located(number, name)], [found[1]]
+            located = self._located(number, name)
+            return [located] if located else [], [found[1]]
         if row[1].strip() not in ("0", "1"):
             raise self._wrong(number, f"found the label {printable(row[1])[:40]!r}, expected 0 or 1")
         folder = self.root / name
         try:
             pictures = picture_names(folder)
         except OSError as error:
+            if self.reading.skips_missing and error.errno in NO_SUCH_FILE:
+                self.left_out.add(MISSING, folder)
+                return [], []
             raise self._wrong(
                 number, f"{printable(folder)} cannot be read: {error.strerror}{self._root_advice(name)}"
             ) from error
@@ -261,7 +275,9 @@ class _Table:
         return tuple(names), matrix
 
     def _located(self, number: int, name: str) -> str:
-        """The path of a picture from the root: `name`, or, of a bare file name, wherever below the root it is."""
+        """The path of a picture from the root: `name`, or, of a bare file name, wherever below the root it is. Empty
+        for one that is left out.
+        """
         if not self.needs_files or os.path.isfile(self.root / name):  # noqa: PTH113
             return name
         if "/" not in name:
@@ -273,6 +289,9 @@ class _Table:
                 raise self._wrong(
                     number, f"{printable(name)} is in several folders of {printable(self.root)}; write the path"
                 )
+        if self.reading.skips_missing and _is_missing(self.root / name):
+            self.left_out.add(MISSING, self.root / name)
+            return ""
         there = printable(self.root / name)[-300:]
         raise self._wrong(number, f"there is no file {there}{self._root_advice(name)}")
 
@@ -284,6 +303,15 @@ class _Table:
 
     def _wrong(self, number: int, what: str) -> ReportedError:
         return ReportedError(f"{self.where} line {number}: {what}")
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is certainly nothing: what a disk refuses to tell may be a sound picture."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno in NO_SUCH_FILE
+    return False
 
 
 def _group_code(group: str) -> int:

@@ -48,6 +48,7 @@ NESTED = "pictures in folders inside class folders"
 BESIDE = "pictures beside the class folders"
 OTHER = "files that are no pictures"
 HIDDEN = "hidden pictures"
+MISSING = "pictures that are not there"
 SYSTEM = "hidden folders or folders of the system"
 
 

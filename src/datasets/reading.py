@@ -16,12 +16,14 @@ UNCERTAIN = {"ignore": -1, "zeros": 0, "ones": 1}
 @dataclass(frozen=True)
 class Reading:
     """image_root: the folder of a CSV file's pictures, empty for the file's own. uncertain: one of UNCERTAIN, what -1
-    stands for. task: one of TASKS; auto is what the data say.
+    stands for. task: one of TASKS; auto is what the data say. skips_missing: pictures that are not there are left out,
+    as of a set of which a part was downloaded.
     """
 
     image_root: str = ""
     uncertain: str = "ignore"
     task: str = "auto"
+    skips_missing: bool = False
 
 
 def reading_as_before(run_config: object, image_root: object, uncertain: object) -> Reading:

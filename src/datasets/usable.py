@@ -1,5 +1,6 @@
 """Opening a data set for a run: what is wrong with its images is settled, and what was found said, before a batch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,14 @@ def open_usable(
     reading: Reading = AS_IT_IS,
 ) -> Source:
     """`open_source`; with on_bad_image 'skip' the images that cannot be decoded are left out, counted in the log and
-    listed in `folder`/skipped_SPLIT_images.txt; otherwise those of a kind that never can be decoded are an error.
+    listed in `folder`/skipped_SPLIT_images.txt, and those of a CSV file that are not there counted; otherwise those of
+    a kind that never can be decoded are an error.
 
     Raises ReportedError when nothing is left.
     """
-    source = open_source(dataset, path, split=split, reading=reading)
-    if on_bad_image == "skip":
+    skips = on_bad_image == "skip"
+    source = open_source(dataset, path, split=split, reading=replace(reading, skips_missing=skips))
+    if skips:
         return _without_bad_images(source, path, split, workers, folder)
     refuse_undecodable(source)
     return source

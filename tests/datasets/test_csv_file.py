@@ -181,6 +181,21 @@ def test_one_sentence_names_the_line(text, folder):
     assert WRONG[text] in message and "\n" not in message and len(message) < 800
 
 
+def test_of_a_part_of_a_set_the_rest_may_be_left_out(folder):
+    """As of ChestX-ray14, whose pictures come in twelve archives."""
+    text = "image,label,patient\nant/0.jpg,x|y,1\nant/7.jpg,z,1\nnowhere.jpg,y,2\nbee/1.jpg,y,2\n"
+    with pytest.raises(ReportedError, match="line 3: there is no file"):
+        opened(folder, text)
+    source = opened(folder, text, skips_missing=True)
+    assert (source.class_names, source.labels.tolist(), len(source.groups)) == (("x", "y"), [[1, 1], [0, 1]], 2)
+    assert source.image_name(1).endswith("bee/1.jpg")
+    assert source.remarks[0].startswith("left out: 2 pictures that are not there (first ")
+    with pytest.raises(ReportedError, match=r"none of the 2 pictures of .* is there, first .*; give --image_root"):
+        opened(folder, "image,label\nant/7.jpg,x\nant/8.jpg,y\n", skips_missing=True)
+    with pytest.raises(ReportedError, match="line 3: found an empty label"):
+        opened(folder, "image,label\nant/0.jpg,x\nant/1.jpg,\n", skips_missing=True)
+
+
 def test_labels_of_another_network(folder):
     source = opened(folder, "image,b,a\nant/0.jpg,1,0\nant/1.jpg,,1\n")
     matched = source.for_network(("a", "b", "c"))
