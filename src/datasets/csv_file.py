@@ -1,6 +1,5 @@
 """A CSV file of pictures and their labels, one class each or several (`csv_layout.py` says which columns are known)."""
 
-import hashlib
 import itertools
 import os
 from array import array
@@ -10,17 +9,17 @@ import numpy as np
 
 from src.datasets.class_names import in_order, require_distinct
 from src.datasets.csv_layout import EXPECTED, MURA_LABEL, PATIENT, layout_of
+from src.datasets.csv_places import Places
 from src.datasets.csv_rows import read_rows
 from src.datasets.identity import identity_of_files
 from src.datasets.image_files import ImageFiles
-from src.datasets.listing import MISSING, UNDECODABLE, LeftOut, is_system_folder, picture_names
+from src.datasets.listing import MISSING, UNDECODABLE, LeftOut, picture_names
 from src.datasets.packed_names import PackedNames
 from src.datasets.preprocessing_choices import FILES
 from src.datasets.reading import NO_CLASS, UNCERTAIN, Reading
 from src.datasets.repeated import repeated
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
-from src.utils.files import NO_SUCH_FILE
 from src.utils.shown import printable
 
 MAX_CLASSES = 100_000
@@ -54,13 +53,13 @@ class _Table:
     def __init__(self, path: Path, root: Path, reading: Reading, needs_files: bool) -> None:
         self.path, self.root, self.reading, self.where = path, root, reading, printable(path)
         self.needs_files, self.layout = needs_files, None
-        self.names, self.undecodable, self.left_out = PackedNames(), LeftOut(), LeftOut()
+        self.names, self.undecodable = PackedNames(), LeftOut()
+        self.places = Places(path, root, skips_missing=reading.skips_missing)
         self.codes: dict[str, int] = {}  # of the class names in a label column, in the order in which they came
         self.labels, self.counts = array("i"), array("B")  # of each picture one after another, and how many
         self.matrix = array("b")  # where each class has a column
         self.groups, self.keys = array("q"), array("q")  # of each picture, its patient's and its own
         self.has_several = self.has_group = False
-        self._by_name: dict[str, str] | None = None
         self._there: set[str] = set()  # some files that are there: the same one often comes again
 
     def take(self, numbers: list[int], rows: list[list[str]]) -> None:
@@ -135,10 +134,11 @@ class _Table:
 
     def source(self) -> Source:
         """The data set of all rows."""
-        if not len(self.names) and self.left_out.count:
+        left_out = self.places.left_out
+        if not len(self.names) and left_out.count:
             raise ReportedError(
-                f"none of the {self.left_out.count[MISSING]} pictures of {self.where} is there, first "
-                f"{self.left_out.example[MISSING]}; give --image_root, the folder that their paths begin in"
+                f"none of the {left_out.count[MISSING]} pictures of {self.where} is there, first "
+                f"{left_out.example[MISSING]}; give --image_root, the folder that their paths begin in"
             )
         if not len(self.names):
             raise ReportedError(f"{self.where} holds no picture below its first line; expected {EXPECTED}")
@@ -156,7 +156,7 @@ class _Table:
         )  # fmt: skip
 
     def _left_out(self) -> list[str]:
-        return [f"left out: {', '.join(found)}"] if (found := self.left_out.sentences()) else []
+        return [f"left out: {', '.join(found)}"] if (found := self.places.left_out.sentences()) else []
 
     def _cells(self, number: int, row: list[str]) -> list[str]:
         width = self.layout.width
@@ -172,8 +172,7 @@ class _Table:
         if self.layout.is_mura:
             images, labels = self._mura(number, row, name)
         else:
-            found = self._located(number, name)
-            images, labels = [found] if found else [], None
+            images, labels = self._located(number, name), None
         group = row[self.layout.group].strip() if self.layout.group >= 0 else ""
         if self.layout.group < 0 and (found := PATIENT.search(name)):
             group = found[1]
@@ -195,19 +194,17 @@ class _Table:
                 number, f"found {printable(name)[:80]!r}, expected study1_positive or study1_negative in it"
             )
         if self.layout.width == 1:
-            located = self._located(number, name)
-            return [located] if located else [], [found[1]]
+            return self._located(number, name), [found[1]]
         if row[1].strip() not in ("0", "1"):
             raise self._wrong(number, f"found the label {printable(row[1])[:40]!r}, expected 0 or 1")
         folder = self.root / name
         try:
             pictures = picture_names(folder)
         except OSError as error:
-            if self.reading.skips_missing and error.errno in NO_SUCH_FILE:
-                self.left_out.add(MISSING, folder)
+            if self.places.is_skipped(name):
                 return [], []
             raise self._wrong(
-                number, f"{printable(folder)} cannot be read: {error.strerror}{self._root_advice(name)}"
+                number, f"{printable(folder)} cannot be read: {error.strerror}{self.places.advice(name)}"
             ) from error
         return [f"{name.rstrip('/')}/{one}" for one in pictures], [("negative", "positive")[int(row[1])]]
 
@@ -274,57 +271,17 @@ class _Table:
             matrix[pictures[part][shown], found[part][shown]] = 1
         return tuple(names), matrix
 
-    def _located(self, number: int, name: str) -> str:
-        """The path of a picture from the root: `name`, or, of a bare file name, wherever below the root it is. Empty
-        for one that is left out.
-        """
-        if not self.needs_files or os.path.isfile(self.root / name):  # noqa: PTH113
-            return name
-        if "/" not in name:
-            if self._by_name is None:
-                self._by_name = _files_below(self.root)
-            if place := self._by_name.get(name):
-                return place
-            if place == "":
-                raise self._wrong(
-                    number, f"{printable(name)} is in several folders of {printable(self.root)}; write the path"
-                )
-        if self.reading.skips_missing and _is_missing(self.root / name):
-            self.left_out.add(MISSING, self.root / name)
-            return ""
-        there = printable(self.root / name)[-300:]
-        raise self._wrong(number, f"there is no file {there}{self._root_advice(name)}")
-
-    def _root_advice(self, name: str) -> str:
-        for parent in list(self.path.resolve().parents)[:4]:
-            if os.path.exists(parent / name):  # noqa: PTH110
-                return f"; give --image_root {printable(parent)}"
-        return "; paths are relative to the CSV file's folder or --image_root"
+    def _located(self, number: int, name: str) -> list[str]:
+        """The path of a picture from the root, or none where it is left out."""
+        place, problem = self.places.find(name) if self.needs_files else (name, "")
+        if problem:
+            raise self._wrong(number, problem)
+        return [place] if place else []
 
     def _wrong(self, number: int, what: str) -> ReportedError:
         return ReportedError(f"{self.where} line {number}: {what}")
 
 
-def _is_missing(path: Path) -> bool:
-    """Whether there is certainly nothing: what a disk refuses to tell may be a sound picture."""
-    try:
-        path.stat()
-    except OSError as error:
-        return error.errno in NO_SUCH_FILE
-    return False
-
-
 def _group_code(group: str) -> int:
     """A number for each group, -1 for none."""
     return int.from_bytes(hashlib.blake2b(group.encode(), digest_size=8).digest(), "little") >> 1 if group else -1
-
-
-def _files_below(root: Path) -> dict[str, str]:
-    """The path from `root` of each file in its folders by its name, empty for a name that is there twice."""
-    found: dict[str, str] = {}
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not is_system_folder(name)]
-        inner = os.path.relpath(folder, root)
-        for name in files:
-            found[name] = "" if name in found else f"{inner}/{name}"
-    return found
