@@ -1,5 +1,6 @@
 """A CSV file of pictures and their labels, one class each or several (`csv_layout.py` says which columns are known)."""
 
+import hashlib
 import itertools
 import os
 from array import array

@@ -30,7 +30,8 @@ def fit_temperature(
     logits = logits.astype(np.float64)
     bounds = (np.log(_LOWEST), np.log(_HIGHEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
-    if min(abs(found.x - bound) for bound in bounds) < 1e-3:
+    is_flat = loss(bounds[0]) == loss(bounds[1])  # as of a single class
+    if is_flat or min(abs(found.x - bound) for bound in bounds) < 1e-3:
         right, what = is_right(answer(logits), labels), "known labels" if labels.ndim == 2 else "images"
         raise ReportedError(
             f"no temperature between {_LOWEST:g} and {_HIGHEST:g} fits {right.size} {what}, of which {right.sum()} are "

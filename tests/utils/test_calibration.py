@@ -49,6 +49,12 @@ def test_images_that_say_nothing_of_a_temperature(right):
         fit_temperature(np.eye(3, dtype=np.float32)[answered], labels)
 
 
+def test_one_class_says_nothing_of_a_temperature():
+    logits = np.random.default_rng(0).normal(size=(20, 1)).astype(np.float32)
+    with pytest.raises(ReportedError, match="fits 20 images, of which 20 are answered right"):
+        fit_temperature(logits, np.zeros(20, np.int32))
+
+
 def test_the_error_is_that_of_a_loop_over_the_bins(overconfident):
     logits, labels = overconfident
     confidence, right = confidences(logits), logits.argmax(1) == labels
