@@ -31,7 +31,7 @@ def contents(evaluated: Evaluated) -> dict[str, object]:
         "curves_of_classes": [curves_of(scores, row) for row in drawn[:MOST_CURVES]],
         "curves_left_out": max(0, len(drawn) - MOST_CURVES),
         **calibration(scores, temperature, evaluated.plain_logits),
-        **{key: thumbnails(evaluated, shown) for key, shown in examples(scores, names).items()},
+        **thumbnails(evaluated, examples(scores, names)),
         **facts(evaluated),
     }
 

@@ -21,7 +21,10 @@ PAIRS = 20
 def contents(evaluated: Evaluated) -> dict[str, object]:
     """What the page says, by the names that its template uses."""
     accuracy, outcomes, names = evaluated.accuracy, evaluated.outcomes, evaluated.source.class_names
-    wrong, unsure = examples(outcomes, EXAMPLES)
+    shown = {
+        kind: [_shown(outcomes, names, place) for place in places]
+        for kind, places in zip(("mistakes", "unsure"), examples(outcomes, EXAMPLES), strict=True)
+    }
     rows = accuracy.per_class(names)
     return {
         "headline": headline(accuracy, rows),
@@ -29,8 +32,7 @@ def contents(evaluated: Evaluated) -> dict[str, object]:
         "left_out": max(0, accuracy.num_classes - MOST_ROWS),
         **confusion(accuracy, names),
         **calibration(outcomes, evaluated.card.temperature),
-        "mistakes": thumbnails(evaluated, [_shown(outcomes, names, place) for place in wrong]),
-        "unsure": thumbnails(evaluated, [_shown(outcomes, names, place) for place in unsure]),
+        **thumbnails(evaluated, shown),
         **facts(evaluated),
     }
 

@@ -1,6 +1,7 @@
 """Small pictures of what a network was shown, with the heat of what it answered."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +30,14 @@ class Shown:
     confidence: float
 
 
-def thumbnails(evaluated: Evaluated, shown: Sequence[Shown]) -> list[dict]:
-    """What the page's template takes for each of the pictures."""
+def thumbnails(evaluated: Evaluated, kinds: Mapping[str, Sequence[Shown]]) -> dict[str, list[dict]]:
+    """What the page's template takes for each of the pictures of each kind."""
+    # All at once: the network was compiled for whole batches.
+    found = iter(_thumbnails(evaluated, [one for shown in kinds.values() for one in shown]))
+    return {kind: list(itertools.islice(found, len(shown))) for kind, shown in kinds.items()}
+
+
+def _thumbnails(evaluated: Evaluated, shown: Sequence[Shown]) -> list[dict]:
     found = []
     if not shown:
         return found
