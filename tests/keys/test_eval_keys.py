@@ -92,9 +92,10 @@ def test_tta_answers_with_a_picture_and_its_mirror_image(command, evaluator, bas
     assert "each answer is the mean of the probabilities of the image and its mirror image" in log.read_text()
 
 
-def test_tta_of_a_calibration_and_of_a_report(planned, tmp_path):
+def test_tta_of_a_calibration_and_of_a_report(trained_run, tmp_path):
     """They are of the answers that are counted: the temperature's loss before is the evaluation's."""
-    predictions(planned("").last, tmp_path, "--tta", "--calibrate", "--report", str(tmp_path / "page.html"))
+    report = ["--report", str(tmp_path / "page.html")]
+    predictions(trained_run / "best.ckpt", tmp_path, "--tta", "--calibrate", *report)
     (log,) = (tmp_path / "out").glob("*/eval.log")
     before = re.search(r"calibrated on .* loss ([\d.]+) -> .*, with other probabilities, for evaluations with --tta: ",
                        log.read_text())[1]  # fmt: skip
