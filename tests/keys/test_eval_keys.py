@@ -1,7 +1,6 @@
 """What the keys of eval.py do, and those that eval_onnx.py has as well."""
 
 import csv
-import re
 
 import pytest
 from commands import HELD_OUT_DIGITS, only, write_pictures
@@ -90,17 +89,6 @@ def test_tta_answers_with_a_picture_and_its_mirror_image(command, evaluator, bas
     assert both != single
     (log,) = (tmp_path / "both" / "out").glob(f"*/{command}.log")
     assert "each answer is the mean of the probabilities of the image and its mirror image" in log.read_text()
-
-
-def test_tta_of_a_calibration_and_of_a_report(trained_run, tmp_path):
-    """They are of the answers that are counted: the temperature's loss before is the evaluation's."""
-    report = ["--report", str(tmp_path / "page.html")]
-    predictions(trained_run / "best.ckpt", tmp_path, "--tta", "--calibrate", *report)
-    (log,) = (tmp_path / "out").glob("*/eval.log")
-    before = re.search(r"calibrated on .* loss ([\d.]+) -> .*, with other probabilities, for evaluations with --tta: ",
-                       log.read_text())[1]  # fmt: skip
-    assert f"eval loss:{before} over " in log.read_text()
-    assert "each image and its mirror image" in (tmp_path / "page.html").read_text()
 
 
 def test_eval_is_distributed(command_line, tmp_path):

@@ -1,10 +1,19 @@
 """Answers of a picture and its mirror image: the mean of their probabilities."""
 
+import re
+
 import numpy as np
 import pytest
+import toy
 
+from src.datasets.preprocessing import default_preprocessing
+from src.network.architecture import architecture
+from src.training.calibrated import CALIBRATED_NAME, SeenLogits, write_calibrated
 from src.training.mirrored import Answering, joined, mean_answer, mirrored, with_mirror
+from src.training.model_card import ModelCard
 from src.utils.calibration import fit_temperature, mean_loss
+from src.utils.checkpoint import Checkpoint, load_checkpoint
+from src.utils.checkpoint_arrays import Arrays
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -74,3 +83,20 @@ def test_a_temperature_is_fitted_to_what_is_answered(task):
     found = fit_temperature(views, labels, lambda logits: joined(logits, task))
     assert loss(found) < min(loss(found * 0.99), loss(found * 1.01), loss(1.0))
     assert abs(found / fit_temperature(joined(views, task), labels) - 1) > 0.05, "not that of the means' logits"
+
+
+def test_a_checkpoint_calibrated_with_mirror_images_says_what_it_is_for(tmp_path):
+    random = np.random.default_rng(4)
+    views, labels = random.normal(scale=3, size=(2, 90, 3)).astype(np.float32), random.integers(0, 3, 90)
+    views[:, np.arange(90), labels] += 2
+    seen = SeenLogits()
+    for part in (slice(0, 50), slice(50, 90)):
+        seen.add(views[:, part], labels[part], np.arange(90)[part])
+    card = ModelCard(architecture("densenet100", 3), default_preprocessing("cifar10"), ("a", "b", "c"), 2.0)
+    checkpoint = Checkpoint(tmp_path / "a.ckpt", Arrays(tmp_path / "a.ckpt", None, {}), {})
+    said = write_calibrated(checkpoint, toy.Linear(), card, seen, tmp_path)
+    before, after = (float(number) for number in re.search(r"loss ([\d.]+) -> ([\d.]+),", said).groups())
+    factor = load_checkpoint(tmp_path / CALIBRATED_NAME).metadata["temperature"] / 2
+    assert f"{mean_loss(joined(views), labels):.4f}" == f"{before:.4f}"
+    assert f"{mean_loss(joined(views / factor), labels):.4f}" == f"{after:.4f}" and after < before
+    assert ", with other probabilities, for evaluations with --tta: " in said
