@@ -142,12 +142,11 @@ class _Slots:
         self._next += 1
         taken = _Taken()
         try:
-            if graph:
-                with suppress(OSError):  # a full disk: MindSpore finds none and compiles
-                    _lay(graph, places)
+            with suppress(OSError):  # a full disk: MindSpore finds none and compiles
+                _lay(graph, places)
             os.environ.update({_ENABLE: "1", _PATH: str(self._folder)})
             try:
-                with _script_alone():
+                with _one_script():
                     yield taken
             finally:
                 del os.environ[_ENABLE], os.environ[_PATH]
@@ -176,28 +175,37 @@ class _Slots:
 
 
 @contextmanager
-def _script_alone() -> Iterator[None]:
-    """Have MindSpore's digest be that of the script alone, and not of all that it imports, which the key knows.
-
-    It parses those files at each graph, for half a second.
+def _one_script() -> Iterator[None]:
+    """Have MindSpore's digest of the script that was started, and of all that it imports, be one of this file: the key
+    knows better, and graphs are for all scripts. It would parse those files at each graph, for half a second.
     """
-    with patch.object(api, "_get_compile_cache_dep_files", lambda: [str(Path(sys.argv[0]).resolve())], create=True):
+    with patch.object(api, "_get_compile_cache_dep_files", lambda: [__file__], create=True):
         yield
 
 
-def _lay(graph: _Graph, places: list[tuple[Path, Path]]) -> None:
-    """Write `graph` to all `places`, or to none. Raises OSError."""
+def _lay(graph: _Graph | None, places: list[tuple[Path, Path]]) -> None:
+    """Write `graph` to all `places`, or to none; without one the digest of the script alone. Raises OSError.
+
+    Where it does not find that digest MindSpore reads no graph any more for as long as the process lives.
+    """
     try:
         for slot, script_hash in places:
             slot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            slot.write_bytes(graph.mindir)
-            os.utime(slot, ns=(_LAID, _LAID))
+            if graph:
+                slot.write_bytes(graph.mindir)
+                os.utime(slot, ns=(_LAID, _LAID))
             if not script_hash.exists():
-                script_hash.write_bytes(graph.script_hash)
+                script_hash.write_bytes(graph.script_hash if graph else _hash_of_script())
     except OSError:
         for slot, _ in places:
             slot.unlink(missing_ok=True)
         raise
+
+
+def _hash_of_script() -> bytes:
+    """As MindSpore 2.10 computes it."""
+    digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return hashlib.sha256(digest.encode()).hexdigest().encode()
 
 
 @functools.cache

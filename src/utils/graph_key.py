@@ -75,11 +75,25 @@ def _surroundings() -> dict[str, object]:
 
 @functools.cache
 def _code_digest() -> str:
-    """Of the project's Python files and of the script that was started."""
+    """Of the project's Python files. Not of the script that was started: train.py's evaluation is that of eval.py."""
     digest = hashlib.sha256()
-    for path in (*sorted((ROOT / "src").rglob("*.py")), Path(sys.argv[0])):
+    for path in sorted((ROOT / "src").rglob("*.py")):
         digest.update(path.name.encode(errors="backslashreplace") + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+@functools.cache
+def _foreign_digest(module: str) -> str:
+    """Of the file of a module that is neither this project's nor MindSpore's, such as a script with cells of its own.
+
+    Raises TypeError when it has none, as what was typed in.
+    """
+    if module.split(".")[0] in ("src", "mindspore", *sys.builtin_module_names):
+        return ""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not file:
+        raise TypeError(f"it uses {module}, which is in no file")
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _tokens(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
@@ -146,4 +160,6 @@ def _tokens_of_all(values: Iterable[object], seen: dict[int, tuple[int, object]]
 
 
 def _name(thing: object) -> str:
-    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', repr(type(thing)))}"
+    module = getattr(thing, "__module__", "")
+    digest = _foreign_digest(module) if isinstance(module, str) and module in sys.modules else ""
+    return f"{module}.{getattr(thing, '__qualname__', repr(type(thing)))}" + (f" {digest}" if digest else "")

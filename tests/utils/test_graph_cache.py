@@ -179,7 +179,7 @@ def test_without_room_for_a_graph_none_is_asked_for():
 @pytest.mark.slow
 @pytest.mark.parametrize("written_again", [True, False])
 def test_a_graph_that_was_compiled_again_is_not_said_to_have_been_found(written_again):
-    """After a miss MindSpore compiles all that follows, and writes the very same bytes."""
+    """Where it did not find the digest of its script MindSpore compiles all, and writes the very same bytes."""
     graph = _Graph(b"0" * 64, b"a graph")
     with _Slots().opened(graph) as taken:
         slot = Path(os.environ["MS_COMPILER_CACHE_PATH"], "rank_0/graph_cache/compile_cache_0.mindir")

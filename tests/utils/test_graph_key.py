@@ -1,5 +1,6 @@
 """The digest of a graph: the same for the same configuration, another for each change that shapes it."""
 
+import importlib
 import sys
 
 import mindspore as ms
@@ -15,18 +16,12 @@ from src.ops.build import kernels
 from src.optimizers.sgd import SGD
 from src.training.evaluation import PredictStep
 from src.training.step import LossScaling, TrainStep
-from src.utils.graph_key import graph_key
+from src.utils.graph_key import _foreign_digest, graph_key
 from src.utils.own_folder import temporary_folder
 
 IMAGES = ms.Tensor(np.zeros((2, 3, 32, 32), np.float32))
 TINY = {"growth_rate": 4, "block_config": (1, 1), "stem_features": 8}
 SGD_OF_RUNS = {"momentum": 0.9, "weight_decay": 1e-4}
-
-
-@pytest.fixture(autouse=True)
-def started_script(monkeypatch):
-    """Its text counts too; pytest's workers are started by none."""
-    monkeypatch.setattr(sys, "argv", [__file__])
 
 
 def key_of(*, arch=None, network=None, sgd=None, step=None, smoothing=0.0, amp_level="O0", images=IMAGES, train=True):
@@ -120,3 +115,23 @@ def test_a_graph_of_a_library_of_this_process_alone_has_no_key():
     cell.library = f"{temporary_folder('densenet-kernels-')}/lib.so:stem"
     with pytest.raises(TypeError, match="for this process alone"):
         graph_key(cell, (IMAGES,))
+
+
+def test_a_cell_of_another_file_counts_by_its_text(tmp_path, monkeypatch):
+    """And the script that was started does not."""
+    monkeypatch.syspath_prepend(tmp_path)
+    text, keys = "from src.training.evaluation import PredictStep\n\nclass Own(PredictStep):\n    '''{}'''\n", []
+    for number, said in ((1, "one"), (2, "two"), (3, "one")):
+        (tmp_path / f"own_cells_{number}.py").write_text(text.format(said))
+        module = importlib.import_module(f"own_cells_{number}")
+        keys.append(_foreign_digest(module.__name__))
+        network = DenseNet(architecture("densenet100", 10, **TINY))
+        assert graph_key(module.Own(network), (IMAGES,)) != graph_key(PredictStep(network), (IMAGES,))
+    assert keys[0] == keys[2] != keys[1]
+    before = graph_key(PredictStep(network), (IMAGES,))
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "own_cells_1.py")])
+    assert graph_key(PredictStep(network), (IMAGES,)) == before
+    monkeypatch.setattr(sys.modules["own_cells_1"], "__file__", None)
+    _foreign_digest.cache_clear()
+    with pytest.raises(TypeError, match="own_cells_1, which is in no file"):
+        graph_key(sys.modules["own_cells_1"].Own(network), (IMAGES,))
