@@ -4,6 +4,8 @@
 // or more; others may cut a small map into as many pieces as there are threads.
 #pragma once
 
+#include <numeric>
+
 #include "base/layout.h"
 
 namespace densenet {
@@ -19,20 +21,18 @@ inline int scratch_stride(int channels) {
   return width / kLineFloats % 2 ? width : width + kLineFloats;
 }
 
-// Pixels in runs of `size`, for operations that see one pixel at a time.
+// Pixels in runs of `size`, for operations that see one pixel at a time. As many runs as all of least_pieces threads
+// get the same number of, and as long.
 struct Chunks {
-  Chunks(long pixels, int channels, int least_pieces)
-      : pixels(pixels),
-        size(std::min(std::clamp(kScratchFloats / padded(channels), kMinPixels, kMaxPixels),
-                      (pixels + least_pieces - 1) / least_pieces)) {}
+  Chunks(long pixels, int channels, int least_pieces) : pixels(pixels) {
+    const long most = std::clamp(kScratchFloats / padded(channels), kMinPixels, kMaxPixels);
+    const long pieces = (pixels + most - 1) / most, rounds = (pieces + least_pieces - 1) / least_pieces;
+    size = (pixels + rounds * least_pieces - 1) / (rounds * least_pieces);
+  }
   Chunks(long pixels, long size) : pixels(pixels), size(size) {}
   long count() const { return (pixels + size - 1) / size; }
   long first(long chunk) const { return chunk * size; }
   long length(long chunk) const { return std::min(size, pixels - first(chunk)); }
-  // Values that a chunk's pixels take in rows of scratch_stride(channels), for any number of channels up to this.
-  static size_t scratch_values(int channels) {
-    return kScratchFloats + kMaxPixels * kLineFloats + kMinPixels * scratch_stride(channels);
-  }
   static constexpr long kMinPixels = 42, kMaxPixels = 168;  // several tiles high
   long pixels, size;
 };
@@ -44,7 +44,9 @@ struct Strips {
     const long line = static_cast<long>(extent.width + 2) * channels;
     long height = std::clamp(kScratchFloats / line, 4L, static_cast<long>(std::max(extent.height, 4)));
     height = std::min(height, (static_cast<long>(extent.batch) * extent.height + least_pieces - 1) / least_pieces);
+    const long of_image = least_pieces / std::gcd(extent.batch, least_pieces);  // for threads to get the same number
     per_image = (extent.height + height - 1) / height;
+    per_image = std::min((per_image + of_image - 1) / of_image * of_image, static_cast<long>(extent.height));
     max_height = static_cast<int>((extent.height + per_image - 1) / per_image);
   }
   long count() const { return extent.batch * per_image; }
