@@ -12,6 +12,7 @@
 #include "parts/stem.h"
 #include "parts_of_file.h"
 #include "products/engine.h"
+#include "products/register_tiles.h"
 
 namespace densenet {
 namespace {
@@ -55,7 +56,7 @@ class NetworkOf : public deployed::Network {
   std::vector<Transition> transitions_;  // their shapes
   std::vector<typename Kinds<Number>::Between> prepared_transitions_;
   Affine final_norm_;
-  typename Conv1x1<Fp32>::Weights classifier_;
+  Panels<Fp32> classifier_;
   std::vector<float> bias_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Memory>> idle_;
@@ -65,7 +66,7 @@ template <class Number>
 NetworkOf<Number>::NetworkOf(const ModelFile& file)
     : net_(file.description()),
       final_norm_(net_.feature_channels()),
-      classifier_(Conv1x1<Fp32>::space(net_.feature_channels(), net_.classes)) {
+      classifier_(1, net_.feature_channels(), padded(net_.classes)) {
   const int threads = thread_count();
   int widest = std::max(net_.width, net_.stem_features), channels = net_.stem_features;
   for (const int layers : net_.layers) widest = std::max(widest, channels += layers * net_.growth);
@@ -203,17 +204,22 @@ const float* NetworkOf<Number>::in_colours(const float* images, int count, Memor
   return memory.colours.get();
 }
 
-// means: (count, feature channels), and memory for a vector behind them.
+// means: (count, feature channels). The threads share the classes, as a single image has one row.
 template <class Number>
 void NetworkOf<Number>::classify(const float* means, int count, float* logits) const {
-  const int threads = thread_count(), channels = net_.feature_channels(), columns = padded(net_.classes);
+  const int channels = net_.feature_channels(), columns = padded(net_.classes);
   const float factor = 1 / net_.temperature;
-  const auto pixel = [=](long image) { return [row = means + image * channels](int c) { return load(row + c); }; };
-  const Conv1x1<Fp32> conv(threads, threads, count, channels, net_.classes);
-  conv.run(classifier_, channels, net_.classes, pixel, [&](const Part&, long first, long rows, const float* products) {
-    for (long row = 0; row < rows; row++) {
-      float* to = logits + (first + row) * net_.classes;
-      for (int k = 0; k < net_.classes; k++) to[k] = (products[row * columns + k] + bias_[k]) * factor;
+  const Buffer<> products(static_cast<size_t>(count) * columns);
+  parallel(thread_count(), Parts(classifier_.count()), [&](const Part& mine) {
+    for (int panel = static_cast<int>(mine.begin); panel < mine.end; panel++) {
+      const int first = classifier_.first_column(panel);
+      const int end = std::min(first + classifier_.vectors(panel) * kLanes, net_.classes);
+      multiply(means, channels, 0, count, classifier_, panel, products.get() + first, columns);
+      for (long row = 0; row < count; row++) {
+        for (int k = first; k < end; k++) {
+          logits[row * net_.classes + k] = (products[row * columns + k] + bias_[k]) * factor;
+        }
+      }
     }
   });
 }
