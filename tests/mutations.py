@@ -132,6 +132,8 @@ MUTATIONS = (
     # C++: kernels and the program for Ascend 310
     _kernel("a gradient of Winograd's products has the wrong sign", "d_first - d_second, -d_second}};",
             "d_first - d_second, d_second}};", BLOCK),
+    _kernel("an output of Winograd's tiles has the wrong coefficient", "kPP * even_p + kQQ * even_q;",
+            "kPP * even_p + kPP * even_q;", BLOCK),
     _kernel("the transition's pool hands on half of the gradient", "* Pool::kShare;", "* 2 * Pool::kShare;",
             TRANSITION),
     _kernel("running variances are the biased ones", "std::max(count - 1, 1L)", "std::max(count, 1L)", TRANSITION),

@@ -88,6 +88,16 @@ inline void transform_weights_back(const float* d, float* d_g) {
   d_g[2] = d[3] + (d[1] + d[2]) / 2;
 }
 
+// taps[j]: tap j of line ky of the weights (growth, width, 3, 3), of output g and kLanes inputs from k on; zero from
+// `width` on.
+inline void load_taps(const float* weights, int width, int g, int k, int ky, Vec (&taps)[kLanes]) {
+  std::fill_n(taps, kLanes, Vec{});
+  for (int i = 0; i < std::min(kLanes, width - k); i++) {
+    taps[i] = load_first(weights + ((static_cast<long>(g) * width + k + i) * 3 + ky) * 3, 3);
+  }
+  transpose_square(taps);
+}
+
 // U of all weights of a convolution (growth, width, 3, 3): (kProducts, 3, growth, padded(width)), zero from `width` on.
 class TransformedWeights {
  public:
@@ -99,11 +109,8 @@ class TransformedWeights {
       for (int g = static_cast<int>(outputs.begin); g < outputs.end; g++) {
         for (int k = 0; k < padded(width_); k += kLanes) {
           for (int ky = 0; ky < 3; ky++) {
-            Vec taps[kLanes] = {};  // taps[i]: the three of input i; transposed, taps[j]: tap j of kLanes inputs
-            for (int i = 0; i < std::min(kLanes, width_ - k); i++) {
-              taps[i] = load_first(weights + ((static_cast<long>(g) * width_ + k + i) * 3 + ky) * 3, 3);
-            }
-            transpose_square(taps);
+            Vec taps[kLanes];
+            load_taps(weights, width_, g, k, ky, taps);
             for (int i = 0; i < kProducts; i++) store(data_.get() + at(i, ky, g, k), transform_weights(taps, i));
           }
         }

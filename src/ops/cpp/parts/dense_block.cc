@@ -42,7 +42,7 @@ class Inference {
   FeatureMap features_;
   typename Number::Value* scratch_;
   BottleneckConv<Number> conv1_;
-  Conv3x3<Number> conv2_;
+  Conv3x3InInference<Number> conv2_;
 };
 
 }  // namespace

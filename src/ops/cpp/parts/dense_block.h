@@ -74,7 +74,7 @@ struct PreparedLayer {
 
   Affine norm1, norm2;
   typename Conv1x1<Number>::Weights conv1;
-  typename Conv3x3<Number>::Weights conv2;
+  typename Conv3x3InInference<Number>::Weights conv2;
 };
 
 // The same of layers that were prepared before. The first in_channels of the features are there already.
