@@ -154,7 +154,7 @@ def _write_checkpoints(b: Path) -> None:
     save_checkpoint(folder / "preprocessing_none.ckpt", _parameters(loaded), without)
     not_finite = loaded | {"head.fc.bias": ms.Tensor(np.full(10, np.nan, np.float32))}
     save_checkpoint(folder / "not_finite.ckpt", _parameters(not_finite), metadata)
-    huge_bias = loaded | {"head.fc.bias": ms.Tensor(np.full(10, 1e30, np.float32))}
+    huge_bias = loaded | {"head.fc.bias": ms.Tensor(np.full(10, 1e10, np.float32))}  # beyond float16
     save_checkpoint(folder / "huge.ckpt", _parameters(huge_bias), metadata)
     save_checkpoint(folder / "zoo.ckpt", _parameters(loaded), None)
     save_checkpoint(folder / "scalar_head.ckpt", [ms.Parameter(ms.Tensor(1.0), name="head.fc.weight")], None)
@@ -225,11 +225,19 @@ def _write_models(b: Path) -> None:
     save("one_row", _average_rows)
     save("kernel", lambda model: _replace_weight(model, "backbone.features.conv0.weight", np.zeros((8, 4, 3, 3))))
     save("not_finite", lambda model: _replace_weight(model, "head.fc.bias", np.full(10, np.nan)))
+    save("overflowing", _enlarge_weights)
 
 
 def _replace_weight(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:
     (weight,) = (value for value in model.graph.initializer if value.name == name)
     weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+
+
+def _enlarge_weights(model: onnx.ModelProto) -> None:
+    """Each number is one that a network may have, but not their products."""
+    for weight in [value for value in model.graph.initializer if len(value.dims) >= 2]:
+        signs = np.where(np.arange(weight.dims[0]) % 2, 1e14, -1e14).reshape(-1, *[1] * (len(weight.dims) - 1))
+        _replace_weight(model, weight.name, np.broadcast_to(signs, weight.dims))
 
 
 def _fix_batch(model: onnx.ModelProto) -> None:
