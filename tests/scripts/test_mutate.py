@@ -50,7 +50,7 @@ def test_a_copy_holds_what_git_knows_of(tmp_path):
     assert not (copy / ".git").exists()
 
 
-@pytest.mark.parametrize("flags", [["--only", "41"], ["--only", "0"], ["--jobs", "0"], ["--all"]])
+@pytest.mark.parametrize("flags", [["--only", str(len(MUTATIONS) + 1)], ["--only", "0"], ["--jobs", "0"], ["--all"]])
 def test_bad_usage(flags, capsys):
     assert run(mutate.main, flags) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
