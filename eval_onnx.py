@@ -23,7 +23,7 @@ from src.model_utils.config import Config, parse
 from src.schema.doubts import doubts
 from src.training.evaluation import Counter, Logits, predict
 from src.training.evaluation_report import check_result
-from src.training.mirrored import with_mirror
+from src.training.mirrored import Answering
 from src.utils.best_classes import best_classes
 from src.utils.errors import UsageError, run
 from src.utils.logging import get_logger
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> Counter | None:
     for doubt in doubts(config):
         get_logger().warning("%s", doubt)
     if config.images:
-        answers = with_mirror(model, model.manifest.task) if config.tta else model
+        answers = Answering(model, model.manifest.task, mirrors=config.tta)
         print_answers(model, answers, config, workers)
         return None
     dataset, data_dir = config.data_set("eval_data_dir", {"dataset": model.manifest.dataset})

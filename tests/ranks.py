@@ -4,6 +4,7 @@ That msrun starts them so is shown by tests/launch/test_launch.py and tests/test
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -43,7 +44,9 @@ def run_ranks(forked: Forks, logs: Path, command: str, *argv: object, ranks: int
     failed: list[str] = []
     while any(process.poll() is None for process in processes.values()):
         failed = failed or [
-            name for name, process in processes.items() if process.poll() and not is_done(logs, name, ranks)
+            name
+            for name, process in processes.items()
+            if process.poll() and not (process.poll() < 0 and is_done(logs, name, ranks))
         ]
         if time.monotonic() > end or failed:
             for process in processes.values():
@@ -51,7 +54,7 @@ def run_ranks(forked: Forks, logs: Path, command: str, *argv: object, ranks: int
         time.sleep(0.02)
     outputs = {name: (logs / f"{name}.log").read_text() for name in processes}
     statuses = {name: process.returncode for name, process in processes.items()}
-    assert all(status == 0 or is_done(logs, name, ranks) for name, status in statuses.items()), (
+    assert all(status == 0 or (status < 0 and is_done(logs, name, ranks)) for name, status in statuses.items()), (
         f"first {failed} of {statuses}: {outputs}"
     )
     return [outputs[f"worker_{rank}"] for rank in range(ranks)]
@@ -82,5 +85,7 @@ def msrun(logs: Path, *command: object, ranks: int = 2, **environment: str) -> l
     environment = os.environ | own | environment
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, timeout=200)
     outputs = [(logs / f"worker_{rank}.log").read_text() for rank in range(ranks)]
-    assert done.returncode == 0 or is_done(logs, "scheduler", ranks), outputs
+    codes = re.findall(rb"Error code: (-?\d+)", done.stdout + done.stderr)
+    crashed_at_the_end = codes and all(int(code) < 0 for code in codes) and is_done(logs, "scheduler", ranks)
+    assert done.returncode == 0 or crashed_at_the_end, outputs
     return outputs

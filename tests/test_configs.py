@@ -55,9 +55,9 @@ def test_it_trains(path, tmp_path):
     """A smaller network, fewer epochs and other pictures; all else as the file says."""
     smaller = ["--net", "densenet100", "--block_config", "1,1", "--growth_rate", "4", "--stem_features", "8"]
     digits = ["--dataset", "digits", "--eval_data_dir", "bundled", "--num_classes", "10"]
-    size = ["--image_size", "16", "--per_batch_size", "64", "--grad_accumulation_steps", "2", "--max_epoch", "2"]
+    size = ["--image_size", "16", "--per_batch_size", "64", "--grad_accumulation_steps", "2", "--max_epoch", "3"]
     if "progressive_size" in read_yaml(path):
-        size += ["--progressive_size", "8,16", "--eval_image_size", "18"]
+        size += ["--progressive_size", "8,12,16", "--eval_image_size", "18"]
     if "train_pretrained" in read_yaml(path):  # nothing is fetched
         size += [
             "--train_pretrained=",
@@ -69,6 +69,6 @@ def test_it_trains(path, tmp_path):
             "--best_metric",
             "auto",
         ]
-    epochs = ["--lr_epochs", "1", "--warmup_epochs", "1", "--save_ckpt_path", str(tmp_path)]
+    epochs = ["--lr_epochs", "1,2", "--warmup_epochs", "1", "--save_ckpt_path", str(tmp_path)]
     train.main(["--config_path", str(path), *smaller, *digits, *size, *epochs])
     assert (only(tmp_path) / "best.ckpt").is_file()

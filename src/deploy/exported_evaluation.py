@@ -8,7 +8,7 @@ from src.deploy.manifest import Manifest
 from src.model_utils.group import ALONE
 from src.training.evaluation import Counter, Logits
 from src.training.evaluation_report import evaluate_and_report
-from src.training.mirrored import MIRRORED, with_mirror
+from src.training.mirrored import MIRRORED, Answering
 from src.training.run_folder import log_name, open_run_folder
 from src.utils.logging import get_logger, log_file
 
@@ -33,7 +33,7 @@ def evaluate_exported(
 
     described: the model, for the log. command: whose log it is. The others are keys of eval.py. Raises ReportedError.
     """
-    answers = with_mirror(model, manifest.task) if tta else model
+    answers = Answering(model, manifest.task, mirrors=tta)
     with open_run_folder(root, ALONE) as folder, log_file(folder / log_name(command, ALONE.rank)):
         get_logger().info("results in %s, %s%s", folder, described, f"; {MIRRORED}" if tta else "")
         source = open_usable(

@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
     runs = [read_run(path) for path in asked.runs]
     tables = [results(runs), differences(runs)]
     print("\n\n".join(as_text(table) for table in tables if len(table) > 1))
-    if len({one.held_out for one in runs if one.held_out}) > 1:
+    if differ_in_held_out(runs):
         print("\nthe runs were evaluated on different held-out pictures: their figures do not say which is better")
     if asked.output and asked.output.suffix.lower() == PICTURE:
         write_new(asked.output, lambda path: draw(runs, path))
@@ -146,6 +146,11 @@ def results(runs: Sequence[Run]) -> list[list[str]]:
     return table
 
 
+def differ_in_held_out(runs: Sequence[Run]) -> bool:
+    """Whether runs are known to have been evaluated on different pictures."""
+    return len({one.held_out for one in runs if one.held_out}) > 1
+
+
 def differences(runs: Sequence[Run]) -> list[list[str]]:
     """A row for each key of the configuration that is not the same in all runs."""
     keys = dict.fromkeys(key for one in runs for key in one.config if key not in _NOT_OF_THE_RECIPE)
@@ -154,7 +159,7 @@ def differences(runs: Sequence[Run]) -> list[list[str]]:
         values = [one.config.get(key, "-") for one in runs]
         if any(value != values[0] for value in values):
             table.append([shown(str(key)), *(shown(_value(value)) for value in values)])
-    if len({one.held_out for one in runs if one.held_out}) > 1:
+    if differ_in_held_out(runs):
         table.append(["held-out pictures", *(shown(one.held_out or "-") for one in runs)])
     return table
 

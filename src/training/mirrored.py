@@ -36,11 +36,6 @@ class Answering:
         return lambda logits, labels, indices: add(self.views(len(logits)), labels, indices)
 
 
-def with_mirror(model: Logits, task: str = "single") -> Answering:
-    """`model`, answering with images and their mirror images."""
-    return Answering(model, task, mirrors=True)
-
-
 def joined(views: np.ndarray, task: str = "single") -> np.ndarray:
     """The logits (N, num_classes) of the answer to N images, of one or two views of each, (views, N, num_classes)."""
     return views[0] if len(views) == 1 else mean_answer(*views, task)

@@ -129,7 +129,7 @@ def test_int8_is_measured_on_held_out_images(exported, reference):
 
 def test_int8_for_the_engine_is_measured_on_held_out_images(exported, reference, tmp_path):
     images, labels, logits = reference
-    path = exported("--file_format ENGINE --quantize --calibration_images 40")
+    path = exported("--file_format ENGINE --quantize --calibration_images 300")
     model, verified = EngineModel(path), read_manifest(path).verified
     assert model.manifest.precision == read_manifest(path).precision == "int8"
     answers = model(images).argmax(1)
@@ -138,7 +138,7 @@ def test_int8_for_the_engine_is_measured_on_held_out_images(exported, reference,
     assert verified["float32_top1"] == pytest.approx((logits.argmax(1) == labels).mean(), abs=1e-9)
     assert verified["agreement"] == pytest.approx((answers == logits.argmax(1)).mean(), abs=1e-9)
     assert verified["agreement"] > 0.98
-    assert abs(verified["top1_loss"]) <= 0.005 + 1 / HELD_OUT  # half a point, of so few images two
+    assert abs(verified["top1_loss"]) <= 0.005
     with pytest.raises(ReportedError, match="bf16"):
         EngineModel(path, precision="bf16")
     (found,) = evaluation.main(["--engine", str(path), "--save_ckpt_path", str(tmp_path)]).values()

@@ -18,7 +18,7 @@ def browser():
 
 
 @pytest.mark.parametrize("kind", ["report", "multilabel_report"])
-@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1440)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1440), ("dark", 390), ("light", 1440)])
 def test_it_can_be_read(browser, request, kind, scheme, width):
     report = request.getfixturevalue(kind)
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)

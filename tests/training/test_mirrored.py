@@ -9,7 +9,7 @@ import toy
 from src.datasets.preprocessing import default_preprocessing
 from src.network.architecture import architecture
 from src.training.calibrated import CALIBRATED_NAME, SeenLogits, write_calibrated
-from src.training.mirrored import Answering, joined, mean_answer, mirrored, with_mirror
+from src.training.mirrored import Answering, joined, mean_answer, mirrored
 from src.training.model_card import ModelCard
 from src.utils.calibration import fit_temperature, mean_loss
 from src.utils.checkpoint import Checkpoint, load_checkpoint
@@ -49,7 +49,7 @@ def test_answers_that_are_very_sure_stay_finite(task):
 
 def test_a_picture_and_its_mirror_image_get_one_answer():
     weights = np.random.default_rng(1).normal(size=(3 * 4 * 4, 5)).astype(np.float32)
-    model = with_mirror(lambda images: images.reshape(len(images), -1) @ weights)
+    model = Answering(lambda images: images.reshape(len(images), -1) @ weights, mirrors=True)
     images = np.random.default_rng(2).normal(size=(6, 3, 4, 4)).astype(np.float32)
     np.testing.assert_array_equal(mirrored(images)[2, 1, 3], images[2, 1, 3, ::-1])
     np.testing.assert_allclose(model(images), model(mirrored(images)), rtol=1e-6)

@@ -49,7 +49,7 @@ def test_the_loss_is_that_of_labels_and_teacher_on_the_same_mixed_images(has_ker
     teacher = Teacher(one)
     before = {p.name: p.asnumpy().copy() for p in teacher.get_parameters()}
     losses, weights = {}, {}
-    for weight in (1.0,) if has_kernels else (0.0, 0.25, 1.0):  # one that says the teacher is there, of the kernels
+    for weight in (0.0, 0.25, 1.0):
         student = network(2, has_kernels)
         optimizer = SGD(student.trainable_params(), momentum=0.0, weight_decay=0.0)
         taught = {"teacher": teacher, "distillation": DistillationLoss(2.0), "teacher_weight": weight}
@@ -59,9 +59,8 @@ def test_the_loss_is_that_of_labels_and_teacher_on_the_same_mixed_images(has_ker
         weights[weight] = student.head.fc.weight.asnumpy().copy()
         assert not any("teacher" in parameter.name for parameter in step.saved_parameters())
     # By the teacher alone: the student's answers are those of a step on the labels alone, whose loss they give.
-    if not has_kernels:
-        assert losses[0.25] == pytest.approx(0.75 * losses[0.0] + 0.25 * losses[1.0], rel=1e-5)
-        np.testing.assert_allclose(weights[0.25], 0.75 * weights[0.0] + 0.25 * weights[1.0], atol=1e-6)
+    assert losses[0.25] == pytest.approx(0.75 * losses[0.0] + 0.25 * losses[1.0], rel=1e-5)
+    np.testing.assert_allclose(weights[0.25], 0.75 * weights[0.0] + 0.25 * weights[1.0], atol=1e-6)
     student = network(2, has_kernels)
     student.set_train(True)
     given = student(Tensor(mix.mixed(images)))

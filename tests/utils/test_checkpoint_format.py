@@ -111,6 +111,6 @@ def test_mutated_checkpoints_crash_nothing_and_are_never_counted_wrongly(tmp_pat
     """A few of those that `python tests/fuzz/checkpoints.py 1000` tries."""
     trial = Trial(tmp_path)
     assert trial.load(trial.good).kind == "done"
-    files = {seed: mutated(trial.good, seed) for seed in range(30)}
+    files = {seed: mutated(trial.good, seed) for seed in range(60)}
     assert not [(seed, name, problem) for seed, (name, data) in files.items() if (problem := trial.problem(data))]
     assert len({name for name, _ in files.values()}) > 10
