@@ -11,13 +11,14 @@
 
 #include "error.h"
 #include "json.h"
+#include "sha256.h"
 
 namespace deployed {
 namespace {
 
 constexpr uint64_t kMaxHeader = 1 << 26;   // a million class names and all tensors
 constexpr uint64_t kMaxFile = 1ULL << 32;  // bytes; a DenseNet-201 takes 80 million
-constexpr char kManifest[] = "densenet_manifest";
+constexpr char kManifest[] = "densenet_manifest", kChecksum[] = "densenet_sha256";
 
 class File {
  public:
@@ -54,7 +55,15 @@ class File {
 std::string words(const Shape& shape) {
   std::string text;
   for (const int64_t side : shape) text += (text.empty() ? "" : ", ") + std::to_string(side);
-  return "(" + text + ")";
+  return text;
+}
+
+const char* type_of(const Tensor& tensor) { return tensor.is_int8 ? "I8" : "F32"; }
+
+uint64_t bytes_of(const Tensor& tensor) {
+  uint64_t bytes = tensor.is_int8 ? 1 : sizeof(float);
+  for (const int64_t side : tensor.shape) bytes *= static_cast<uint64_t>(side);
+  return bytes;
 }
 
 // What the file says of one tensor has to be the expected type and shape. Returns its first byte, a multiple of the
@@ -64,7 +73,7 @@ uint64_t check_tensor(const Json* entry, const Tensor& tensor, uint64_t data_byt
     throw Error(path + ": the tensor " + tensor.name + " " + what + "; export the model again");
   };
   const Shape& expected = tensor.shape;
-  const std::string expected_type = tensor.is_int8 ? "I8" : "F32";
+  const std::string expected_type = type_of(tensor);
   const uint64_t value_bytes = tensor.is_int8 ? 1 : sizeof(float);
   if (!entry) refuse("is missing");
   const Json *type = entry->find("dtype"), *shape = entry->find("shape"), *offsets = entry->find("data_offsets");
@@ -75,7 +84,7 @@ uint64_t check_tensor(const Json* entry, const Tensor& tensor, uint64_t data_byt
     fits = shape->items[axis].is_integer(expected[axis], expected[axis]);
     values *= static_cast<uint64_t>(expected[axis]);
   }
-  if (!fits) refuse("should have the shape " + words(expected));
+  if (!fits) refuse("should have the shape (" + words(expected) + ")");
   const auto limit = static_cast<int64_t>(data_bytes);
   if (!offsets || offsets->items.size() != 2 || !offsets->items[0].is_integer(0, limit) ||
       !offsets->items[1].is_integer(0, limit)) {
@@ -171,6 +180,7 @@ ModelFile::ModelFile(const std::string& path) {
   values_.resize((data_bytes + sizeof(float) - 1) / sizeof(float));
   file.read(values_.data(), data_bytes);
   for (const Tensor& tensor : expected) check_values(tensor, path);
+  if (const Json* checksum = metadata->find(kChecksum)) check_sum(checksum->text, expected, path);  // older ones: none
 }
 
 void ModelFile::check_values(const Tensor& of, const std::string& path) const {
@@ -179,13 +189,26 @@ void ModelFile::check_values(const Tensor& of, const std::string& path) const {
     throw Error(path + ": the tensor " + of.name +
                 " holds weights whose sums 16 bits do not hold; the file is damaged, export the model again");
   }
-  int64_t values = 1;
-  for (const int64_t side : of.shape) values *= side;
-  for (int64_t i = 0; i < values; i++) {
+  const uint64_t values = bytes_of(of) / sizeof(float);
+  for (uint64_t i = 0; i < values; i++) {
     if (std::isfinite(tensor(of.name)[i])) continue;
     throw Error(path + ": the tensor " + of.name +
                 " holds numbers that are not finite; the file is damaged, or its training diverged");
   }
+}
+
+void ModelFile::check_sum(const std::string& checksum, std::vector<Tensor> tensors, const std::string& path) const {
+  std::sort(tensors.begin(), tensors.end(),
+            [](const Tensor& one, const Tensor& other) { return one.name < other.name; });
+  Sha256 found;
+  found.add(manifest_);
+  for (const Tensor& tensor : tensors) {
+    found.add(tensor.name + " " + type_of(tensor) + " [" + words(tensor.shape) + "]");
+    found.add(integers(tensor.name), bytes_of(tensor));
+  }
+  if (found.digits() == checksum) return;
+  throw Error(path + " is damaged or was changed since export.py wrote it: its " + kChecksum +
+              " is another; export it again");
 }
 
 }  // namespace deployed

@@ -13,7 +13,7 @@ namespace deployed {
 class ModelFile {
  public:
   // Reads and checks all of it: each tensor of the described network is there, of its type and shape, finite or with
-  // sums that 16 bits hold (base/int8.h), and nothing else. Throws Error.
+  // sums that 16 bits hold (base/int8.h), nothing else, and all as export.py wrote it. Throws Error.
   explicit ModelFile(const std::string& path);
 
   const std::string& manifest() const { return manifest_; }
@@ -24,8 +24,10 @@ class ModelFile {
   }
 
  private:
-  // Throws Error.
+  // Throw Error.
   void check_values(const Tensor& of, const std::string& path) const;
+  // checksum: the file's own, of the manifest and the tensors, whose names are in their order.
+  void check_sum(const std::string& checksum, std::vector<Tensor> tensors, const std::string& path) const;
 
   std::string manifest_;
   Description description_;

@@ -46,25 +46,6 @@ def write_engine_file(
     path.write_bytes(len(written).to_bytes(8, "little") + written + data)
 
 
-def check_sum(path: Path) -> None:
-    """Raise ReportedError when a file that the engine has loaded is not as `write_engine_file` left it.
-
-    The engine looks at the form and at whether numbers are finite: another number, or another order of the classes, it
-    would answer with.
-    """
-    try:
-        header, data = _parts(path.read_bytes())
-        metadata = header.pop("__metadata__")
-        known = metadata.get(CHECKSUM_KEY, "")
-        if known in ("", _checksum(metadata[METADATA_KEY], header, data)):  # older files have none
-            return
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportedError(f"{path} changed while it was read ({error}); start again") from error
-    raise ReportedError(
-        f"{path} is damaged or was changed since export.py wrote it: its {CHECKSUM_KEY} is another; export it again"
-    )
-
-
 def _parts(content: bytes) -> tuple[dict, memoryview]:
     """The header of a safetensors file and the bytes behind it."""
     end = 8 + int.from_bytes(content[:8], "little")
@@ -72,6 +53,7 @@ def _parts(content: bytes) -> tuple[dict, memoryview]:
 
 
 def _checksum(text: str, header: Mapping[str, Mapping], data: memoryview) -> str:
+    """What `ModelFile::check_sum` in engine/model_file.cc compares when it loads the file."""
     digest = hashlib.sha256(text.encode())
     for name, entry in sorted(header.items()):
         digest.update(f"{name} {entry['dtype']} {entry['shape']}".encode())

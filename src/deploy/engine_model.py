@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.deploy.engine_file import check_sum, read_classifier
+from src.deploy.engine_file import read_classifier
 from src.deploy.engine_library import engine_library
 from src.deploy.manifest import Manifest
 from src.utils.errors import ReportedError, UsageError
@@ -46,7 +46,6 @@ class EngineModel:
         if not self._engine:
             known = what_it_is(path)
             raise ReportedError(_sentence(why) + (f"; {known}" if known and "CPU engine" not in known else ""))
-        check_sum(path)
         self.manifest = Manifest.from_text(self._library.densenet_engine_manifest(self._engine), f"{path}'s manifest")
         self._shape = self._library.densenet_engine_describe(self._engine)
         self.instruction_set = self._library.densenet_engine_instruction_set(self._engine).decode()
