@@ -19,7 +19,7 @@ from src.datasets.check import guess_dataset
 from src.datasets.classification import worker_count
 from src.datasets.layouts import DATASETS
 from src.datasets.pack import pack
-from src.datasets.reading import Reading
+from src.datasets.reading import UNCERTAIN, Reading
 from src.datasets.sources import SPLITS, open_source
 from src.datasets.usable import refuse_undecodable
 from src.utils.arguments import Parser
@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--dataset", choices=DATASETS)
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--image_root", default="")
+    parser.add_argument("--uncertain", choices=UNCERTAIN, default="ignore")
     parser.add_argument("--per_shard", type=int, default=10_000)
     parser.add_argument("--side", type=int, default=0)
     parser.add_argument("--num_parallel_workers", type=int, default=0)
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
             raise UsageError(f"--{name}: found {getattr(asked, name)}, expected at least {least}")
     kind = asked.dataset or guess_dataset(asked.data)
     path = "" if kind == "digits" else asked.data
-    source = open_source(kind, path, split=asked.split, reading=Reading(asked.image_root))
+    source = open_source(kind, path, split=asked.split, reading=Reading(asked.image_root, asked.uncertain))
     refuse_undecodable(source)
     workers = worker_count(asked.num_parallel_workers)
     kept = pack(source, asked.folder, per_shard=asked.per_shard, side=asked.side, workers=workers, said=print)

@@ -64,7 +64,7 @@ def test_log_has_the_seeds_lines(trained_run):
     for epoch in (0, 1):
         assert len(re.findall(LOG_LINE % (epoch, 5 * epoch + 4), log)) == 1
     assert len(re.findall(rf"after allreduce eval: top1_correct=\d+, tot={HELD_OUT_DIGITS}, acc=", log)) == 2
-    assert "1442 images of digits, 5 steps an epoch" in log
+    assert "1442 images of digits, 5 steps an epoch; input 3 x 8 x 8 (squash to 8, bilinear)" in log
     assert "running stand-alone: no launcher started this process" in log
 
 

@@ -2,9 +2,10 @@
 
 python -m src.datasets.check DATA [HELD_OUT] [--dataset KIND] [--image_root DIR] [--csv FILE] [--html FILE]
 
-DATA and HELD_OUT are what --train_data_dir and --eval_data_dir of train.py take: class folders, a list or CSV file, or
-CIFAR's folder; `bundled` are the digits. A table is printed; --csv writes a row for each picture that something was
-found about, --html a page with small copies of them. The exit status is 1 when something would spoil training.
+DATA and HELD_OUT are what --train_data_dir and --eval_data_dir of train.py take: class folders, a list or CSV file,
+packed shards, or CIFAR's folder; `bundled` are the digits. A table is printed; --csv writes a row for each picture that
+something was found about, --html a page with small copies of them. The exit status is 1 when something would spoil
+training.
 """
 
 import sys
@@ -18,6 +19,7 @@ from src.datasets.classification import worker_count
 from src.datasets.findings import Both, findings, joined
 from src.datasets.layouts import DATASETS
 from src.datasets.look import look_at
+from src.datasets.mindrecord import is_packed
 from src.datasets.reading import Reading, as_task
 from src.datasets.sources import SPLITS, open_source
 from src.utils.arguments import Parser
@@ -66,6 +68,8 @@ def guess_dataset(path: str) -> str:
         return "digits"
     if is_file(Path(path)):
         return "csv" if path.lower().endswith(".csv") else "list"
+    if is_packed(Path(path)):
+        return "mindrecord"
     for form in (CIFAR10, CIFAR100):
         folders = (Path(path), Path(path, form.folder))
         if any(any(folder.glob(pattern)) for folder in folders for pattern in form.patterns.values()):

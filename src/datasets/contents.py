@@ -52,6 +52,14 @@ def in_both(training: Source, held_out: Source, workers: int) -> np.ndarray | No
     return theirs[np.isin(content_hashes(held_out, workers, theirs), known)]
 
 
+def shared_groups(training: Source, held_out: Source) -> tuple[int, int]:
+    """How many groups have pictures on both sides, and how many pictures of `held_out` are of these."""
+    if training.groups is None or held_out.groups is None:
+        return 0, 0
+    shared = np.intersect1d(training.groups[training.groups >= 0], held_out.groups[held_out.groups >= 0])
+    return len(shared), int(np.isin(held_out.groups, shared).sum())
+
+
 def _sizes(source: Source) -> np.ndarray:
     if source.content_size is None:
         return np.zeros(len(source), np.int64)

@@ -167,7 +167,7 @@ class _Table:
 
     def _images(self, number: int, row: list[str]) -> list[str]:
         """Take the labels and the group of a row; return the paths of its pictures, from the root."""
-        name = row[self.layout.image].strip()
+        name = self.places.spelt(row[self.layout.image].strip())
         if not name:
             raise self._wrong(number, "found no image, expected the path of a picture")
         if self.layout.is_mura:
@@ -243,7 +243,7 @@ class _Table:
             raise self._wrong(
                 number,
                 f"found {printable(cell)[:40]!r} in the column {name!r}, expected 1, 0, -1 or nothing; remove "
-                "columns that are no classes",
+                "columns that are no classes, and call one that holds the names of classes label",
             )
         return value
 

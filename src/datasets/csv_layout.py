@@ -55,7 +55,7 @@ def layout_of(header: Sequence[str], where: str) -> Layout:
         raise ReportedError(f"{where} line 1: found no column image in {shown!r}; expected {EXPECTED}")
     named = {image, label, group}
     classes = () if label >= 0 else tuple((header[i].strip(), i) for i in range(len(names)) if i not in named)
-    classes = tuple((name, i) for name, i in classes if names[i] not in OTHER)
+    classes = tuple((name, i) for name, i in classes if names[i] not in (*IMAGE, *GROUP, *OTHER))
     if label < 0 and not classes:
         raise ReportedError(
             f"{where} line 1: found neither a column label nor columns of classes in {shown!r}; expected {EXPECTED}"

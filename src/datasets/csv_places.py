@@ -16,6 +16,11 @@ class Places:
         self._by_name: dict[str, str] | None = None
         self.left_out = LeftOut()
 
+    def spelt(self, name: str) -> str:
+        """`name` with this system's separators, where it is a path of Windows."""
+        is_foreign = "\\" in name and not os.path.isfile(self._root / name)  # noqa: PTH113
+        return name.replace("\\", "/") if is_foreign else name
+
     def find(self, name: str) -> tuple[str, str]:
         """The path of a picture from the root, empty for one that is left out; or, in words, why there is none."""
         if os.path.isfile(self._root / name):  # noqa: PTH113

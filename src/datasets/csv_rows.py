@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from src.utils.errors import ReportedError
 from src.utils.outside import open_outside
 
 _BLOCK = 4096
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 def read_rows(path: Path, where: str) -> Iterator[tuple[list[int], list[list[str]]]]:
@@ -25,7 +27,8 @@ def read_rows(path: Path, where: str) -> Iterator[tuple[list[int], list[list[str
             if not head.strip():
                 raise ReportedError(f"{where} is empty or begins with an empty line; expected {EXPECTED}")
             text.seek(0)
-            reader = csv.reader(text, delimiter=max(",;\t", key=head.count), strict=True)
+            outside = _QUOTED.sub("", head)  # names in quotes may hold what separates others
+            reader = csv.reader(text, delimiter=max(",;\t", key=outside.count), strict=True)
             for row in reader:
                 if any(row):
                     numbers.append(reader.line_num)

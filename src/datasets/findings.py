@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from src.datasets.class_names import some
+from src.datasets.contents import shared_groups
 from src.datasets.look import Looks
 from src.datasets.near_duplicates import near_duplicates
 from src.datasets.source import Source
@@ -100,9 +101,10 @@ def _duplicates(both: Both) -> list[Finding]:
 
 def _near(both: Both) -> list[Finding]:
     pairs = [(int(i), int(j)) for i, j in near_duplicates(both.looks)]
-    across = [pair for pair in pairs if both.place(pair[0])[0] != both.place(pair[1])[0]]
+    across, within = [], []
+    for pair in pairs:
+        (within if both.place(pair[0])[0] == both.place(pair[1])[0] else across).append(pair)
     contrary = [pair for pair in pairs if both.label(pair[0]) != both.label(pair[1])]
-    within = [pair for pair in pairs if pair not in set(across)]
     return [
         *_pairs("near leak", "{} pairs of a training and a held-out picture look the same", across, False),
         *_pairs("near contrary", "{} pairs of pictures look the same and have different labels", contrary, False),
@@ -115,14 +117,10 @@ def _pairs(kind: str, text: str, pairs: list[tuple[int, int]], spoils: bool) -> 
 
 
 def _groups(both: Both) -> list[Finding]:
-    if len(both.sources) < 2 or any(source.groups is None for source in both.sources):
+    shared, count = shared_groups(*both.sources) if len(both.sources) == 2 else (0, 0)
+    if not shared:
         return []
-    mine, theirs = (source.groups[source.groups >= 0] for source in both.sources)
-    shared = np.intersect1d(mine, theirs)
-    if not len(shared):
-        return []
-    count = int(np.isin(theirs, shared).sum())
-    return [Finding("group leak", f"{len(shared)} groups are on both sides, with {count} held-out pictures", True)]
+    return [Finding("group leak", f"{shared} groups are on both sides, with {count} held-out pictures", True)]
 
 
 def _classes(both: Both) -> list[Finding]:

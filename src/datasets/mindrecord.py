@@ -20,6 +20,7 @@ from src.datasets.image_files import ImageFiles, UnreadableError
 from src.datasets.preprocessing_choices import DECODED, FILES
 from src.datasets.source import Source
 from src.utils.errors import ReportedError
+from src.utils.files import is_file
 from src.utils.outside import open_outside
 from src.utils.shown import printable
 
@@ -109,6 +110,11 @@ def open_mindrecord(path: Path) -> Source:
         identity=lambda: bytes.fromhex(header["identity"]),
         groups=index["group"] if len(index["group"]) else None,
     )  # fmt: skip
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether `folder` looks like packed data."""
+    return is_file(folder / INDEX)
 
 
 def read_index(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:

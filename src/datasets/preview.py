@@ -24,8 +24,9 @@ def save_preview(
 
 
 def shown_pixels(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """A network's input, float32 (C, S, S), as a picture again: (S, S, C), between 0 and 1."""
-    return (image.transpose(1, 2, 0) * preprocessing.std + preprocessing.mean).clip(0, 1)
+    """A network's input, float32 (C, S, S), as a picture again: (S, S, 3), between 0 and 1; grey ones stay grey."""
+    pixels = (image.transpose(1, 2, 0) * preprocessing.std + preprocessing.mean).clip(0, 1)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))  # of one channel matplotlib would draw false colours
 
 
 def _save(

@@ -12,7 +12,7 @@ from src.datasets.image_folder import open_folder
 from src.datasets.image_list import open_list
 from src.datasets.layouts import DATASETS, LAYOUTS
 from src.datasets.listing import class_folders, picture_names
-from src.datasets.mindrecord import open_mindrecord
+from src.datasets.mindrecord import is_packed, open_mindrecord
 from src.datasets.reading import Reading, as_task
 from src.datasets.source import Source
 from src.utils.errors import ReportedError, UsageError
@@ -64,7 +64,9 @@ def _other_kind(dataset: str, path: Path) -> str:
     found = ""
     with suppress(OSError):
         if is_file(path):
-            found = "list" if path.suffix.lower() in _TEXTS else ""
+            found = "csv" if path.suffix.lower() == ".csv" else "list" if path.suffix.lower() in _TEXTS else ""
+        elif is_packed(path):
+            found = "mindrecord"
         elif is_folder(path) and any(find_folder(path).glob("*_batch*.bin")):
             found = "cifar10"
         elif is_folder(path) and all(

@@ -72,6 +72,8 @@ def describe(source: Source, split: str) -> None:
         text += f"; several labels a picture, {none} pictures with none, {100 * unknown:.1f} % of the labels unknown"
     empty = [names[i] for i in np.flatnonzero(counts[: len(names)] == 0)]
     odd = [f"{len(empty)} classes without a picture: {some(empty)}"] if empty else []
+    if several and (always := [names[i] for i in filled if not (source.labels[:, i] == 0).any()]):
+        odd.append(f"{len(always)} classes that no picture is known not to show: {some(always)}")
     odd += [*source.remarks, *([source.guess] if source.guess else [])]
     if odd:
         get_logger().warning("%s; %s", text, "; ".join(odd))

@@ -91,7 +91,6 @@ def answer_to(model: Model, data: bytes, top: int) -> dict:
     (found,) = model.answers(source, top=top, batch_size=1, workers=1, with_heat=True)
     milliseconds = 1000 * (time.perf_counter() - start)
     pixels = shown_pixels(found.image, model.preprocessing)
-    pixels = pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels
     return {
         "answers": [{"class": name, "probability": probability} for name, probability in model.named(found)],
         "milliseconds": round(milliseconds, 1),

@@ -59,8 +59,6 @@ def _thumbnails(evaluated: Evaluated, shown: Sequence[Shown]) -> list[dict]:
 
 def _pictures(image: np.ndarray, heat: np.ndarray, preprocessing: Preprocessing) -> dict[str, str]:
     pixels = shown_pixels(image, preprocessing)
-    if pixels.shape[2] == 1:
-        pixels = pixels.repeat(3, 2)
     resampling = Image.Resampling.NEAREST if len(pixels) < _THUMBNAIL else Image.Resampling.LANCZOS
     small = [
         Image.fromarray((values * 255).round().astype(np.uint8)).resize((_THUMBNAIL, _THUMBNAIL), resampling)

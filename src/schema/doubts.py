@@ -17,6 +17,11 @@ def doubts(config: Asked) -> Iterator[str]:
     """
     for key in config.ignored:
         yield f"{config.command}.py does not use --{key}"
+    kind = config.given("dataset") if config.command != "train" else config.dataset
+    for key in ("image_root", "uncertain"):
+        if config.source(key) == "flag" and kind not in (None, "csv"):
+            packed = "; scripts/write_mindrecord.py takes it" if kind == "mindrecord" else ""
+            yield f"dataset {kind} does not use {key}{packed}"
     if config.command != "train":
         return
     for key, schedules in _OF_SCHEDULES.items():

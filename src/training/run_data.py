@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.class_names import fill_class_names, normalised, used_class_names
-from src.datasets.contents import in_both
+from src.datasets.contents import in_both, shared_groups
 from src.datasets.reading import as_task
 from src.datasets.source import Source
 from src.datasets.usable import describe
@@ -226,6 +226,12 @@ def _say_what_is_in_both(training: Source, held_out: Source, workers: int) -> No
             held_out.origin,
         )
         return
+    shared, theirs = shared_groups(training, held_out)
+    if shared:
+        get_logger().warning(
+            "%d groups have training pictures and %d of the %d held-out pictures: their accuracy may say little about "
+            "other groups", shared, theirs, len(held_out),
+        )  # fmt: skip
     try:
         found = in_both(training, held_out, workers)
     except ReportedError as error:  # training stops there, or leaves it out

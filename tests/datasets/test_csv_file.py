@@ -9,6 +9,7 @@ from commands import write_pictures
 from src.datasets import csv_file
 from src.datasets.reading import Reading, as_task, reading_as_before
 from src.datasets.sources import open_source
+from src.datasets.usable import describe
 from src.utils.errors import ReportedError
 
 X = -1
@@ -43,8 +44,10 @@ def test_one_label_a_picture(folder):
         "Image;Label;\nant/0.jpg;x;\n bee/0.jpg ; y ;\n",
         "label\tnote\timage\nx\tfirst, best\tant/0.jpg\ny\t\tbee/0.jpg\n",
         "patient_id,filename,label\n,ant/0.jpg,x\n,bee/0.jpg,y\n",
+        "image,label\nant\\0.jpg,x\n.\\bee\\0.jpg,y\n",
+        '"first, second, or third";image;label\n1;ant/0.jpg;x\n2;bee/0.jpg;y\n',
     ],
-    ids=["bom crlf", "cr", "quotes", "semicolons", "tabs", "empty groups"],
+    ids=["bom crlf", "cr", "quotes", "semicolons", "tabs", "empty groups", "windows", "commas in quotes"],
 )  # fmt: skip
 def test_the_same_from_other_programs(text, folder):
     source = opened(folder, text)
@@ -75,6 +78,26 @@ def test_a_column_a_class(folder):
     assert opened(folder, "image,x,y\nant/0.jpg,1,0\nant/1.jpg,0,1\n", task="single").labels.tolist() == [0, 1]
     with pytest.raises(ReportedError, match=r"ant/1.jpg has 2 classes, as 1 of the 2 pictures of .* not exactly one"):
         opened(folder, "image,x,y\nant/0.jpg,1,0\nant/1.jpg,1,1\n", task="single")
+
+
+def test_columns_that_only_say_whose_picture_it_is_are_no_classes(folder):
+    rows = "subject_id,study_id,path,filename,x\n10,57,ant/0.jpg,0.jpg,1\n11,58,ant/1.jpg,1.jpg,0\n"
+    source = opened(folder, rows)
+    assert (source.class_names, source.labels.tolist()) == (("x",), [[1], [0]])
+    assert source.groups[0] != source.groups[1]
+
+
+def test_a_patient_s_folder_is_the_group_in_paths_of_windows_too(folder):
+    rows = "image,label\npatient1{0}0.jpg,x\npatient1{0}1.jpg,y\n"
+    ours, theirs = (opened(folder, rows.format(slash)).groups.tolist() for slash in "/\\")
+    assert ours == theirs and ours[0] == ours[1] >= 0
+
+
+def test_classes_that_nothing_is_known_not_to_show_are_named(folder, capsys):
+    """As CheXpert's No Finding, which is 1 or empty: such an output learns to say yes always."""
+    describe(opened(folder, "image,No Finding,x,y\nant/0.jpg,1,1,0\nant/1.jpg,,0,\n"), "train")
+    text = capsys.readouterr().out
+    assert "1 classes without a picture: 'y'; 1 classes that no picture is known not to show: 'No Finding'\n" in text
 
 
 def test_chest_xray14(tmp_path):
@@ -164,7 +187,9 @@ WRONG = {
     "image,x,y\nant/0.jpg,1,NaN\n": "line 2: found 'NaN' in the column 'y'",
     "image,x,y\nant/0.jpg,1,0\nant/1.jpg,2,0\n": "line 3: found '2' in the column 'x'",
     "image,x,y\nant/0.jpg,1,0.5\n": "line 2: found '0.5' in the column 'y'",
-    "image,x,height_cm\nant/0.jpg,1,180\n": "found '180' in the column 'height_cm', expected 1, 0, -1 or nothing",
+    "image,x,height_cm\nant/0.jpg,1,180\n": "found '180' in the column 'height_cm', expected 1, 0, -1 or nothing; re",
+    "image,dx\nant/0.jpg,mel\n": "'mel' in the column 'dx', expected 1, 0, -1 or nothing; remove columns that are no "
+    "classes, and call one that holds the names of classes label",
     "a/study1_positive/0.jpg\nant/0.jpg\n": "line 1: there is no file",
     "study1_positive/,2\n": "line 1: found the label '2', expected 0 or 1",
     "study1_positive/,1\n": "line 1: ",

@@ -15,6 +15,7 @@ import train
 from scripts.write_mindrecord import main
 from src.datasets.contents import content_hashes
 from src.datasets.preprocessing import default_preprocessing
+from src.datasets.reading import Reading
 from src.datasets.sources import open_source
 from src.utils.errors import ReportedError, UsageError, run
 
@@ -92,8 +93,9 @@ def test_other_kinds(kind, tmp_path):
         write_pictures(tmp_path, ("a", "b"), each=2)
         rows = "image,x,y,group\na/0.jpg,1,0,p\na/1.jpg,,1,p\nb/0.jpg,0,-1,q\n"
         (tmp_path / "t.csv").write_text(rows)
-        before = open_source("csv", tmp_path / "t.csv", split="train")
-        main([str(tmp_path / "t.csv"), str(tmp_path / "packed")])
+        before = open_source("csv", tmp_path / "t.csv", split="train", reading=Reading(uncertain="ones"))
+        assert before.labels[2].tolist() == [0, 1]
+        main([str(tmp_path / "t.csv"), str(tmp_path / "packed"), "--uncertain", "ones"])
     packed = opened(tmp_path / "packed")
     np.testing.assert_array_equal(packed.labels, before.labels)
     assert packed.labels.dtype == before.labels.dtype and packed.dataset == kind and packed.encoded == before.encoded

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from src.datasets.preprocessing import default_preprocessing
-from src.datasets.preview import save_preview
+from src.datasets.preview import save_preview, shown_pixels
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (8, 1), (9, 2), (50, 4)])
@@ -28,3 +28,17 @@ def test_normalisation_is_undone_and_odd_class_names_are_drawn(tmp_path):
     with Image.open(tmp_path / "preview.png") as sheet:
         middle = sheet.convert("RGB").getpixel((sheet.width // 2, sheet.height * 2 // 3))
     np.testing.assert_allclose(middle, colour * 255, atol=1)
+
+
+def test_grey_inputs_are_shown_grey(tmp_path):
+    """Not in matplotlib's false colours, nor stretched to each picture's own range."""
+    preprocessing = default_preprocessing("imagenet", 16, input_channels=1)
+    image = np.full((1, 16, 16), 0.6)
+    image[:, :, :8] = 0.3
+    image = ((image - preprocessing.mean[0]) / preprocessing.std[0]).astype(np.float32)
+    np.testing.assert_allclose(shown_pixels(image, preprocessing)[0, ::8], [[0.3] * 3, [0.6] * 3], atol=1e-6)
+    save_preview(image[None], np.array([[1, 0]]), preprocessing, ("a", "b"), tmp_path / "preview.png")
+    with Image.open(tmp_path / "preview.png") as sheet:
+        row, colours = sheet.height * 2 // 3, sheet.convert("RGB")
+        found = [colours.getpixel((int(sheet.width * share), row)) for share in (0.25, 0.75)]
+    np.testing.assert_allclose(found, [[76.5] * 3, [153] * 3], atol=1)

@@ -61,11 +61,20 @@ def test_a_subset_is_renumbered_and_can_be_cut_again(photo_folder):
 def test_data_of_another_kind_are_called_what_they_look_like(photo_folder, tmp_path):
     """The flag that was forgotten is named; a folder that is damaged, or nothing at all, is not taken for another."""
     (tmp_path / "list.txt").write_text(f"{photo_folder}/flower/flower 0.jpg 0\n")
-    (tmp_path / "cifar").mkdir()
+    (tmp_path / "labels.csv").write_text("image,label\n")
+    for name in ("cifar", "packed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "packed/index.npz").touch()
     (tmp_path / "cifar/data_batch_1.bin").write_bytes(bytes(3073))
     for dataset, path, end in (
         ("cifar10", photo_folder, "; it looks like a folder of class folders: give --dataset folder"),
         ("list", photo_folder, "; it looks like a folder of class folders: give --dataset folder"),
+        ("folder", tmp_path / "labels.csv", "; it looks like a CSV file of pictures and labels: give --dataset csv"),
+        (
+            "folder",
+            tmp_path / "packed",
+            "; it looks like a folder that scripts/write_mindrecord.py has written: give --dataset mindrecord",
+        ),
         ("imagenet", tmp_path / "list.txt", "; it looks like a text file of `path label` lines: give --dataset list"),
         (
             "folder",

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from commands import NETWORK, ROOT, only, write_cifar, write_pictures
 from cpp import photographs
+from PIL import Image
 
 import eval as evaluation
 import export
 import train
 from src.datasets.classification import evaluation_batches
 from src.datasets.sources import open_source
-from src.deploy import infer_flags, write_labels
+from src.deploy import convert_weights, infer_flags, write_labels
 from src.deploy.labels import result_name
 from src.network.densenet import DenseNet
 from src.training.evaluation import PredictStep
@@ -222,8 +223,11 @@ def test_names_that_class_folders_share_and_imagenet_for_folder(pictures, tmp_pa
 
 @pytest.mark.slow
 def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
-    """A CSV file's labels: acc.log has eval.py's scores, and all classes that are probable are predicted."""
-    loaded = load_checkpoint(pictures / "best.ckpt")
+    """A CSV file's labels, grey pictures of 16 bits and a network of one channel: acc.log has eval.py's scores, the
+    files have its logits, and all classes that are probable are predicted.
+    """
+    convert_weights.main([str(pictures / "best.ckpt"), str(tmp_path / "grey.ckpt"), "--input_channels", "1"])
+    loaded = load_checkpoint(tmp_path / "grey.ckpt")
     parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in loaded.weights().items()]
     metadata = {**loaded.metadata, "task": "multilabel", "dataset": "csv"}
     save_checkpoint(tmp_path / "several.ckpt", parameters, metadata)
@@ -231,8 +235,10 @@ def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
     data.mkdir()
     rows = ["image," + ",".join(CLASSES)]
     for picture in sorted((pictures / "held out").glob("*/*.jpg")):
-        shutil.copy(picture, data / picture.name)
-        rows.append(f"{picture.name}," + ",".join(str(int(picture.parent.name == name)) for name in CLASSES))
+        with Image.open(picture) as shallow:
+            deep = np.asarray(shallow.convert("L")).astype(np.uint16) * 251 + 77
+        Image.fromarray(deep).save(data / f"{picture.stem}.png")
+        rows.append(f"{picture.stem}.png," + ",".join(str(int(picture.parent.name == name)) for name in CLASSES))
     (data / "labels.csv").write_text("\n".join(rows) + "\n")
     model = make_model(tmp_path / "several.ckpt", tmp_path / "several", "--batch_size", "7", "--mindir_version", "1")
     done = run_script(tmp_path, model, "csv", data, data / "labels.csv", 0, DEVICE_TARGET="CPU")
@@ -249,10 +255,13 @@ def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
     capsys.readouterr()
     assert messages((tmp_path / "acc.log").read_text()) == scores.lines()
     assert scores.auroc > 0.6
+    names = [row.split(",")[0] for row in rows[1:]]
+    found = [np.fromfile(tmp_path / "result_Files" / f"{result_name(name)}_0.bin", np.float32) for name in names]
+    np.testing.assert_allclose(found, scores.logits, atol=1e-4 * np.abs(scores.logits).max())
     with (tmp_path / "time_Result/predictions.csv").open() as file:
         answers = {row["image"]: row["classes"] for row in csv.DictReader(file)}
     expected = ["|".join(map(str, np.flatnonzero(row >= 0))) for row in scores.logits]
-    assert answers == dict(zip([row.split(",")[0] for row in rows[1:]], expected, strict=True))
+    assert answers == dict(zip(names, expected, strict=True))
 
 
 @pytest.mark.slow

@@ -98,6 +98,19 @@ def test_classes_and_size_belong_to_the_data_set(tmp_path, file, flags, classes_
 
 
 @pytest.mark.parametrize(
+    ("flags", "size"),
+    [
+        ("--net densenet100 --dataset folder", 32),  # its own, and not the 224 of photographs: 49 times the work
+        ("--net densenet100 --dataset csv", 32),
+        ("--net densenet100 --dataset folder --image_size 64", 64),
+        ("--net densenet121 --dataset folder", 0),  # the data set's
+    ],
+)
+def test_the_input_of_a_network_that_is_small_is_small(flags, size):
+    assert parse("train", ["--train_data_dir", "d", *flags.split()]).geometry()["image_size"] == size
+
+
+@pytest.mark.parametrize(
     ("file", "flags", "given"),
     [
         ("", "", None),

@@ -167,6 +167,20 @@ def test_training_data_that_are_evaluated_on_are_said_to_be(pictures, tmp_path, 
     assert "are the training data" not in capsys.readouterr().out
 
 
+def test_groups_with_pictures_on_both_sides_are_counted(pictures, capsys):
+    """A patient's other pictures are not the same pictures, and still no other patient's."""
+    for name, rows in {
+        "train.csv": "ant/0.jpg,a,7\nbee/0.jpg,b,8\ncat/0.jpg,b,\n",
+        "held_out.csv": "ant/1.jpg,a,7\nant/2.jpg,a,7\nbee/1.jpg,b,9\ncat/1.jpg,b,\n",
+        "others.csv": "bee/1.jpg,b,9\ncat/1.jpg,a,\n",
+    }.items():
+        (pictures / name).write_text("image,label,patient\n" + rows)
+    begin(pictures / "train.csv", pictures / "held_out.csv", dataset="csv")
+    assert "1 groups have training pictures and 2 of the 4 held-out pictures: th" in capsys.readouterr().out
+    begin(pictures / "train.csv", pictures / "others.csv", dataset="csv")
+    assert "groups" not in capsys.readouterr().out
+
+
 def test_a_forgotten_dataset_folder(pictures):
     with pytest.raises(
         UsageError, match=r"found 3 classes in .*, expected the 1000 of the network's YAML file; give --da"
