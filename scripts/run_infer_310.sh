@@ -11,7 +11,7 @@
 # MINDIR_PATH: a model of export.py, its .json beside it. DATASET: imagenet or folder (class folders; LABEL_FILE comes
 # from src.deploy.write_labels), cifar10 (LABEL_FILE is - or the records), or pictures (LABEL_FILE is -; one picture or a
 # folder of pictures that nobody has labelled: what each shows is printed, and there is no acc.log), or csv (a folder of
-# pictures; LABEL_FILE is a CSV data set, also of several labels a picture). For Ascend, the default, set LITE_HOME to
+# pictures; LABEL_FILE is a CSV data set, also of several labels a picture, whose pictures may be in folders below). For Ascend, the default, set LITE_HOME to
 # the unpacked MindSpore Lite and load the CANN toolkit's set_env.sh; for CPU Lite 2.0.0 is fetched, which reads models
 # that were exported with --mindir_version 1. A file of the CPU engine (export.py --file_format ENGINE) needs neither.
 # Results go to result_Files, time_Result and acc.log in this folder; those of an earlier run are moved to infer0,
@@ -70,8 +70,9 @@ fi
 temporary="$(mktemp -d)"
 trap 'rm -rf "$temporary"' EXIT
 flags="$(cd "$ROOT" && "$PYTHON" -m src.deploy.infer_flags "$model" "$dataset" "$data" "$labels" "${newest[@]}" \
-  --class_names "$temporary/class_names.txt")"
+  --class_names "$temporary/class_names.txt" --links "$temporary/pictures")"
 mapfile -t flags <<<"$flags"
+[ ! -d "$temporary/pictures" ] || data="$temporary/pictures"
 
 need_build_tools
 build="$(infer_build_folder)"

@@ -1,10 +1,12 @@
 """Flags of the C++ program for one model, a line each, when model, data and labels fit each other.
 
 python -m src.deploy.infer_flags MODEL DATASET DATA_PATH LABEL_FILE [--newest_mindir VERSION] [--class_names FILE]
+    [--links DIR]
 
 scripts/run_infer_310.sh asks for them before it builds or runs anything. --newest_mindir: what the MindSpore Lite at
 hand can read. --engine: the model is to be one of the CPU engine. With DATASET pictures, one picture or a folder of
-them, nothing is labelled and LABEL_FILE is -; the names of the model's classes go to --class_names.
+them, nothing is labelled and LABEL_FILE is -; the names of the model's classes go to --class_names. With DATASET csv
+and pictures in folders below DATA_PATH, links to those that LABEL_FILE names are made in --links.
 """
 
 import sys
@@ -13,12 +15,13 @@ from pathlib import Path
 
 from src.datasets.cifar10 import find_folder, read_class_names
 from src.datasets.class_names import Wording, are_numbers, match
-from src.datasets.listing import class_folders
+from src.datasets.listing import class_folders, picture_names
 from src.datasets.pictures import open_pictures
 from src.deploy.labels import (
     DATASETS,
     check_labels,
     labels_of_folders,
+    link_pictures,
     outputs_of_folders,
     read_csv_labels,
     read_labels,
@@ -44,6 +47,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--newest_mindir", type=int)
     parser.add_argument("--engine", action="store_true")
     parser.add_argument("--class_names", type=Path)
+    parser.add_argument("--links", type=Path)
     asked = parser.parse_args(argv)
     manifest = read_manifest(asked.model)
     check_model(asked.model, manifest, asked.dataset, asked.newest_mindir, engine=asked.engine)
@@ -54,13 +58,18 @@ def main(argv: Sequence[str]) -> None:
             write_text_atomically(asked.class_names, "\n".join(manifest.class_names) + "\n")
             found.append(f"--class_names={asked.class_names}")
     else:
-        check_labelled(asked.dataset, asked.data_path, asked.label_file, manifest)
+        check_labelled(asked.dataset, asked.data_path, asked.label_file, manifest, asked.links)
     print("\n".join(found))
 
 
-def check_labelled(dataset: str, data: Path, label_file: Path, manifest: Manifest) -> None:
-    """Raise ReportedError when data, labels and model do not fit each other."""
+def check_labelled(dataset: str, data: Path, label_file: Path, manifest: Manifest, links: Path | None = None) -> None:
+    """Raise ReportedError when data, labels and model do not fit each other. links: a folder that is made for csv
+    where `data` has no pictures directly in it, see `link_pictures`.
+    """
     if dataset == "csv":
+        if links and is_folder(data) and not picture_names(data):
+            link_pictures(label_file, data, links)
+            data = links
         pictures = open_pictures(data)
         names = {result_name(pictures.image_name(i)) for i in range(len(pictures))}
         check_labels(read_csv_labels(label_file, manifest), names, manifest.architecture.num_classes, "picture")

@@ -18,10 +18,11 @@ from src.datasets.csv_file import open_csv
 from src.datasets.listing import class_folders, picture_names
 from src.datasets.packed_names import PackedNames
 from src.datasets.reading import Reading, as_task
+from src.datasets.source import Source
 from src.deploy.label_table import HASH_BITS, LabelTable
 from src.deploy.manifest import Manifest
 from src.utils.errors import ReportedError
-from src.utils.files import is_folder
+from src.utils.files import is_folder, make_folder
 from src.utils.shown import printable
 from src.utils.text_lines import read_lines
 
@@ -58,13 +59,43 @@ def read_csv_labels(path: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     """
     source = open_csv(path, Reading(task=manifest.task), needs_files=False)
     source = as_task(source, manifest.task).for_network(manifest.class_names)
-    labels = {result_name(Path(source.image_name(i)).name): source.labels[i] for i in range(len(source))}
+    labels = dict(zip(_csv_result_names(source, path.parent), source.labels, strict=True))
     if len(labels) < len(source):
         raise ReportedError(
             f"{path} names {len(source)} pictures, whose results would have only {len(labels)} different names; give "
             "each picture a name of its own"
         )
     return labels
+
+
+def link_pictures(path: Path, data: Path, folder: Path) -> None:
+    """Make `folder` hold a link to each picture that the CSV file `path` names in the folders below `data`: for the C++
+    program, which takes one folder, called as `read_csv_labels` calls their results.
+
+    Raises ReportedError for one that is not there, and when a link cannot be made.
+    """
+    source = open_csv(path, Reading(str(data)))
+    make_folder(folder)
+    for i, name in enumerate(_csv_result_names(source, data)):
+        picture = Path(source.image_name(i))
+        try:
+            (folder / (name + picture.suffix)).symlink_to(picture.resolve(strict=True))
+        except FileExistsError:  # two pictures of one name, as read_csv_labels says
+            continue
+        except OSError as error:
+            raise ReportedError(f"{picture} cannot be handed on as {name}: {error.strerror}; rename it") from error
+
+
+def _csv_result_names(source: Source, root: Path) -> list[str]:
+    """The names of the results of the pictures of a CSV data set whose paths begin in `root`: those of the files or,
+    where a name is in several folders, as view1_frontal.jpg in CheXpert's, of the folders and the file.
+    """
+    paths, top = [Path(source.image_name(i)) for i in range(len(source))], Path(printable(root))
+    names = [result_name(path.name) for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    parts = [path.relative_to(top).parts if path.is_relative_to(top) else path.parts[1:] for path in paths]
+    return [result_name("_".join(one)) for one in parts]
 
 
 def cifar10_file(path: Path) -> Path:

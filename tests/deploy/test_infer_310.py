@@ -232,13 +232,14 @@ def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
     metadata = {**loaded.metadata, "task": "multilabel", "dataset": "csv"}
     save_checkpoint(tmp_path / "several.ckpt", parameters, metadata)
     data = tmp_path / "data"
-    data.mkdir()
     rows = ["image," + ",".join(CLASSES)]
-    for picture in sorted((pictures / "held out").glob("*/*.jpg")):
+    for i, picture in enumerate(sorted((pictures / "held out").glob("*/*.jpg"))):
         with Image.open(picture) as shallow:
             deep = np.asarray(shallow.convert("L")).astype(np.uint16) * 251 + 77
-        Image.fromarray(deep).save(data / f"{picture.stem}.png")
-        rows.append(f"{picture.stem}.png," + ",".join(str(int(picture.parent.name == name)) for name in CLASSES))
+        name = f"patient{i // 2:02}/view {i % 2}.png"
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(deep).save(data / name)
+        rows.append(f"{name}," + ",".join(str(int(picture.parent.name == name)) for name in CLASSES))
     (data / "labels.csv").write_text("\n".join(rows) + "\n")
     model = make_model(tmp_path / "several.ckpt", tmp_path / "several", "--batch_size", "7", "--mindir_version", "1")
     done = run_script(tmp_path, model, "csv", data, data / "labels.csv", 0, DEVICE_TARGET="CPU")
@@ -255,7 +256,7 @@ def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
     capsys.readouterr()
     assert messages((tmp_path / "acc.log").read_text()) == scores.lines()
     assert scores.auroc > 0.6
-    names = [row.split(",")[0] for row in rows[1:]]
+    names = [row.split(",")[0].replace("/", "_") for row in rows[1:]]
     found = [np.fromfile(tmp_path / "result_Files" / f"{result_name(name)}_0.bin", np.float32) for name in names]
     np.testing.assert_allclose(found, scores.logits, atol=1e-4 * np.abs(scores.logits).max())
     with (tmp_path / "time_Result/predictions.csv").open() as file:

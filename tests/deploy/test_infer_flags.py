@@ -1,5 +1,6 @@
 """Labels of the C++ program's results are compared by the classes' names before anything runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from src.datasets.class_names import unnamed_classes
 from src.datasets.preprocessing import default_preprocessing
 from src.deploy import write_labels
-from src.deploy.infer_flags import check_cifar10, check_folder
-from src.deploy.labels import read_labels
+from src.deploy.infer_flags import check_cifar10, check_folder, check_labelled
+from src.deploy.labels import read_csv_labels, read_labels, result_name
 from src.deploy.manifest import Manifest, write_manifest
 from src.network.architecture import architecture
 from src.utils.errors import ReportedError
@@ -89,3 +90,46 @@ def test_cifar10_s_records_number_their_classes_as_the_model_does(tmp_path):
             check_cifar10(path, manifest(names[::-1], "cifar10"))
         with pytest.raises(ReportedError, match="classes that the network does not know"):
             check_cifar10(path, manifest(tuple("0123456789"), "cifar10"))
+
+
+def write_csv(root: Path, places: tuple[str, ...]) -> Path:
+    """labels.csv in `root` and the pictures that it names, as empty files, below root/data."""
+    for place in places:
+        (root / "data" / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / "data" / place).touch()
+    rows = [f"{place},{i % 2}" for i, place in enumerate(places)]
+    (root / "labels.csv").write_text("\n".join(["image,x", *rows]) + "\n")
+    return root / "labels.csv"
+
+
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        (("a.png", "b.jpg"), None),
+        (("one/a.png", "two/in/b.jpg"), ["a.png", "b.jpg"]),
+        (("p1/study1/view1.jpg", "p1/study2/view1.jpg"), ["p1_study1_view1.jpg", "p1_study2_view1.jpg"]),
+    ],
+    ids=["flat", "folders", "the same name"],
+)
+def test_pictures_of_a_csv_file_may_be_in_folders(places, names, tmp_path):
+    """Those that it names, and no others, are handed on, called as their results are."""
+    labels, links = write_csv(tmp_path, places), tmp_path / "links"
+    if names:
+        (tmp_path / "data/one").mkdir(exist_ok=True)
+        (tmp_path / "data/one/of another file.png").touch()
+    several = replace(manifest(("x",), "csv"), activation="sigmoid")
+    check_labelled("csv", tmp_path / "data", labels, several, links)
+    found = {path.name: path.resolve() for path in links.iterdir()} if links.exists() else None
+    assert found == (names and {name: tmp_path / "data" / place for name, place in zip(names, places, strict=True)})
+    result = result_name(names[1] if names else places[1])
+    assert read_csv_labels(labels, several)[result].tolist() == [1]
+
+
+def test_pictures_of_a_csv_file_that_have_no_result_of_their_own(tmp_path):
+    several = replace(manifest(("x",), "csv"), activation="sigmoid")
+    labels = write_csv(tmp_path, ("one/a/b.png", "two/b.png", "one/a/b.jpg"))
+    with pytest.raises(ReportedError, match="names 3 pictures, whose results would have only 2 different names"):
+        check_labelled("csv", tmp_path / "data", labels, several, tmp_path / "again")
+    (tmp_path / "data/two/b.png").unlink()
+    with pytest.raises(ReportedError, match=r"labels.csv line 3: there is no file .*two/b\.png"):
+        check_labelled("csv", tmp_path / "data", labels, several, tmp_path / "more")
