@@ -67,7 +67,7 @@ def check_labelled(dataset: str, data: Path, label_file: Path, manifest: Manifes
     where `data` has no pictures directly in it, see `link_pictures`.
     """
     if dataset == "csv":
-        if links and is_folder(data) and not picture_names(data):
+        if links and _has_only_folders(data):
             link_pictures(label_file, data, links)
             data = links
         pictures = open_pictures(data)
@@ -80,6 +80,13 @@ def check_labelled(dataset: str, data: Path, label_file: Path, manifest: Manifes
         check_labels(labels, read_labels("cifar10", data).keys(), manifest.architecture.num_classes, "record")
     else:
         check_folder(data, labels, manifest)
+
+
+def _has_only_folders(path: Path) -> bool:
+    try:
+        return not picture_names(path)
+    except OSError:  # a picture, or what its reader says more of
+        return False
 
 
 def flags(manifest: Manifest) -> list[str]:
