@@ -40,7 +40,7 @@ def root(tmp_path_factory) -> Path:
     network = [*NETWORK[:2], "--block_config", "2,2", "--growth_rate", "8", "--stem_features", "16"]
     flags = ["--train_data_dir", labels, "--val_split", "0.2", "--max_epoch", EPOCHS, "--save_ckpt_path", root / "out"]
     # With 0.1 the same steps end at 0.951, still rising: too few of them for that rate, not too much noise.
-    train.main([*network, *FLAGS, "--input_channels", "1", "--lr", "0.3", *map(str, flags)])
+    train.main([*network, *FLAGS, "--lr", "0.3", *map(str, flags)])
     return root
 
 

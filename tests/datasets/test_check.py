@@ -116,11 +116,10 @@ def test_the_bundled_digits_and_usage(tmp_path, capsys):
     assert guess_dataset("bundled") == "digits" and guess_dataset(str(tmp_path)) == "folder"
     (tmp_path / "a.csv").touch()
     assert guess_dataset(str(tmp_path / "a.csv")) == "csv"
-    (tmp_path / "packed").mkdir()
-    (tmp_path / "packed/index.npz").touch()
-    assert guess_dataset(str(tmp_path / "packed")) == "mindrecord"
     assert run(main, []) == 2
     assert "the following arguments are required: DATA" in capsys.readouterr().err
     assert run(main, [str(tmp_path), "--csv", str(tmp_path / "a.csv")]) == 2
     assert run(main, [str(tmp_path)]) == 1
     assert "has no class folders" in capsys.readouterr().err
+    (tmp_path / "index.npz").touch()
+    assert guess_dataset(str(tmp_path)) == "mindrecord"

@@ -18,6 +18,7 @@ from cpp import photographs
 from PIL import Image
 
 import eval as evaluation
+import eval_onnx
 import export
 import train
 from src.datasets.classification import evaluation_batches
@@ -253,6 +254,11 @@ def test_a_yes_or_no_to_each_class(pictures, tmp_path, capsys):
         str(tmp_path / "e"),
     ]
     (scores,) = evaluation.main([*asked, "--eval_data_dir", str(data / "labels.csv")]).values()
+    target = ["--file_format", "ONNX", "--file_name", str(tmp_path / "several")]
+    onnx = export.main(["--ckpt_file", str(tmp_path / "several.ckpt"), *target])
+    asked[:2] = ["--ckpt_files", str(onnx)]
+    with_onnx = eval_onnx.main([*asked, "--eval_data_dir", str(data / "labels.csv")])
+    np.testing.assert_allclose(with_onnx.logits, scores.logits, atol=1e-4 * np.abs(scores.logits).max())
     capsys.readouterr()
     assert messages((tmp_path / "acc.log").read_text()) == scores.lines()
     assert scores.auroc > 0.6

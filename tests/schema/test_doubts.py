@@ -40,7 +40,11 @@ EXPONENTIAL = "--dataset digits --lr_scheduler exponential --max_epoch 60"
         ("train", "--dataset folder --train_data_dir a --image_root b", ["dataset folder does not use image_root"]),
         ("train", "--dataset csv --train_data_dir a --image_root b --uncertain ones", []),
         ("eval", "--ckpt_files a --uncertain ones", []),
-        ("eval", "--ckpt_files a --dataset list --uncertain ones", ["dataset list does not use uncertain"]),
+        (
+            "eval",
+            "--ckpt_files a --dataset list --eval_data_dir b --uncertain ones",
+            ["dataset list does not use uncertain"],
+        ),
         ("eval", "--ckpt_files a", []),
         ("export", "--ckpt_file a --lr 0.2", ["export.py does not use --lr"]),
     ],
