@@ -2,10 +2,12 @@
 
 import csv
 import statistics
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from commands import TINY
+from PIL import Image
 
 import train
 from scripts import ablation
@@ -32,6 +34,29 @@ def test_a_run_that_fails_is_named(tmp_path):
     assert "--dataset: found 'nothing'" in (tmp_path / "base_1" / "output.txt").read_text()
 
 
+def test_the_teacher_is_base_and_an_ingredient_that_does_nothing_is_an_error(tmp_path, monkeypatch):
+    asked = []
+
+    def no_training(command, **_) -> SimpleNamespace:
+        flags = dict(flag.removeprefix("--").split("=", 1) for flag in command[2:])
+        folder = Path(flags["save_ckpt_path"], "run")
+        folder.mkdir()
+        (folder / "0-2_1.ckpt").touch()
+        loss = 1 + float(flags.get("mixup", 0))  # all other ingredients do nothing here
+        (folder / "metrics.csv").write_text(f"epoch,top1,eval_loss,loss\n1,,,2\n2,0.5,{loss},{flags['seed']}\n")
+        asked.append((folder.parent.name, flags.get("teacher")))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(ablation.subprocess, "run", no_training)
+    with pytest.raises(ReportedError, match=r"^teacher, nesterov: every figure is base's"):
+        ablation.main([str(tmp_path), "--only", "teacher,nesterov,mixup,base", "--seeds", "7,8"])
+    teachers = [str(tmp_path / f"base_{seed}" / "run" / "0-2_1.ckpt") for seed in (7, 8)]
+    assert asked == [
+        ("base_7", None), ("teacher_7", teachers[0]), ("nesterov_7", None), ("mixup_7", None),
+        ("base_8", None), ("teacher_8", teachers[1]), ("nesterov_8", None), ("mixup_8", None),
+    ]  # fmt: skip
+
+
 @pytest.mark.slow
 def test_the_table_is_of_the_runs(tmp_path, capsys, monkeypatch):
     def in_this_process(command, **_) -> SimpleNamespace:
@@ -47,6 +72,7 @@ def test_the_table_is_of_the_runs(tmp_path, capsys, monkeypatch):
             (metrics,) = (tmp_path / f"{name}_{seed}").glob("*/metrics.csv")
             tops.setdefault(name, []).append(float(list(csv.DictReader(metrics.open()))[-1][key]))
     assert {name: [one.top1 for one in runs] for name, runs in found.items()} == tops
+    assert Image.open(tmp_path / "curves.png").size == (1100, 420)
     row = capsys.readouterr().out.splitlines()[-2]
     mean, deviation = 100 * statistics.mean(tops["ema"]), 100 * statistics.stdev(tops["ema"])
     assert row.startswith(f"| ema | `--ema_decay 0.99` | {mean:.2f} ± {deviation:.2f} | ")
