@@ -24,6 +24,7 @@ from src.utils.errors import ReportedError
 _PATHS = {  # scripts whose arguments are paths alone: how many
     "scripts/write_mnist5k.py": (1, 2),
     "scripts/write_photos.py": (1, 2),
+    "tests/fuzz/kills.py": (1, 2),
     "scripts/write_patches.py": (2, 3),
     "scripts/write_configuration_docs.py": (0,),
     "scripts/lock_requirements.py": (0,),

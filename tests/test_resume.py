@@ -29,7 +29,7 @@ RUN = """--dataset digits --net densenet100 --block_config 1,1,1 --growth_rate 4
     --log_interval 4 --num_parallel_workers 2"""
 DROPOUT = ["--drop_rate", "0.1"]  # of the C++ kernels; with float16, as below, of the plain network
 INGREDIENTS = """--auto_augment trivial --random_erasing 0.3 --mixup 0.2 --cutmix 1 --label_smooth true --ema_decay 0.99
-    --nesterov true --freeze 1 --lr_scheduler one_cycle --layer_lr_decay 0.8 --patience 99 --max_hours 99 --teacher"""
+    --lr_scheduler one_cycle --layer_lr_decay 0.8 --patience 99 --max_hours 99 --teacher"""
 SCALED = [*DROPOUT, "--amp_level", "O2", "--loss_scale_type", "dynamic", "--loss_scale", str(2**40)]
 FIRST_STEP = "the first step, with compilation"
 EPOCH_LINE = re.compile(r"epoch\[(\d+)\], iter\[\d+\], loss:\d+\.\d+, mean_fps:\d+\.\d+ imgs/sec")

@@ -36,8 +36,8 @@ from test_resume import (
 from src.utils.checkpoint import list_checkpoints, load_checkpoint
 
 # Two batches of 64 an update make as many updates an epoch as one of 128, which `moment_of_death` expects.
-MORE = """--max_epoch 4 --progressive_size 12,16 --eval_image_size 20 --grad_clip_norm 5 --class_weights auto
-    --decay_norm_and_bias false --per_batch_size 64 --grad_accumulation_steps 2"""
+MORE = """--max_epoch 4 --progressive_size 12,16 --eval_image_size 20 --freeze 1 --nesterov true --grad_clip_norm 5
+    --class_weights auto --decay_norm_and_bias false --per_batch_size 64 --grad_accumulation_steps 2"""
 OTHERS = """--cpu_kernels off --lr_scheduler polynomial --lr_power 0.9 --warmup_epochs 1 --auto_augment rand
     --augmentation_streams image"""
 RECIPES = {
