@@ -186,6 +186,7 @@ def draw(found: Mapping[str, Sequence[Run]], path: Path) -> None:
     for axes, text in zip(both, ("held-out loss", "held-out top-1 (%)"), strict=True):
         axes.set(xlabel="epoch", ylabel=text)
         axes.grid(alpha=0.3)
+    both[0].set_yscale("log", nonpositive="clip")  # early losses are many times the last ones
     figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
     FigureCanvasAgg(figure).print_png(path)
 
