@@ -85,7 +85,7 @@ def _one_worker(
                 if "verdict" in line:
                     results.append(Result(**line))
                     say(results[-1])
-    _end(process, at_once=bool(reason) or len(results) < len(order["rows"]))
+    _end(process, 0 if reason else 1 if len(results) < len(order["rows"]) else 30)
     if len(results) < len(order["rows"]):
         status = process.returncode
         how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
@@ -95,10 +95,10 @@ def _one_worker(
     return results
 
 
-def _end(process: subprocess.Popen, *, at_once: bool) -> None:
-    """Wait for the worker; when it is to end `at_once`, or stays, end it with all that it has started."""
+def _end(process: subprocess.Popen, seconds: float) -> None:
+    """Wait so long for the worker, then end it, if it stays, with all that it has started."""
     with suppress(subprocess.TimeoutExpired):
-        process.wait(1 if at_once else 30)
+        process.wait(seconds)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
