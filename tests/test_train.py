@@ -112,6 +112,7 @@ def test_saved_configuration_repeats_the_run(trained_run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_steps")
 def test_existing_runs_are_not_touched(tmp_path, monkeypatch):
     """Two runs that begin in the same second get two folders."""
     monkeypatch.setattr("src.training.run_folder.time_stamp", lambda: "2026-01-31_time_12_00_00")
@@ -163,6 +164,7 @@ def test_fine_tuning_with_another_class_count(trained_run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_steps", "no_answers")
 def test_bad_images_are_skipped_and_listed(tmp_path):
     pictures = write_pictures(tmp_path / "pictures", ("one", "two"), each=5)
     (pictures / "one" / "2.jpg").write_text("not a picture")
@@ -179,6 +181,7 @@ def test_bad_images_are_skipped_and_listed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_steps", "no_answers")
 def test_cifar10_trains_on_its_training_files_and_evaluates_on_its_test_file(tmp_path):
     data = tmp_path / "data"
     for number, count in ((1, 10), (2, 9)):
@@ -193,6 +196,7 @@ def test_cifar10_trains_on_its_training_files_and_evaluates_on_its_test_file(tmp
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_steps", "no_answers")
 def test_list_of_images(tmp_path):
     write_pictures(tmp_path / "pictures of", ("one", "two"), each=4)
     lines = [f"pictures of/{name}/{i}.jpg {label}" for label, name in enumerate(("one", "two")) for i in range(4)]

@@ -115,6 +115,28 @@ def exported(tmp_path_factory, places, planned):
     return model
 
 
+@pytest.fixture(scope="session")
+def sketched(tmp_path_factory, places, planned):
+    """flags -> Model as of `exported`, of which the description alone is there: the work is left out."""
+    done = {}
+
+    def write_description(_, manifest: Manifest, path: Path, **__) -> Manifest:
+        path.touch()
+        write_manifest(manifest, path)
+        return manifest
+
+    def model(flags: str) -> Model:
+        if flags not in done:
+            name = tmp_path_factory.mktemp("sketch") / "model"
+            argv = [f"--ckpt_file={planned('').last}", f"--file_name={name}", *flags.format(**places).split()]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(export, "export_model", write_description)
+                done[flags] = Model(export.main(argv))
+        return done[flags]
+
+    return model
+
+
 @pytest.fixture
 def described(monkeypatch, tmp_path):
     """Runs export.py without the work, and returns the manifest and the threads that the work would have had."""

@@ -147,6 +147,8 @@ ZOO = {
 
 # The methods of Result that show what the steps compute; for the others it is enough that there were steps.
 OF_THE_COMPUTATION = ("all_bits", "head")
+# Those of Model that show what is in the file; for the others its description is enough.
+OF_THE_MODEL = ("numbers", "version_in_the_file", "measured_images")
 
 
 def assert_the_key_does_something(row: tuple, made) -> None:
