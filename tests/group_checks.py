@@ -19,10 +19,12 @@ from src.datasets.sources import open_source
 from src.datasets.stages import evaluation_stage
 from src.model_utils.device_adapter import set_up_device
 from src.model_utils.group import Group, join_group
+from src.model_utils.local_adapter import launcher_place
 from src.network.densenet import DenseNet, architecture
 from src.network.sync_batch_norm import SyncBatchNorm
 from src.training.step import LossScaling
-from src.utils.errors import ReportedError, UsageError
+from src.utils.errors import ReportedError, UsageError, run
+from src.utils.job_status import JobStatus
 from src.utils.multilabel import MultilabelScores
 from tests.training.toy import make_data, make_step
 
@@ -161,4 +163,5 @@ def check(pictures: Path) -> dict:
 
 
 if __name__ == "__main__":
-    print("\nfound " + json.dumps(check(Path(sys.argv[1]))), flush=True)
+    JobStatus(launcher_place().status_dir, launcher_place().rank)
+    sys.exit(run(lambda argv: print("\nfound " + json.dumps(check(Path(argv[0]))), flush=True)))

@@ -17,7 +17,7 @@ from commands import ROOT
 from forked import Forks
 
 from src.model_utils.local_adapter import STATUS_VARIABLE
-from src.utils.job_status import done_file
+from src.utils.job_status import done_status
 
 PATIENCE = 500  # seconds
 
@@ -42,28 +42,27 @@ def run_ranks(forked: Forks, logs: Path, command: str, *argv: object, ranks: int
             processes[name] = forked.start(command, argv, ROOT, log, log)
     end = time.monotonic() + PATIENCE
     failed: list[str] = []
-    while any(process.poll() is None for process in processes.values()):
-        failed = failed or [
+    # As src/launch/supervisor.py: they are not waited for while MindSpore ends them, for nine seconds.
+    while not (failed or is_done(logs, "scheduler", ranks) or time.monotonic() > end):
+        time.sleep(0.02)
+        failed = [
             name
             for name, process in processes.items()
-            if process.poll() and not (process.poll() < 0 and is_done(logs, name, ranks))
+            if process.poll() is not None and not (process.poll() <= 0 and is_done(logs, name, ranks))
         ]
-        if time.monotonic() > end or failed:
-            for process in processes.values():
-                process.send_signal(signal.SIGKILL)
-        time.sleep(0.02)
+    for process in processes.values():
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
     outputs = {name: (logs / f"{name}.log").read_text() for name in processes}
     statuses = {name: process.returncode for name, process in processes.items()}
-    assert all(status == 0 or (status < 0 and is_done(logs, name, ranks)) for name, status in statuses.items()), (
-        f"first {failed} of {statuses}: {outputs}"
-    )
+    assert not failed and is_done(logs, "scheduler", ranks), f"first {failed} of {statuses}: {outputs}"
     return [outputs[f"worker_{rank}"] for rank in range(ranks)]
 
 
 def is_done(status: Path, name: str, ranks: int) -> bool:
     """Whether it has done its work; MindSpore may crash when it ends the process, see done_file."""
     own = range(ranks) if name == "scheduler" else [int(name.removeprefix("worker_"))]
-    return all(done_file(status, rank).exists() for rank in own)
+    return all(done_status(status, rank) == 0 for rank in own)
 
 
 def free_port() -> int:

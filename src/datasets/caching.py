@@ -5,7 +5,6 @@ geometry: of changed pictures the old one is replaced. In memory a cache is a fi
 other processes of this user find by a note in that folder, and which ends with the last one that uses it.
 """
 
-import atexit
 import json
 import os
 import platform
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ from src.datasets.picture_cache import PictureCache, bounds, fill, read_table, s
 from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
 from src.datasets.stages import Stage
+from src.utils.ending import clean_at_end
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
 from src.utils.logging import get_logger
@@ -148,7 +149,7 @@ class _Place:
             write(os.fdopen(descriptor, "r+b", 0))
             note = f"{os.getpid()} {descriptor}"
             write_text_atomically(path, note)
-            atexit.register(_take_away, path, note)
+            clean_at_end(partial(_take_away, path, note))
         else:
             for leftover in folder.glob(TEMPORARY_PREFIX + "*"):  # of one that was killed
                 leftover.unlink(missing_ok=True)

@@ -14,11 +14,10 @@ from src.launch.log_reader import Follower, last_words
 from src.launch.processes import kill_children, state_and_parent
 from src.launch.settings import Settings
 from src.launch.start import Member, Start
-from src.utils.job_status import done_file, status_file
+from src.utils.job_status import done_file, done_status, status_file
 from src.utils.scheduler_log import ranks_that_came
 
 GRACE = 10  # seconds for the others after one has failed: all may fail for the same reason, and say so
-_SCHEDULER_GRACE = 10  # seconds; it looks every five whether the ranks have left, and for killed ones half a minute
 _POLL = 0.1  # seconds
 _STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # of a rank that was asked to end and did so in order
 _USAGE = 2
@@ -63,12 +62,14 @@ class _State(Enum):
     RUNNING = "a rank has joined: from now on one that does not move keeps the others waiting"
     STOPPING = "one has failed or a signal came: the others have until the deadline to save and end"
     GIVEN_UP = "what is left is not waited for any more"
+    FINISHED = "no rank has anything left to do: what MindSpore does for seconds to end the processes changes nothing"
 
 
 class _Supervisor:
     def __init__(self, started: Start, settings: Settings, signals: Signals) -> None:
         self.start, self.settings, self.signals = started, settings, signals
         self.follower: Follower | None = Follower(started.members[0].log, sys.stdout.buffer)
+        self.ranks = [member for member in started.members if member.rank is not None]  # of this host
         self.pids: dict[Member, int] = {}
         self.ended: dict[Member, int] = {}  # exit status, or minus the number of the signal that killed it
         self.failure = ""
@@ -82,8 +83,7 @@ class _Supervisor:
         while self.reap() and self.is_waited_for():
             self.follow()
             self.heed_signals()
-            if self.signals.received and self.settings.node_num == 1 and self.only_scheduler_left():
-                self.stop_within(_SCHEDULER_GRACE)
+            self.look_for_end()
             if self.is_undisturbed():
                 self.look_for_hang()
             time.sleep(_POLL)
@@ -94,10 +94,20 @@ class _Supervisor:
     def is_waited_for(self) -> bool:
         """Whether a process is left that may end by itself in time."""
         is_left, in_time = len(self.ended) < len(self.start.members), time.monotonic() < self.deadline
-        return is_left and in_time and self.state is not _State.GIVEN_UP
+        return is_left and in_time and self.state not in (_State.GIVEN_UP, _State.FINISHED)
 
     def is_undisturbed(self) -> bool:
         return self.state in (_State.JOINING, _State.RUNNING)
+
+    def look_for_end(self) -> None:
+        """Wait no longer when all ranks have ended or done their work, if there are no others on other hosts.
+
+        MindSpore takes four seconds to end a rank, and its scheduler looks every five whether they have left.
+        """
+        if self.settings.node_num == 1 and self.state is not _State.GIVEN_UP and all(
+            member in self.ended or done_status(self.start.status, member.rank) is not None for member in self.ranks
+        ):  # fmt: skip
+            self.state = _State.FINISHED
 
     def stop_within(self, seconds: float) -> None:
         """Wait no longer than that for what is still there."""
@@ -129,6 +139,11 @@ class _Supervisor:
             if status == 0 or not missing:
                 return  # an orphan that a rank left
             member = missing[0]
+        if self.state is _State.FINISHED and status == -signal.SIGKILL:  # by us
+            if member.rank is None:
+                return
+            done = done_status(self.start.status, member.rank)
+            status = status if done is None else done
         self.ended[member] = status
         if status < 0 and self.was_done(member):
             print(f"{member} {_how(status)} after its work was done, while MindSpore ended the process", flush=True)
@@ -154,13 +169,9 @@ class _Supervisor:
 
     def was_done(self, member: Member) -> bool:
         """Whether a rank had done its work before it ended; the scheduler's is done with that of all ranks."""
-        ranks = [other.rank for other in self.start.members if other.rank is not None]
         if member.rank is None:
-            return self.settings.node_num == 1 and all(done_file(self.start.status, rank).exists() for rank in ranks)
+            return self.settings.node_num == 1 and all(map(self.was_done, self.ranks))
         return done_file(self.start.status, member.rank).exists()
-
-    def only_scheduler_left(self) -> bool:
-        return all(member in self.ended for member in self.start.members if member.rank is not None)
 
     def follow(self, *, to_the_end: bool = False) -> None:
         if self.follower:
@@ -225,7 +236,7 @@ class _Supervisor:
         return f"no rank of NODE_RANK {', '.join(map(str, missing))} came" if came and missing else ""
 
     def ending(self) -> Ending:
-        if self.signals.received and any(self.ended.get(member) != 0 for member in self.start.members):
+        if self.signals.received and any(self.ended.get(member) != 0 for member in self.ranks):
             number = self.signals.received[0]
             how = ", ".join(
                 f"{member} {_how(self.ended[member])}" for member in self.start.members if member in self.ended

@@ -60,7 +60,7 @@ def watch_peers(rank: int, from_master: Callable[[Callable[[], str]], str]) -> N
             get_logger().warning(_unwatched(reason))
             return
         watch = _Member(connection)
-    tell_when_done(watch.leave)
+    tell_when_done(lambda status: watch.leave(status is not None))
     # An exception that nobody caught; told before MindSpore's own end of the process, which may take half a minute.
     atexit.register(lambda: watch.leave(not hasattr(sys, "last_value")))
     threading.Thread(target=watch.run, name="peers", daemon=True).start()

@@ -1,21 +1,44 @@
 """How a command's process ends: who is told that its work is done, and what is done when it ends in the middle."""
 
+import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_told: list[Callable[[bool], None]] = []
+_told: list[Callable[[int | None], None]] = []
 _last_acts: list[Callable[[], None]] = []
+_left_to_clean: list[Callable[[], None]] = []
 
 
-def tell_when_done(tell: Callable[[bool], None]) -> None:
-    """Have `tell` called when the command ends, with whether it did all that others may wait for."""
+def tell_when_done(tell: Callable[[int | None], None]) -> None:
+    """Have `tell` called when the command ends, with its exit status if it did all that others may wait for, else None.
+
+    It has printed all that it had to say.
+    """
     _told.append(tell)
 
 
-def tell_done(done: bool) -> None:
+def tell_done(status: int | None) -> None:
     """The command has ended: tell who asked for it, each once."""
     while _told:
-        _told.pop()(done)
+        _told.pop()(status)
+
+
+def clean_at_end(act: Callable[[], None]) -> None:
+    """Have `act`, which takes away what this process leaves in the file system, done once when it ends."""
+    _left_to_clean.append(act)
+    atexit.register(_clean, act)
+
+
+def clean_up() -> None:
+    """Do what is left of that now: the process may be killed before its interpreter ends. The latest first."""
+    for act in reversed([*_left_to_clean]):
+        _clean(act)
+
+
+def _clean(act: Callable[[], None]) -> None:
+    if act in _left_to_clean:
+        _left_to_clean.remove(act)
+        act()
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from src.utils.ending import tell_done
@@ -46,15 +47,39 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
     printed as one `error: ...` line; with `--debug` among the arguments its traceback comes first. Other exceptions
     pass through with their traceback.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    status, work = None, _Work(main)
+    try:
+        status = _exit_status(work, list(sys.argv[1:] if argv is None else argv))
+    finally:
+        tell_done(status if work.is_done else None)
+    return status
+
+
+@dataclass
+class _Work:
+    """A command's `main`, and whether it did all that others, as the ranks of a group, may wait for."""
+
+    main: Callable[[Sequence[str]], object]
+    is_done: bool = False
+
+    def __call__(self, argv: Sequence[str]) -> None:
+        try:
+            self.main(argv)
+        except StopError:  # they have stopped together
+            self.is_done = True
+            raise
+        self.is_done = True
+
+
+def _exit_status(work: _Work, argv: Sequence[str]) -> int:
+    """See `run`."""
     debug = _wants_debug(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name that the terminal cannot show ends no finished work
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         deliver_interrupts()
         try:
-            with _others_told():
-                main(argv)
+            work(argv)
         except SystemExit:  # --help
             sys.stdout.flush()
             raise
@@ -81,20 +106,6 @@ def run(main: Callable[[Sequence[str]], object], argv: Sequence[str] | None = No
         discard_stdout()
         _complain(f"cannot write the output: {error.strerror}; free the disk or send it elsewhere")
         return ReportedError.exit_status
-
-
-@contextmanager
-def _others_told() -> Iterator[None]:
-    """Tell who waits for this command, as the ranks of a group do, whether it did its part."""
-    done = False
-    try:
-        yield
-        done = True
-    except StopError:  # they have stopped together
-        done = True
-        raise
-    finally:
-        tell_done(done)
 
 
 def _complain(message: str) -> None:

@@ -4,7 +4,6 @@ Each level of the cache below ${XDG_CACHE_HOME:-~/.cache}, and each file that is
 link, and closed to others' writing.
 """
 
-import atexit
 import fcntl
 import os
 import shutil
@@ -13,20 +12,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from src.utils.ending import clean_at_end
 from src.utils.errors import ReportedError
 from src.utils.logging import get_logger
 
 _PROJECT = "densenet-mindspore"
 _POLL = 0.1  # seconds between two tries to lock
 _temporary: list[Path] = []
-
-
-@atexit.register
-def _remove_temporary() -> None:
-    for folder in _temporary:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cache_folder(name: str, accept: Callable[[Path], None] = lambda _: None) -> Path:
@@ -99,7 +94,13 @@ def temporary_folder(prefix: str) -> Path:
     """A new folder of this process, removed when it ends. Raises OSError."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     _temporary.append(folder)
+    clean_at_end(partial(_remove_temporary, folder))
     return folder
+
+
+def _remove_temporary(folder: Path) -> None:
+    if folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_temporary(folder: Path) -> None:

@@ -108,6 +108,34 @@ def test_all_end_well_and_the_first_ranks_log_is_shown(fake_job):
     assert done == Done(0, "", False, "hello")
 
 
+def test_ends_with_the_ranks_work_and_not_with_their_processes(fake_job):
+    """MindSpore takes seconds to end them, and the scheduler as long to notice."""
+    done = fake_job(f"echo 0 > status/done_0; {FOREVER}", f"echo 0 > status/done_1; {FOREVER}", FOREVER).done()
+    assert (done.status, done.message) == (0, "")
+    assert "killed" not in done.output
+
+
+def test_ranks_that_somebody_else_asked_to_stop_keep_their_exit_status(fake_job):
+    done = fake_job("echo 143 > status/done_0; sleep 300", "sleep 0.3; exit 143", FOREVER).done()
+    assert (done.status, done.restartable) == (143, False)
+
+
+def test_one_rank_that_is_done_is_waited_for_while_another_works(fake_job):
+    done = fake_job(f"echo 0 > status/done_0; {FOREVER}", "sleep 0.5; exit 3", FOREVER).done()
+    assert (done.status, done.message.split("; ")[0]) == (3, on_this_host("rank 1 ended with status 3"))
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_scheduler_is_not_waited_for_when_all_ranks_have_ended(status, fake_job):
+    assert fake_job("exit 0", f"sleep 0.2; exit {status}", FOREVER).done().status == status
+
+
+def test_of_several_hosts_it_is(fake_job):
+    """The ranks of the others may still be at work."""
+    done = fake_job("exit 0", "exit 0", "sleep 1; exit 3", node_num=2).done()
+    assert (done.status, done.message.split("; ")[0]) == (3, on_this_host("the scheduler ended with status 3"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "end, status, how, restartable",
@@ -126,7 +154,7 @@ def test_the_first_that_fails_ends_the_others(end, status, how, restartable, fak
 
 
 def test_a_rank_that_crashes_after_its_work_was_done_fails_nothing(fake_job):
-    crash = "touch status/done_1 done_1; kill -SEGV $BASHPID"
+    crash = "touch status/done_1 done_1; sleep 0.5; kill -SEGV $BASHPID"
     done = fake_job("touch status/done_0 done_0", crash, f"{WHEN_THE_RANKS_END}; kill -ABRT $BASHPID").done()
     assert (done.status, done.message) == (0, "")
     assert "rank 1 was killed by signal 11 (SIGSEGV) after its work was done" in done.output
@@ -195,12 +223,12 @@ DEAF = "trap '' TERM; while :; do sleep 0.05; done"
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_the_ranks_save(number, fake_job):
-    job = fake_job(SAVES, f"{SAVES}", "sleep 1.5")
+    job = fake_job(SAVES, SAVES.replace("exit 143", f"echo 143 > status/done_1; {FOREVER}"), FOREVER)
     job.wait_for_all()
     job.driver.send_signal(number)
     done = job.done()
     name = signal.Signals(number).name
-    ranks = "rank 0 ended with status 143, rank 1 ended with status 143, the scheduler ended with status 0"
+    ranks = "rank 0 ended with status 143, rank 1 ended with status 143"
     assert (done.status, done.message) == (128 + number, f"stopped by {name}: {ranks}")
     assert done.output.split("\n") == ["", f"{name}: asking the ranks to save and end", "saved"]
     assert not done.restartable
@@ -227,7 +255,7 @@ def test_a_second_signal_kills_at_once(fake_job):
 
 @pytest.mark.slow
 def test_a_closed_output_stops_the_job_as_a_signal_does(tmp_path, fake_job):
-    job = fake_job(f"echo x; {SAVES}", SAVES, "sleep 1.5")
+    job = fake_job(f"echo x; {SAVES}", SAVES, FOREVER)
     job.driver.stdout.close()
     job.driver.wait(timeout=30)
     assert processes_of(tmp_path) == []
