@@ -9,9 +9,12 @@ import os
 import resource
 import runpy
 import selectors
+import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Forks:
-    """Runs commands, one at a time, or starts them."""
+    """Runs commands, one at a time, or starts them. drawn: they draw pictures, which takes a third of a tiny run."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._server = subprocess.Popen(
             [sys.executable, __file__],
             cwd=ROOT,
@@ -34,33 +38,65 @@ class Forks:
         )
 
     def run(
-        self, command: str, argv: Sequence[object], cwd: Path, *, max_file_size: int = 0
+        self, command: str, argv: Sequence[object], cwd: Path, *, max_file_size: int = 0, drawn: bool = False
     ) -> subprocess.CompletedProcess:
         """Run `command`.py in the folder `cwd` with this process's environment, and files no longer than that."""
-        order = _order(command, argv, cwd, max_file_size)
+        order = _order(command, argv, cwd, max_file_size, drawn)
         status, stdout, stderr = self._ask(order)
         return subprocess.CompletedProcess(order["argv"], status, stdout, stderr)
 
     def start(
-        self, command: str, argv: Sequence[object], cwd: Path, stdout: Path, stderr: Path, *, max_file_size: int = 0
-    ) -> "Started":
+        self, command: str, argv: Sequence[object], cwd: Path, stdout: Path, stderr: Path, *,
+        max_file_size: int = 0, drawn: bool = False,
+    ) -> "Started":  # fmt: skip
         """As `run`, but without waiting for it; what it writes is added to the two files."""
-        order = _order(command, argv, cwd, max_file_size) | {"outputs": [str(stdout), str(stderr)]}
+        order = _order(command, argv, cwd, max_file_size, drawn) | {"outputs": [str(stdout), str(stderr)]}
         return Started(self._ask(order), stderr, self._ask)
 
+    @contextmanager
+    def interpreter(self, path: Path) -> Iterator[None]:
+        """While it is open, `path` is a program like python: `path COMMAND.py ARGUMENT...` forks the command."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("")  # a name that the system chooses, in no folder
+            listener.listen()
+            name = listener.getsockname().decode()
+            words = [sys.executable, "-SE", str(Path(__file__).with_name("forked_client.py")), name[1:]]
+            path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+            path.chmod(0o755)
+            threading.Thread(target=self._answer, args=(listener,), daemon=True).start()
+            try:
+                yield
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, listener: socket.socket) -> None:
+        """Fork what each client asks for, and tell it the exit status."""
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # it was shut down
+                return
+            with connection, connection.makefile("rw") as lines:
+                asked = json.loads(lines.readline())
+                script, *argv = asked["argv"]
+                order = _order(Path(script).stem, argv, asked["cwd"], 0, drawn=False) | asked | {"argv": argv}
+                print(Started(self._ask(order), Path(asked["outputs"][1]), self._ask).wait(200), file=lines, flush=True)
+
     def _ask(self, order: dict) -> object:
-        self._server.stdin.write(json.dumps(order) + "\n")
-        self._server.stdin.flush()
-        return json.loads(self._server.stdout.readline())
+        with self._lock:
+            self._server.stdin.write(json.dumps(order) + "\n")
+            self._server.stdin.flush()
+            return json.loads(self._server.stdout.readline())
 
 
-def _order(command: str, argv: Sequence[object], cwd: Path, max_file_size: int) -> dict:
+def _order(command: str, argv: Sequence[object], cwd: Path, max_file_size: int, drawn: bool) -> dict:
     return {
         "command": command,
         "argv": [*map(str, argv)],
         "cwd": str(cwd),
         "environment": dict(os.environ),
         "max_file_size": max_file_size,
+        "drawn": drawn,
     }
 
 
@@ -162,6 +198,9 @@ def become(order: dict, outputs: list[int]) -> None:
     sys.path += [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", *sys.path)]
     script = str(ROOT / f"{order['command']}.py")
     sys.argv = [script, *order["argv"]]
+    if not order["drawn"]:
+        _kept.append(no_pictures())
+        _kept[0].__enter__()
     runpy.run_path(script, run_name="__main__")
 
 
@@ -171,5 +210,7 @@ if __name__ == "__main__":
 
     hold_interrupts()  # as each command does, before its imports start threads
     import train  # noqa: F401
+    from tests.pictures import no_pictures
 
+    _kept: list = []  # of what is left empty until the process ends
     serve()

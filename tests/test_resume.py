@@ -48,7 +48,7 @@ class Session:
         )
         self._stdout.touch()
         argv = [*RUN.split(), "--save_ckpt_path", str(root), *flags]
-        self.process = forked.start("train", argv, ROOT, self._stdout, stderr, max_file_size=max_file_size)
+        self.process = forked.start("train", argv, ROOT, self._stdout, stderr, max_file_size=max_file_size, drawn=True)
 
     def lines(self) -> list[str]:
         """The messages of the log so far, without date and level."""

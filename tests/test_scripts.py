@@ -25,10 +25,20 @@ COMMANDS = [script for script in SCRIPTS if script.name != "common.sh"]
 TINY = [*NETWORK, *["--image_size", "8", "--max_epoch", "1", "--per_batch_size", "256"]]
 
 
-def run_script(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
+def run_script(name: str, *arguments: str, folder: Path, checkout: Path = ROOT) -> subprocess.CompletedProcess:
     return subprocess.run(
-        ["bash", str(ROOT / "scripts" / name), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+        ["bash", str(checkout / "scripts" / name), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
     )
+
+
+@pytest.fixture
+def forking(tmp_path, forked):
+    """A checkout with an environment whose interpreter forks the commands: each imports MindSpore for seconds."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "scripts", checkout / "scripts", ignore=lambda *_: {"device_test", "__pycache__"})
+    (checkout / ".venv/bin").mkdir(parents=True)
+    with forked.interpreter(checkout / ".venv/bin/python"):
+        yield checkout
 
 
 @pytest.mark.slow
@@ -164,6 +174,13 @@ esac
 """
 
 
+# Makes an environment once; the next ones are copies of it, without the seconds that pip takes to install itself.
+COPYING = """#!/bin/bash
+if [ "$1 $2" != "-m venv" ]; then exec '{python}' "$@"; fi
+if [ ! -e '{first}' ]; then '{python}' "$@" && cp -a "$3" '{first}'; else cp -a '{first}' "$3"; fi
+"""
+
+
 def recording_python(path: Path, record: Path) -> str:
     """An interpreter at `path` that makes environments of itself alone, and only notes what pip is to do."""
     path.write_text(RECORDING.format(record=record, python=sys.executable))
@@ -263,7 +280,8 @@ def test_the_lock_has_all_that_is_asked_for_with_hashes(name):
 def test_an_environment_goes_on_after_a_move_and_is_made_anew_without_its_interpreter(tmp_path):
     """Nothing is fetched for a moved one, and nothing of it is started by a script that names its old path."""
     python = tmp_path / "python3.11"
-    python.symlink_to(sys.executable)
+    python.write_text(COPYING.format(python=sys.executable, first=tmp_path / "first"))
+    python.chmod(0o755)
     old, new = tmp_path / "old place", tmp_path / "new place"
     old.mkdir()
     (old / "requirements.txt").touch()
@@ -307,7 +325,7 @@ def test_too_few_arguments_print_the_usage(name, arguments, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path):
+def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path, forking):
     folder = tmp_path / "my first runs"
     folder.mkdir()
 
@@ -320,8 +338,9 @@ def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path):
     trained = contents(first)
 
     second_done = run_script(
-        "run_train_cpu.sh", "densenet100", "digits", "bundled", f"train/{first.name}/best.ckpt", *TINY, folder=folder
-    )
+        "run_train_cpu.sh", "densenet100", "digits", "bundled", f"train/{first.name}/best.ckpt", *TINY,
+        folder=folder, checkout=forking,
+    )  # fmt: skip
     assert second_done.returncode == 0, second_done.stderr
     second = new_folder(folder / "train", {first})
     recipe = (second / "config.yaml").read_text()
@@ -330,8 +349,9 @@ def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path):
 
     checkpoint = f"train/{first.name}/best.ckpt"
     lines = set()
-    for run in (1, 2):
-        done = run_script("run_eval_cpu.sh", "densenet100", "digits", "bundled", checkpoint, folder=folder)
+    for run, checkout in ((1, ROOT), (2, forking)):
+        arguments = ["densenet100", "digits", "bundled", checkpoint]
+        done = run_script("run_eval_cpu.sh", *arguments, folder=folder, checkout=checkout)
         assert done.returncode == 0, done.stderr
         lines.add(re.search(r"top1_correct=(\d+), tot=(\d+)", done.stdout).groups())
         assert len(list((folder / "eval").glob("*/confusion_matrix.csv"))) == run
@@ -343,15 +363,14 @@ def test_the_cpu_scripts_train_and_evaluate_in_a_folder_with_spaces(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_onnx_script_evaluates_in_a_folder_with_spaces(trained_run, tmp_path):
+def test_the_onnx_script_evaluates_in_a_folder_with_spaces(trained_run, tmp_path, forking):
     """With and without the names of network and data set, into a new folder each."""
     folder = tmp_path / "my models"
     folder.mkdir()
     export.main(["--ckpt_file", str(trained_run / "best.ckpt"), "--file_format=ONNX", f"--file_name={folder / 'm'}"])
-    for runs, names in enumerate(([], ["densenet100", "digits"]), start=1):
-        done = run_script(
-            "run_onnx_eval.sh", "m.onnx", "bundled", "CPU", *names, "--per_batch_size", "9", folder=folder
-        )
+    for runs, names, checkout in ((1, [], ROOT), (2, ["densenet100", "digits"], forking)):
+        arguments = ["m.onnx", "bundled", "CPU", *names, "--per_batch_size", "9"]
+        done = run_script("run_onnx_eval.sh", *arguments, folder=folder, checkout=checkout)
         assert done.returncode == 0, done.stderr
         assert f"tot={HELD_OUT_DIGITS}, acc=" in done.stdout
         assert len(list((folder / "eval").glob("*/confusion_matrix.csv"))) == runs
@@ -366,10 +385,10 @@ def test_the_onnx_script_evaluates_in_a_folder_with_spaces(trained_run, tmp_path
         ("run_eval_cpu.sh", ["digits", "bundled", "no file.ckpt"], "no file.ckpt", "does not exist"),
     ],
 )
-def test_the_exit_status_and_message_are_the_commands_own(name, arguments, path, message, tmp_path):
+def test_the_exit_status_and_message_are_the_commands_own(name, arguments, path, message, tmp_path, forking):
     folder = tmp_path / "a b"
     folder.mkdir()
-    done = run_script(name, "densenet100", *arguments, folder=folder)
+    done = run_script(name, "densenet100", *arguments, folder=folder, checkout=forking)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: ")

@@ -16,7 +16,7 @@ from src.utils.errors import ReportedError
 )
 def test_full_disk(limit, file, tmp_path, forked):
     """A limit on the size of files stands in for it: what can still be written is whole, what cannot is not there."""
-    done = forked.run("train", [*TINY, "--save_ckpt_path", tmp_path], tmp_path, max_file_size=limit)
+    done = forked.run("train", [*TINY, "--save_ckpt_path", tmp_path], tmp_path, max_file_size=limit, drawn=True)
     assert done.returncode == 1
     assert_one_line(done.stderr, file)
     assert "File too large" in done.stderr

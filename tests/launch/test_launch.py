@@ -1,4 +1,4 @@
-"""Whole jobs on this machine's CPU, started by the scripts in folders with spaces."""
+"""Whole jobs on this machine's CPU, in folders with spaces, started by the scripts or forked."""
 
 import os
 import re
@@ -6,14 +6,16 @@ import shutil
 import signal
 import socket
 import subprocess
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import NETWORK, only, weights, write_cifar
-from launch.jobs import START, Launched, processes_of, wait_for
+from launch.jobs import START, ForkedJob, Launched, processes_of, wait_for
 
 import eval as evaluation
 
@@ -31,18 +33,33 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def launch():
+@contextmanager
+def launching(kind: Callable[..., Launched]) -> Iterator[Callable[..., Launched]]:
+    """Starts jobs, of which nothing is left afterwards."""
     jobs = []
 
     def start(*arguments, **named) -> Launched:
-        jobs.append(Launched(*arguments, **named))
+        jobs.append(kind(*arguments, **named))
         return jobs[-1]
 
     yield start
     for job in jobs:
-        job.process.kill()
+        job.process.send_signal(signal.SIGKILL)
         wait_for(lambda job=job: processes_of(job.folder) == [], 10)
+
+
+@pytest.fixture
+def launch():
+    """Starts jobs as a user does."""
+    with launching(Launched) as start:
+        yield start
+
+
+@pytest.fixture
+def fork(forked):
+    """Starts jobs whose processes are forked."""
+    with launching(partial(ForkedJob, forked)) as start:
+        yield start
 
 
 def train(data: Path, *flags: object, ranks: int = 2) -> list[object]:
@@ -91,12 +108,12 @@ def test_each_rank_and_each_start_has_its_folder(trained):
 
 
 @pytest.mark.slow
-def test_one_and_three_ranks_count_the_same(trained, data, launch, tmp_path):
+def test_one_and_three_ranks_count_the_same(trained, data, fork, tmp_path):
     """Of two, tests/test_distributed.py says it."""
     checkpoint = only(trained / "train0") / LAST
     flags = ["--eval_data_dir", str(data), "--save_ckpt_path", str(tmp_path)]
     (alone,) = evaluation.main(["--ckpt_files", str(checkpoint), *flags]).values()
-    job = launch(
+    job = fork(
         "run_distribute_eval_cpu.sh", 3, "densenet100", "cifar10", data, checkpoint, "--per_batch_size", 100,
         folder=trained.parent / "eval 3",
     )  # fmt: skip
@@ -110,8 +127,8 @@ def test_one_and_three_ranks_count_the_same(trained, data, launch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_rank_restarts_the_job_which_ends_with_the_same_weights(trained, data, tmp_path, launch):
-    job = launch(*train(data), folder=tmp_path / "killed rank", MAX_RESTARTS=1)
+def test_a_killed_rank_restarts_the_job_which_ends_with_the_same_weights(trained, data, tmp_path, fork):
+    job = fork(*train(data), folder=tmp_path / "killed rank", MAX_RESTARTS=1)
     first = job.file("train0/*/0-1_3.ckpt").parent
     os.kill(job.pid("rank_1"), signal.SIGKILL)
     status, output, error = job.done()
@@ -123,13 +140,13 @@ def test_a_killed_rank_restarts_the_job_which_ends_with_the_same_weights(trained
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_ends_all_ranks(data, tmp_path, launch):
-    job = launch(*train(data), folder=tmp_path / "stopped")
+def test_sigterm_saves_and_ends_all_ranks(data, tmp_path, fork):
+    job = fork(*train(data), folder=tmp_path / "stopped")
     run = job.file("train0/*/0-1_3.ckpt").parent
-    job.process.terminate()
+    job.process.send_signal(signal.SIGTERM)
     status, output, error = job.done()
     assert status == 143
-    assert re.match(r"error: stopped by SIGTERM: rank 0 ended with status 143, rank 1 ended with status 143, ", error)
+    assert error == "error: stopped by SIGTERM: rank 0 ended with status 143, rank 1 ended with status 143"
     assert "SIGTERM: asking the ranks to save and end" in output
     assert not (run / LAST).exists()
     saved = re.search(r"/(0-\d+_\d+\.ckpt)", output)[1]
@@ -137,8 +154,8 @@ def test_sigterm_saves_and_ends_all_ranks(data, tmp_path, launch):
 
 
 @pytest.mark.slow
-def test_a_killed_scheduler_ends_the_job(data, tmp_path, launch):
-    job = launch(*train(data), folder=tmp_path / "killed scheduler")
+def test_a_killed_scheduler_ends_the_job(data, tmp_path, fork):
+    job = fork(*train(data), folder=tmp_path / "killed scheduler")
     pid = job.pid("scheduler")
     job.pid("rank_0"), job.pid("rank_1")
     os.kill(pid, signal.SIGKILL)
@@ -161,8 +178,8 @@ def test_a_killed_launcher_leaves_nothing_behind(data, tmp_path, launch):
 
 
 @pytest.mark.slow
-def test_a_ranks_own_error_and_exit_status_reach_the_caller(data, tmp_path, launch):
-    job = launch(*train(data, "--train_pretrained", data / "test_batch.bin"), folder=tmp_path / "no weights")
+def test_a_ranks_own_error_and_exit_status_reach_the_caller(data, tmp_path, fork):
+    job = fork(*train(data, "--train_pretrained", data / "test_batch.bin"), folder=tmp_path / "no weights")
     status, output, error = job.done()
     words = f"error: {data}/test_batch.bin cannot be read as a MindSpore checkpoint: "
     assert status == 1
@@ -208,9 +225,9 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path, launch):
         assert job.done() == (1, "", message)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_hosts():
-    """The commands that run another one on each of two hosts: network namespaces that have a cable between them."""
+    """Two hosts, by name: network namespaces that have a cable between them."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("network namespaces need root and the command ip (package iproute2)")
     names = [f"host{os.getpid()}-{number}" for number in range(2)]
@@ -227,48 +244,59 @@ def two_hosts():
             ip("-n", name, "addr", "add", f"10.77.0.{number + 1}/24", "dev", cable[number])
             ip("-n", name, "link", "set", cable[number], "up")
             ip("-n", name, "link", "set", "lo", "up")
-        yield [("ip", "netns", "exec", name) for name in names]
+        yield names
     finally:
         for name in names:
             ip("netns", "del", name)
 
 
+@pytest.fixture(scope="module")
+def interrupted(two_hosts, trained, data, forked, tmp_path_factory) -> Iterator[tuple[Path, list[Launched]]]:  # noqa: ARG001
+    """(run folder, launchers) of a job of two hosts from when a rank of the second one was killed.
+
+    The rank of the first one notices that after half a minute, in which the next test has its turn. Each host has one
+    core, as each rank of the one-host job has: more threads would round sums differently.
+    """
+    root, cores = tmp_path_factory.mktemp("two hosts"), cycle(sorted(os.sched_getaffinity(0)))
+    with launching(partial(ForkedJob, forked)) as fork:
+        jobs = [
+            fork(
+                *train(data, ranks=1), folder=root / f"host {number}", namespace=host, core=core,
+                NODE_NUM=2, NODE_RANK=number, MASTER_ADDR="10.77.0.1", MAX_RESTARTS=1,
+            )
+            for number, (host, core) in enumerate(zip(two_hosts, cores, strict=False))
+        ]  # fmt: skip
+        first = jobs[0].file("train0/*/0-1_3.ckpt").parent
+        os.kill(jobs[1].pid("rank_1"), signal.SIGKILL)
+        yield first, jobs
+
+
 @pytest.mark.slow
-def test_a_missing_host_is_named_and_no_rank_that_waited_is_blamed(two_hosts, data, tmp_path, launch):
+@pytest.mark.usefixtures("interrupted")
+def test_a_missing_host_is_named_and_no_rank_that_waited_is_blamed(two_hosts, data, tmp_path, fork):
     jobs = [
-        launch(
-            *train(data, ranks=1), folder=tmp_path / f"host {number}", prefix=two_hosts[number],
+        fork(
+            *train(data, ranks=1), folder=tmp_path / f"host {number}", namespace=two_hosts[number],
             NODE_NUM=nodes, NODE_RANK=number, MASTER_ADDR="10.77.0.1", MASTER_PORT=port, CLUSTER_TIMEOUT=10,
         )
-        for number, nodes, port in ((0, 3, 8118), (1, 2, 8119))
+        for number, nodes, port in ((0, 3, 8218), (1, 2, 8219))
     ]  # fmt: skip
     status, output, error = jobs[0].done()
     assert status == 1
-    assert "ranks 1, 2 did not come to the scheduler at 10.77.0.1:8118 within 10 s; rank 0 came (" in error
+    assert "ranks 1, 2 did not come to the scheduler at 10.77.0.1:8218 within 10 s; rank 0 came (" in error
     assert error.endswith('open that port between them"; no rank of NODE_RANK 1, 2 came')
     status, output, error = jobs[1].done()
     assert (status, "Traceback" in output) == (1, False)
     assert (
-        "not all of 2 ranks and the scheduler came to 10.77.0.1:8119 within 10 s, where nothing answers now (" in error
+        "not all of 2 ranks and the scheduler came to 10.77.0.1:8219 within 10 s, where nothing answers now (" in error
     )
     assert "stopped moving" not in error
 
 
 @pytest.mark.slow
-def test_two_hosts_train_together_and_go_on_after_a_rank_was_killed(two_hosts, trained, data, tmp_path, launch):
-    """The ranks of the other host notice that after half a minute; both launchers restart by themselves.
-
-    Each host has one core, as each rank of the one-host job has: more threads would round sums differently.
-    """
-    jobs = [
-        launch(
-            *train(data, ranks=1), folder=tmp_path / f"host {number}", prefix=(*host, "taskset", "-c", str(core)),
-            NODE_NUM=2, NODE_RANK=number, MASTER_ADDR="10.77.0.1", MAX_RESTARTS=1,
-        )
-        for number, (host, core) in enumerate(zip(two_hosts, cycle(sorted(os.sched_getaffinity(0))), strict=False))
-    ]  # fmt: skip
-    first = jobs[0].file("train0/*/0-1_3.ckpt").parent
-    os.kill(jobs[1].pid("rank_1"), signal.SIGKILL)
+def test_two_hosts_train_together_and_go_on_after_a_rank_was_killed(interrupted, trained):
+    """Both launchers restart by themselves."""
+    first, jobs = interrupted
     for number, job in enumerate(jobs):
         status, output, error = job.done()
         assert (status, error) == (0, ""), output
