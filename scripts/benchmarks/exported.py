@@ -20,7 +20,8 @@ def exported(job: Job, suffix: str) -> Path:
     task = job.task
     path = job.data / f"{task.net}{INT8 if job.variant.precision == 'int8' else ''}{suffix}"
     if not path.exists():
-        command = [sys.executable, "-m", "scripts.benchmarks.ours", task.name, "quick" if task.quick else "full", path]
+        words = [task.name, "quick" if task.quick else "full", path]
+        command = [sys.executable, "-m", "scripts.benchmarks.ours_export", *words]
         if subprocess.run(command, check=False).returncode:  # noqa: S603
             raise ReportedError(f"{task.net} could not be exported to {suffix}; the log says why")
     return path
