@@ -54,7 +54,9 @@ def main(argv: Sequence[str]) -> Counter | None:
         root=Path(config.save_ckpt_path),
         dataset=dataset,
         data_dir=data_dir,
-        reading=reading_as_before({}, config.given("image_root"), config.given("uncertain")),
+        reading=reading_as_before(
+            {"uncertain": model.manifest.uncertain}, config.given("image_root"), config.given("uncertain")
+        ),
         on_bad_image=config.on_bad_image,
         batch_size=config.per_batch_size,
         workers=workers,

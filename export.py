@@ -82,6 +82,7 @@ def start(config: Config, results: Path) -> Path:
         temperature=card.temperature,
         activation=ACTIVATIONS[card.task],
         includes_preprocessing=config.include_preprocessing,
+        uncertain=reading_as_before(run_config, None, config.given("uncertain")).uncertain,
     )
     network = DenseNet(card.architecture)
     load_weights(network, checkpoint, weights=config.weights)

@@ -57,7 +57,7 @@ def read_csv_labels(path: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     The CSV file alone is read; where its pictures are does not matter. Raises ReportedError for a class that the model
     does not know, and for two pictures whose results would have the same name.
     """
-    source = open_csv(path, Reading(task=manifest.task), needs_files=False)
+    source = open_csv(path, Reading(task=manifest.task, uncertain=manifest.uncertain), needs_files=False)
     source = as_task(source, manifest.task).for_network(manifest.class_names)
     labels = dict(zip(_csv_result_names(source, path.parent), source.labels, strict=True))
     if len(labels) < len(source):

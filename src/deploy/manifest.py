@@ -8,6 +8,7 @@ from pathlib import Path
 from src.datasets.class_names import is_list_of_names
 from src.datasets.layouts import DATASETS
 from src.datasets.preprocessing import Preprocessing
+from src.datasets.reading import UNCERTAIN
 from src.network.architecture import Architecture
 from src.utils.calibration import is_temperature
 from src.utils.errors import ReportedError
@@ -48,8 +49,9 @@ class Manifest:
     batch_size 0 takes any number of images. `precision` is of the computation: input and output are float32.
     `mindir_version` is None for other formats. `temperature`: what the model's logits are divided by inside it, see
     `src.utils.calibration`. `activation` makes probabilities of the logits: softmax, or sigmoid where a picture may be
-    of several classes. `verified` holds what the export measured. `includes_preprocessing`: the model takes decoded
-    pictures and gives probabilities; such a description is written for others, and not read here.
+    of several classes; `uncertain` is what an uncertain label counted as in training. `verified` holds what the export
+    measured. `includes_preprocessing`: the model takes decoded pictures and gives probabilities; such a description is
+    written for others, and not read here.
     """
 
     file_format: str
@@ -64,6 +66,7 @@ class Manifest:
     activation: str = "softmax"
     verified: Mapping[str, object] = field(default_factory=dict)
     includes_preprocessing: bool = False
+    uncertain: str = "ignore"
 
     def to_dict(self) -> dict:
         """As plain values that survive JSON."""
@@ -82,6 +85,7 @@ class Manifest:
             "preprocessing": self.preprocessing.to_dict(),
             "class_names": list(self.class_names),
             **({} if self.temperature == 1 else {"temperature": self.temperature}),
+            **({} if self.uncertain == "ignore" else {"uncertain": self.uncertain}),
             "architecture": self.architecture.to_dict(),
             "verified": dict(self.verified),
             **(_PICTURES if self.includes_preprocessing else {}),
@@ -138,6 +142,7 @@ class Manifest:
             float(values.get("temperature") or 1.0),
             values.get("activation") or "softmax",
             values["verified"],
+            uncertain=values.get("uncertain") or "ignore",
         )
 
 
@@ -152,6 +157,7 @@ _CHECKS = (
     ("dataset", lambda v: v in DATASETS, f"one of {', '.join(DATASETS)}"),
     ("class_names", is_list_of_names, "a list of names"),
     ("activation", lambda v: v in (None, "softmax", "sigmoid"), "softmax or sigmoid"),
+    ("uncertain", lambda v: v is None or (isinstance(v, str) and v in UNCERTAIN), f"one of {', '.join(UNCERTAIN)}"),
     ("verified", lambda v: isinstance(v, dict), "a mapping"),
 )
 

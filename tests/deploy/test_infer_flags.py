@@ -125,6 +125,14 @@ def test_pictures_of_a_csv_file_may_be_in_folders(places, names, tmp_path):
     assert read_csv_labels(labels, several)[result].tolist() == [1]
 
 
+def test_an_uncertain_label_is_what_the_model_s_training_took_it_for(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,x\na.png,-1\n")
+    several = replace(manifest(("x",), "csv"), activation="sigmoid")
+    for uncertain, label in (("ignore", -1), ("zeros", 0), ("ones", 1)):
+        labels = read_csv_labels(tmp_path / "labels.csv", replace(several, uncertain=uncertain))
+        assert [label_of.tolist() for label_of in labels.values()] == [[label]]
+
+
 def test_pictures_of_a_csv_file_that_have_no_result_of_their_own(tmp_path):
     several = replace(manifest(("x",), "csv"), activation="sigmoid")
     labels = write_csv(tmp_path, ("one/a/b.png", "two/b.png", "one/a/b.jpg"))

@@ -38,11 +38,12 @@ def test_what_is_written_comes_back(model):
     assert read_manifest(model) == MANIFEST
 
 
-def test_a_temperature_comes_back_too(tmp_path):
+@pytest.mark.parametrize("changes", [{"temperature": 1.5}, {"activation": "sigmoid", "uncertain": "ones"}])
+def test_what_only_some_models_have_comes_back_too(changes, tmp_path):
     path = tmp_path / "calibrated.mindir"
     path.write_bytes(b"weights")
-    write_manifest(replace(MANIFEST, temperature=1.5), path)
-    assert read_manifest(path).temperature == 1.5
+    write_manifest(replace(MANIFEST, **changes), path)
+    assert read_manifest(path) == replace(MANIFEST, **changes)
 
 
 def test_of_a_file_whose_name_is_no_utf8(tmp_path):
@@ -110,6 +111,7 @@ def test_either_file_missing_is_named(missing, model):
         ({"dataset": "secret"}, "dataset is 'secret', expected one of"),
         ({"class_names": "cat"}, "class_names is 'cat', expected a list of names"),
         ({"class_names": ["cat", "dog"]}, "carries 2 class_names for 3 classes"),
+        ({"uncertain": ["ones"]}, r"uncertain is \['ones'\], expected one of ignore, zeros, ones"),
         ({"verified": None}, "verified is None, expected a mapping"),
         ({"architecture": "densenet121"}, "network architecture: found str"),
         ({"preprocessing": {}}, "the preprocessing should hold image_size"),
