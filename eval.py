@@ -137,7 +137,7 @@ def evaluate_all(
     config: Config, checkpoints: Sequence[Checkpoint], source: Source, device: str, group: Group, folder: Path
 ) -> dict[str, Counter]:
     """Each checkpoint on `source`: what it is, its network, the seed's lines, the report in a folder of its own."""
-    status = JobStatus(launcher_place().status_dir, group.rank)
+    status = JobStatus(launcher_place().status_dir, group.rank, device)
     results, stages, predict_step, shown = {}, set(), None, None
     for checkpoint in checkpoints:
         card = card_to_evaluate(config, checkpoint, source)

@@ -68,7 +68,7 @@ def start(config: Config, root: Path) -> Progress:
     """Join the group, find where to begin, and train in a run folder below `root`."""
     device = set_up_device(config.device_target, config.given("device_id"), deterministic=config.deterministic)
     group, joined = join_group(config.is_distributed, config.rank, config.group_size)
-    status = JobStatus(launcher_place().status_dir, group.rank)
+    status = JobStatus(launcher_place().status_dir, group.rank, device)
     checkpoint = share_checkpoint(config.resume, root, group)
     load = partial(
         load_pretrained, net=config.given("net") or "", reset_head=config.reset_head,

@@ -163,5 +163,5 @@ def check(pictures: Path) -> dict:
 
 
 if __name__ == "__main__":
-    JobStatus(launcher_place().status_dir, launcher_place().rank)
+    JobStatus(launcher_place().status_dir, launcher_place().rank, "CPU")
     sys.exit(run(lambda argv: print("\nfound " + json.dumps(check(Path(argv[0]))), flush=True)))

@@ -16,9 +16,8 @@ def status_file(folder: Path, rank: int) -> Path:
 
 
 def done_file(folder: Path, rank: int) -> Path:
-    """What is there once `rank` has done its work, whatever becomes of its process then: a text with its exit status.
-
-    Nothing is left to be done but MindSpore's own end of the process, which takes seconds.
+    """What is there once `rank` has done its work, whatever becomes of its process then. On a CPU it is a text with the
+    exit status: nothing is left to be done but MindSpore's own end of the process, which takes seconds.
 
     The thread in which MindSpore receives messages (RECV_EVENT_LOOP of libmindspore_cluster.so) may still read from the
     connection that the end of the process closes: on a busy machine 2 of 100 processes ended with SIGSEGV.
@@ -27,12 +26,15 @@ def done_file(folder: Path, rank: int) -> Path:
 
 
 class JobStatus:
-    """Writes into the launcher's `folder`; does nothing without one."""
+    """Writes into the launcher's `folder`; does nothing without one.
 
-    def __init__(self, folder: Path | None, rank: int) -> None:
+    device: of an Ascend or a GPU the launcher waits until the process has ended and given the device back.
+    """
+
+    def __init__(self, folder: Path | None, rank: int, device: str) -> None:
         self._folder, self._path, self._beats = folder, folder and status_file(folder, rank), 0
         if folder:
-            tell_when_done(lambda status: _note_done(done_file(folder, rank), status))
+            tell_when_done(lambda status: _note_done(done_file(folder, rank), status, device))
         self.beat()
 
     def beat(self) -> None:
@@ -50,19 +52,19 @@ class JobStatus:
 
 
 def done_status(folder: Path, rank: int) -> int | None:
-    """The exit status with which `rank` has done its work; None before."""
+    """The exit status with which `rank` has done its work, if it need not be waited for any more; else None."""
     try:
         return int(done_file(folder, rank).read_text())
     except (OSError, ValueError):  # it is empty while it is written
         return None
 
 
-def _note_done(path: Path, status: int | None) -> None:
+def _note_done(path: Path, status: int | None, device: str) -> None:
     if status is None:
         return
     clean_up()
     with suppress(OSError):  # then the exit status alone says how this rank ended
-        path.write_text(f"{status}\n")
+        path.write_text(f"{status}\n" if device == "CPU" else "")
 
 
 @contextmanager
