@@ -4,7 +4,9 @@ MindSpore 2.10's bundled oneDNN runs every k x k convolution as unoptimised refe
 limited to AVX2 it takes its `gemm:jit` path, about seven times faster for a DenseNet training step. oneDNN reads
 the variable once, at the first operator, so it has to be set here and not in a function. A value set by the user wins.
 
-MindSpore warns at each graph that it takes from a cache, or does not find there; `src/utils/graph_cache.py` says it.
+MindSpore warns at each graph that it takes from a cache, and prints two errors at each empty one, by which
+`src/utils/graph_cache.py` tells it that there is none; that file's own lines say it. What CORE calls an error is raised
+as an exception too.
 """
 
 import os
@@ -15,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
-os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3}")
+os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3,CORE:4}")
 
 
 def _open_standard_streams() -> None:

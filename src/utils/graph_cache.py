@@ -154,6 +154,8 @@ class _Slots:
                 if not (slot.exists() and script_hash.exists()):  # a full disk may have refused one of them
                     continue
                 was_read = slot.stat().st_mtime_ns == _LAID
+                if was_read and graph is None:
+                    continue
                 if taken.graph is None or not was_read:  # what MindSpore wrote counts
                     taken.graph, taken.was_read = _Graph(script_hash.read_bytes(), slot.read_bytes()), was_read
         finally:  # what lies there is not to be found under a number that MindSpore asks for later
@@ -184,16 +186,16 @@ def _one_script() -> Iterator[None]:
 
 
 def _lay(graph: _Graph | None, places: list[tuple[Path, Path]]) -> None:
-    """Write `graph` to all `places`, or to none; without one the digest of the script alone. Raises OSError.
+    """Write `graph`, or without one an empty file, to all `places`, or to none. Raises OSError.
 
-    Where it does not find that digest MindSpore reads no graph any more for as long as the process lives.
+    Where it finds no file, or not the digest of the script, MindSpore reads no graph any more for as long as the
+    process lives; one that it cannot read it compiles, and goes on.
     """
     try:
         for slot, script_hash in places:
             slot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if graph:
-                slot.write_bytes(graph.mindir)
-                os.utime(slot, ns=(_LAID, _LAID))
+            slot.write_bytes(graph.mindir if graph else b"")
+            os.utime(slot, ns=(_LAID, _LAID))
             if not script_hash.exists():
                 script_hash.write_bytes(graph.script_hash if graph else _hash_of_script())
     except OSError:
