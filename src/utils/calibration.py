@@ -1,5 +1,6 @@
 """Whether a network is as sure as it is right, and the one number that mends it (Guo et al. 2017, arXiv:1706.04599)."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -79,7 +80,10 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> 
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """The expected calibration error (equation 3): the mean distance of accuracy and confidence, images weighted."""
+    """The expected calibration error (equation 3): the mean distance of accuracy and confidence, images weighted. Of
+    none nan.
+    """
     images, accuracy, sure = reliability(confidence, right, bins).T
     filled = images > 0
-    return float((images[filled] * np.abs(accuracy - sure)[filled]).sum() / images.sum())
+    distance = (images[filled] * np.abs(accuracy - sure)[filled]).sum()
+    return float(distance / images.sum()) if filled.any() else math.nan

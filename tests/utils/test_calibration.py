@@ -73,9 +73,11 @@ def test_the_error_is_that_of_a_loop_over_the_bins(overconfident):
         assert calibration_error(confidence, right, bins) == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_ends_belong_to_a_bin():
     assert reliability(np.array([0.0, 1.0]), np.array([False, True]))[[0, -1], 0].tolist() == [1, 1]
     assert calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0
+    assert np.isnan(calibration_error(np.zeros(0), np.zeros(0, bool)))
     assert calibration_error(np.array([1.0, 1.0]), np.array([True, False])) == 0.5
 
 
