@@ -89,9 +89,7 @@ def evaluate_engine(config: Config, root: Path) -> Counter:
         root=root,
         dataset=dataset,
         data_dir=data_dir,
-        reading=reading_as_before(
-            {"uncertain": model.manifest.uncertain}, config.given("image_root"), config.given("uncertain")
-        ),
+        reading=model.manifest.reading(config.given("image_root"), config.given("uncertain")),
         on_bad_image=config.on_bad_image,
         batch_size=config.per_batch_size,
         workers=workers,

@@ -15,7 +15,6 @@ if __name__ == "__main__":
     hold_interrupts()  # before the imports below start threads
 
 from src.datasets.classification import evaluation_batches, worker_count
-from src.datasets.reading import reading_as_before
 from src.deploy.answers import as_line, usable_pictures
 from src.deploy.exported_evaluation import evaluate_exported
 from src.deploy.onnx_session import OnnxModel
@@ -54,9 +53,7 @@ def main(argv: Sequence[str]) -> Counter | None:
         root=Path(config.save_ckpt_path),
         dataset=dataset,
         data_dir=data_dir,
-        reading=reading_as_before(
-            {"uncertain": model.manifest.uncertain}, config.given("image_root"), config.given("uncertain")
-        ),
+        reading=model.manifest.reading(config.given("image_root"), config.given("uncertain")),
         on_bad_image=config.on_bad_image,
         batch_size=config.per_batch_size,
         workers=workers,

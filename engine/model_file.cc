@@ -60,8 +60,10 @@ std::string words(const Shape& shape) {
 
 const char* type_of(const Tensor& tensor) { return tensor.is_int8 ? "I8" : "F32"; }
 
+uint64_t bytes_of_value(const Tensor& tensor) { return tensor.is_int8 ? 1 : sizeof(float); }
+
 uint64_t bytes_of(const Tensor& tensor) {
-  uint64_t bytes = tensor.is_int8 ? 1 : sizeof(float);
+  uint64_t bytes = bytes_of_value(tensor);
   for (const int64_t side : tensor.shape) bytes *= static_cast<uint64_t>(side);
   return bytes;
 }
@@ -74,15 +76,13 @@ uint64_t check_tensor(const Json* entry, const Tensor& tensor, uint64_t data_byt
   };
   const Shape& expected = tensor.shape;
   const std::string expected_type = type_of(tensor);
-  const uint64_t value_bytes = tensor.is_int8 ? 1 : sizeof(float);
+  const uint64_t value_bytes = bytes_of_value(tensor), bytes = bytes_of(tensor);
   if (!entry) refuse("is missing");
   const Json *type = entry->find("dtype"), *shape = entry->find("shape"), *offsets = entry->find("data_offsets");
   if (!type || type->text != expected_type) refuse("should be of " + expected_type);
   bool fits = shape && shape->items.size() == expected.size();
-  uint64_t values = 1;
   for (size_t axis = 0; fits && axis < expected.size(); axis++) {
     fits = shape->items[axis].is_integer(expected[axis], expected[axis]);
-    values *= static_cast<uint64_t>(expected[axis]);
   }
   if (!fits) refuse("should have the shape (" + words(expected) + ")");
   const auto limit = static_cast<int64_t>(data_bytes);
@@ -92,8 +92,9 @@ uint64_t check_tensor(const Json* entry, const Tensor& tensor, uint64_t data_byt
   }
   const auto first = static_cast<uint64_t>(offsets->items[0].integer());
   const auto end = static_cast<uint64_t>(offsets->items[1].integer());
-  if (first % value_bytes || end != first + values * value_bytes) {
-    refuse("should be " + std::to_string(values) + " numbers of " + std::to_string(value_bytes) + " bytes");
+  if (first % value_bytes || end != first + bytes) {
+    refuse("should be " + std::to_string(bytes / value_bytes) + " numbers of " + std::to_string(value_bytes) +
+           " bytes");
   }
   return first;
 }

@@ -149,7 +149,7 @@ class _Place:
             write(os.fdopen(descriptor, "r+b", 0))
             note = f"{os.getpid()} {descriptor}"
             write_text_atomically(path, note)
-            clean_at_end(partial(_take_away, path, note))
+            clean_at_end(path, partial(_take_away, path, note))
         else:
             for leftover in folder.glob(TEMPORARY_PREFIX + "*"):  # of one that was killed
                 leftover.unlink(missing_ok=True)

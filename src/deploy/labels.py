@@ -8,6 +8,7 @@ import os
 import re
 from array import array
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def read_csv_labels(path: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     The CSV file alone is read; where its pictures are does not matter. Raises ReportedError for a class that the model
     does not know, and for two pictures whose results would have the same name.
     """
-    source = open_csv(path, Reading(task=manifest.task, uncertain=manifest.uncertain), needs_files=False)
+    source = open_csv(path, replace(manifest.reading(), task=manifest.task), needs_files=False)
     source = as_task(source, manifest.task).for_network(manifest.class_names)
     labels = dict(zip(_csv_result_names(source, path.parent), source.labels, strict=True))
     if len(labels) < len(source):

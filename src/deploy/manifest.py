@@ -8,7 +8,7 @@ from pathlib import Path
 from src.datasets.class_names import is_list_of_names
 from src.datasets.layouts import DATASETS
 from src.datasets.preprocessing import Preprocessing
-from src.datasets.reading import UNCERTAIN
+from src.datasets.reading import UNCERTAIN, Reading, reading_as_before
 from src.network.architecture import Architecture
 from src.utils.calibration import is_temperature
 from src.utils.errors import ReportedError
@@ -95,6 +95,10 @@ class Manifest:
     def task(self) -> str:
         """`single` or `multilabel`, as of the checkpoint."""
         return "multilabel" if self.activation == "sigmoid" else "single"
+
+    def reading(self, image_root: str | None = None, uncertain: str | None = None) -> Reading:
+        """How a data set is read for this model: as in training, but for what is given."""
+        return reading_as_before({"uncertain": self.uncertain}, image_root, uncertain)
 
     @classmethod
     def from_text(cls, text: str | bytes, where: str) -> "Manifest":

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from src.ops.compile import CompilationError
+from src.utils.ending import leave_behind
 from src.utils.errors import ReportedError
 from src.utils.files import TEMPORARY_PREFIX, write_atomically, write_text_atomically
-from src.utils.own_folder import cache_folder, keep_temporary, locked, make_own, read_own, temporary_folder
+from src.utils.own_folder import cache_folder, locked, make_own, read_own, temporary_folder
 
 LIBRARY_NAME = "libdensenet_kernels.so"
 
@@ -36,7 +37,7 @@ def cached_library(key: str, compile_to: Callable[[Path], None]) -> tuple[Path, 
         folder = _private_folder()
         library, origin = _library_in(folder / key, compile_to)
     except CompilationError:
-        keep_temporary(folder)  # it names the log in there
+        leave_behind(folder)  # it names the log in there
         raise
     except ReportedError as error:
         raise ReportedError(f"{refusal}, and {error}") from error

@@ -3,10 +3,11 @@
 import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _told: list[Callable[[int | None], None]] = []
 _last_acts: list[Callable[[], None]] = []
-_left_to_clean: list[Callable[[], None]] = []
+_left_to_clean: dict[Path, Callable[[], None]] = {}
 
 
 def tell_when_done(tell: Callable[[int | None], None]) -> None:
@@ -23,22 +24,26 @@ def tell_done(status: int | None) -> None:
         _told.pop()(status)
 
 
-def clean_at_end(act: Callable[[], None]) -> None:
-    """Have `act`, which takes away what this process leaves in the file system, done once when it ends."""
-    _left_to_clean.append(act)
-    atexit.register(_clean, act)
+def clean_at_end(path: Path, act: Callable[[], None]) -> None:
+    """Have `act`, which takes away what this process leaves at `path`, done once when it ends."""
+    _left_to_clean[path] = act
 
 
+def leave_behind(path: Path) -> None:
+    """Have nothing done about `path` after all."""
+    del _left_to_clean[path]
+
+
+def left_to_clean() -> list[Path]:
+    """What of this process will not be there when it has ended."""
+    return [*_left_to_clean]
+
+
+@atexit.register
 def clean_up() -> None:
     """Do what is left of that now: the process may be killed before its interpreter ends. The latest first."""
-    for act in reversed([*_left_to_clean]):
-        _clean(act)
-
-
-def _clean(act: Callable[[], None]) -> None:
-    if act in _left_to_clean:
-        _left_to_clean.remove(act)
-        act()
+    while _left_to_clean:
+        _left_to_clean.popitem()[1]()
 
 
 @contextmanager

@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from src.utils.ending import clean_at_end
+from src.utils.ending import clean_at_end, left_to_clean
 from src.utils.errors import ReportedError
 from src.utils.logging import get_logger
 
 _PROJECT = "densenet-mindspore"
 _POLL = 0.1  # seconds between two tries to lock
-_temporary: list[Path] = []
 
 
 def cache_folder(name: str, accept: Callable[[Path], None] = lambda _: None) -> Path:
@@ -93,24 +92,13 @@ def _try_lock(lock: int) -> bool:
 def temporary_folder(prefix: str) -> Path:
     """A new folder of this process, removed when it ends. Raises OSError."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
-    _temporary.append(folder)
-    clean_at_end(partial(_remove_temporary, folder))
+    clean_at_end(folder, partial(shutil.rmtree, folder, ignore_errors=True))
     return folder
-
-
-def _remove_temporary(folder: Path) -> None:
-    if folder in _temporary:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def keep_temporary(folder: Path) -> None:
-    """Leave this `temporary_folder` behind: an error names something in it."""
-    _temporary.remove(folder)
 
 
 def is_temporary(text: str) -> bool:
     """Whether `text` names a place that ends with this process."""
-    return any(str(folder) in text for folder in _temporary)
+    return any(str(folder) in text for folder in left_to_clean())
 
 
 def read_own(path: Path) -> bytes:
