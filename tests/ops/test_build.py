@@ -264,10 +264,11 @@ def test_the_kernels_are_asked_for_once_a_process(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("instruction_set", [name for name in OF_X86 if name not in INSTRUCTION_SETS])
 def test_our_sources_compile_without_a_warning(instruction_set):
-    """Those of this CPU are compiled with the same warnings in test_sanitizers.py.
+    """Those of this CPU are compiled with the same warnings, optimised too, in test_sanitizers.py.
 
-    The largest one, in which all of the code is, is also optimised: some warnings come of what that finds out.
+    The largest one, in which all of the code is, is also optimised: some warnings come of what that finds out. In one
+    text the headers are read once.
     """
     effort = ["-O1"] if instruction_set == OF_X86[0] else ["-fsyntax-only"]
     flags = [*FLAGS, *build.INSTRUCTION_SETS[instruction_set].flags, *effort, "-Wall", "-Wextra", "-Werror"]
-    kept_program(["g++"], flags, [build.SOURCES], *sorted(build.SOURCES.rglob("*.cc")))
+    kept_program(["g++"], flags, [build.SOURCES], *sorted(build.SOURCES.rglob("*.cc")), in_one_text=True)
