@@ -3,6 +3,12 @@
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
 """
 
+import functools
+import gzip
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -19,31 +25,54 @@ def open_digits(split: str) -> Source:
 
     The grey levels 0..16 become 0..255, the pictures are enlarged to 32x32 (bilinear) and repeated in three channels.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ReportedError(
-            "the data set digits comes with scikit-learn, which is missing: pip install scikit-learn"
-        ) from error
-    digits = load_digits()
-    rank_in_class = np.zeros(len(digits.target), np.int64)
-    for digit in range(10):
-        members = digits.target == digit
-        rank_in_class[members] = np.arange(members.sum())
-    held_out = rank_in_class % 5 == 4
-    chosen = np.flatnonzero(held_out if split == "eval" else ~held_out)
-    pictures = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
-    pixels = np.stack([_enlarge(picture) for picture in pictures])
+    pixels, labels, chosen = _part(split)
     return Source(
         dataset="digits",
         class_names=tuple("0123456789"),
-        labels=digits.target[chosen].astype(np.int32),
+        labels=labels,
         form=DECODED,
         read=pixels.__getitem__,
         image_name=lambda i: f"digits[{chosen[i]}]",
         origin="the data set digits",
         identity=lambda: hash_of([pixels.tobytes()]),
     )
+
+
+@functools.cache
+def _part(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixels (N, SIZE, SIZE, 3) uint8, labels (N,) int32 and numbers of its pictures, none to be written to."""
+    images, labels = _all()
+    rank_in_class = np.zeros(len(labels), np.int64)
+    for digit in range(10):
+        members = labels == digit
+        rank_in_class[members] = np.arange(members.sum())
+    held_out = rank_in_class % 5 == 4
+    chosen = np.flatnonzero(held_out if split == "eval" else ~held_out)
+    pictures = np.rint(images[chosen] * (255 / 16)).astype(np.uint8)
+    part = np.stack([_enlarge(picture) for picture in pictures]), labels[chosen], chosen
+    for array in part:
+        array.flags.writeable = False
+    return part
+
+
+def _all() -> tuple[np.ndarray, np.ndarray]:
+    """The grey levels (N, 8, 8) and labels (N,) int32, in scikit-learn's order.
+
+    They are read from its file: importing it takes longer than many a run on them.
+    """
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ReportedError("the data set digits comes with scikit-learn, which is missing: pip install scikit-learn")
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    try:
+        with gzip.open(path, "rt") as file:
+            rows = np.array([line.split(",") for line in file], np.float64)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise ReportedError(
+            f"the data set digits cannot be read from {path}: {error}; install scikit-learn again: "
+            "pip install --force-reinstall scikit-learn"
+        ) from error
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int32)
 
 
 def _enlarge(picture: np.ndarray) -> np.ndarray:

@@ -1,10 +1,18 @@
 """The bundled digits: the split is fixed, and no picture is in both parts."""
 
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
+from src.datasets import digits as module
 from src.datasets.preprocessing import DIGITS_MEAN, DIGITS_STD
 from src.datasets.sources import open_source
+from src.utils.errors import ReportedError
 
 
 def test_parts_are_disjoint_complete_and_stratified():
@@ -37,3 +45,26 @@ def test_the_statistics_are_those_of_the_training_part():
     pixels = np.stack([source.read(i) for i in range(len(source))]) / 255
     np.testing.assert_allclose(pixels.mean((0, 1, 2)), DIGITS_MEAN, atol=5e-5)
     np.testing.assert_allclose(pixels.std((0, 1, 2)), DIGITS_STD, atol=5e-5)
+
+
+def test_they_are_those_of_scikit_learn_which_is_not_imported():
+    images, labels = module._all()
+    assert (images == load_digits().images).all() and (labels == load_digits().target).all()
+    code = (
+        "import sys; from src.datasets.digits import open_digits; open_digits('eval'); print('sklearn' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True).stdout == b"False\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "which is missing"), (b"no archive", "cannot be read from .*Not a gzipped file")]
+)
+def test_without_its_file_it_is_said(content, message, tmp_path, monkeypatch):
+    package = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    if content:
+        (tmp_path / "datasets/data").mkdir(parents=True)
+        (tmp_path / "datasets/data/digits.csv.gz").write_bytes(content)
+    monkeypatch.setattr(module, "find_spec", lambda _: package if content else None)
+    with pytest.raises(ReportedError, match=message):
+        module._all()
