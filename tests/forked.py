@@ -209,7 +209,7 @@ if __name__ == "__main__":
     from src.utils.signals import hold_interrupts
 
     hold_interrupts()  # as each command does, before its imports start threads
-    import eval  # noqa: A004, F401
+    import eval  # noqa: F401
     import train  # noqa: F401
     from src.datasets.digits import open_digits
     from tests.pictures import no_pictures
