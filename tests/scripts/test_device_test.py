@@ -193,10 +193,15 @@ def test_fault_a_resumed_run_with_other_bits(context, monkeypatch, trained_run):
     last = newest(trained_run)
     first = min(trained_run.glob("0-1_*.ckpt"))
 
+    def train(_self, *_):
+        folder = context.folder / "whole/run"
+        folder.mkdir(parents=True)
+        shutil.copy(last, folder)
+        return folder
+
     def run(_self, words, _seconds):
-        folder = context.folder / ("killed" if "--resume" in words else "whole") / "run"
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(first if "--resume" in words else last, folder / last.name)
+        assert "--resume" in words
+        shutil.copy(first, context.folder / "killed/run" / last.name)
         return ""
 
     class Killed:
@@ -209,6 +214,7 @@ def test_fault_a_resumed_run_with_other_bits(context, monkeypatch, trained_run):
 
         kill = wait = poll
 
+    monkeypatch.setattr(Context, "train", train)
     monkeypatch.setattr(Context, "run", run)
     monkeypatch.setattr(rows.subprocess, "Popen", Killed)
     found, figure = verdict("resume", context)
