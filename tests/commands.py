@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import train
+from src.datasets import digits
 from src.training.evaluation import PredictStep
 from src.training.step import TrainStep
 
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 NETWORK = ["--net", "densenet100", "--block_config", "1,1", "--growth_rate", "4", "--stem_features", "8"]
 TINY = [*NETWORK, *["--dataset", "digits", "--image_size", "8", "--max_epoch", "1", "--per_batch_size", "256"]]
 HELD_OUT_DIGITS = 355
+FEW_HELD_OUT = 40
 
 
 def train_tiny(output: Path, *flags: object) -> Path:
@@ -37,6 +39,12 @@ def answer_nothing(patch: pytest.MonkeyPatch) -> None:
         return np.zeros((len(images), step.network.architecture.num_classes), np.float32)
 
     patch.setattr(PredictStep, "logits", logits)
+
+
+def few_digits(patch: pytest.MonkeyPatch) -> None:
+    """Have the data set digits hold about a tenth of its pictures, 145 and FEW_HELD_OUT of them, of all classes."""
+    every = {"train": 10, "eval": 9}
+    patch.setattr(digits, "_part", lambda split, part=digits._part: tuple(of[:: every[split]] for of in part(split)))
 
 
 def only(folder: Path) -> Path:
@@ -62,19 +70,19 @@ def weights(checkpoint: Path) -> dict[str, np.ndarray]:
 
 def write_pictures(folder: Path, classes: tuple[str, ...], each: int) -> Path:
     """Class folders of `each` JPEGs, real handwritten digits: class number k shows the digit k."""
-    digits = load_digits()
+    written = load_digits()
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
-        for i, picture in enumerate(digits.images[digits.target == label][:each]):
+        for i, picture in enumerate(written.images[written.target == label][:each]):
             Image.fromarray((picture * 15.9375).astype(np.uint8)).resize((32, 32)).save(folder / name / f"{i}.jpg")
     return folder
 
 
 def write_cifar(file: Path, count: int, label: int | None = None) -> None:
     """`count` records of CIFAR-10's binary version that show digits, with their own labels or all with `label`."""
-    digits = load_digits()
-    grey = np.kron(digits.images[:count], np.ones((4, 4))) * 15.9375
+    written = load_digits()
+    grey = np.kron(written.images[:count], np.ones((4, 4))) * 15.9375
     pixels = np.repeat(grey.reshape(count, 1, 1024), 3, axis=1).reshape(count, 3072)
-    labels = digits.target[:count] if label is None else np.full(count, label)
+    labels = written.target[:count] if label is None else np.full(count, label)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(np.concatenate([labels[:, None], pixels], axis=1).astype(np.uint8).tobytes())

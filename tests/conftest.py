@@ -67,10 +67,16 @@ def compiled_once() -> Iterator[None]:
             gc.collect()
         return compile_network(executor, network, *arguments, **named)
 
-    gc.freeze()  # what the libraries have made stays: collections need not look at it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_CellGraphExecutor, "compile", collect_and_compile)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def looked_at_once() -> None:
+    """What libraries and other files' tests have made stays: collections, a tenth of the time, need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import mindspore as ms
@@ -53,10 +53,8 @@ def graph_key(cell: nn.Cell, inputs: Iterable[Tensor]) -> str:
     no key.
     """
     signature = [(tuple(value.shape), str(value.dtype)) for value in inputs]
-    digest = hashlib.sha256()
-    for token in (*_tokens(_surroundings(), {}), *_tokens(signature, {}), *_tokens(cell, {})):
-        digest.update(token.encode(errors="backslashreplace") + b"\0")
-    return digest.hexdigest()
+    words = [word for value in (_surroundings(), signature, cell) for word in _Description(value).words]
+    return hashlib.sha256("\0".join(words).encode(errors="backslashreplace")).hexdigest()
 
 
 def _surroundings() -> dict[str, object]:
@@ -96,67 +94,70 @@ def _foreign_digest(module: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _tokens(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
-    """`value` as words, the same in every process.
+class _Description:
+    """A value, and all that it holds, as `words` that are the same in every process."""
 
-    seen: by its id, the number of each object that was described before, and the object, so that it keeps its id.
-    """
-    if isinstance(value, str) and is_temporary(value):  # kernels that were compiled for this process alone
-        raise TypeError(f"it uses {value}, which is there for this process alone")
-    if isinstance(value, _PLAIN):
-        yield f"{type(value).__name__} {value!r}"
-        return
-    if id(value) in seen:
-        yield f"again {seen[id(value)][0]}"
-        return
-    seen[id(value)] = len(seen), value
-    yield _name(type(value))
-    yield from _content(value, seen)
+    def __init__(self, value: object) -> None:
+        self.words: list[str] = []
+        # By its id, the number of each object that was described before, and the object, so that it keeps its id.
+        self._seen: dict[int, tuple[int, object]] = {}
+        self._add(value)
 
+    def _add(self, value: object) -> None:
+        if isinstance(value, str) and is_temporary(value):  # kernels that were compiled for this process alone
+            raise TypeError(f"it uses {value}, which is there for this process alone")
+        if isinstance(value, _PLAIN):
+            self.words.append(f"{type(value).__name__} {value!r}")
+        elif id(value) in self._seen:
+            self.words.append(f"again {self._seen[id(value)][0]}")
+        else:
+            self._seen[id(value)] = len(self._seen), value
+            self.words.append(_name(type(value)))
+            self._add_content(value)
 
-def _content(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
-    if isinstance(value, Parameter):
-        yield f"{value.name} {tuple(value.shape)} {value.dtype} {value.requires_grad}"
-    elif isinstance(value, Tensor):
-        yield f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(value.asnumpy().tobytes()).hexdigest()}"
-    elif isinstance(value, np.ndarray | np.generic):
-        yield f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    elif isinstance(value, nn.Cell):
-        own = {name: item for name, item in vars(value).items() if name not in _BOOKKEEPING}
-        shared = {name: vars(value).get(name) for name in _IN_THE_GRAPH}
-        yield from _tokens_of_all((own, shared, value._cells, value._params, value._buffers), seen)
-    elif isinstance(value, Mapping):
-        yield from _tokens_of_all((item for pair in value.items() for item in pair), seen)
-    elif isinstance(value, tuple | list):
-        yield from _tokens_of_all(value, seen)
-    elif isinstance(value, set | frozenset):
-        yield repr(sorted(map(repr, value)))
-    elif isinstance(value, functools.partial):
-        yield from _tokens_of_all((value.func, value.args, value.keywords), seen)
-    elif isinstance(value, types.FunctionType):
-        yield _name(value)
-        closure = {
-            name: cell.cell_contents
-            for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-            if name != "hash_obj"  # of MindSpore's jit: the time at which it was called
-        }
-        yield from _tokens_of_all((closure, value.__defaults__, value.__kwdefaults__), seen)
-    elif isinstance(value, types.MethodType):
-        yield from _tokens_of_all((value.__func__, value.__self__), seen)
-    elif isinstance(value, type | types.BuiltinFunctionType | types.BuiltinMethodType):
-        yield _name(value)
-    elif isinstance(value, enum.Enum | ms.Type) or hasattr(type(value), "__members__"):  # and enums of C++
-        yield str(value)
-    elif hasattr(value, "__dict__"):
-        yield from _tokens(vars(value), seen)
-    else:
-        raise TypeError(f"a {_name(type(value))} cannot be described")
+    def _add_content(self, value: object) -> None:
+        if isinstance(value, Parameter):
+            self.words.append(f"{value.name} {tuple(value.shape)} {value.dtype} {value.requires_grad}")
+        elif isinstance(value, Tensor):
+            digest = hashlib.sha256(value.asnumpy().tobytes()).hexdigest()
+            self.words.append(f"{value.dtype} {tuple(value.shape)} {digest}")
+        elif isinstance(value, np.ndarray | np.generic):
+            self.words.append(f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}")
+        elif isinstance(value, nn.Cell):
+            own = {name: item for name, item in vars(value).items() if name not in _BOOKKEEPING}
+            shared = {name: vars(value).get(name) for name in _IN_THE_GRAPH}
+            self._add_all((own, shared, value._cells, value._params, value._buffers))
+        elif isinstance(value, Mapping):
+            self._add_all(item for pair in value.items() for item in pair)
+        elif isinstance(value, tuple | list):
+            self._add_all(value)
+        elif isinstance(value, set | frozenset):
+            self.words.append(repr(sorted(map(repr, value))))
+        elif isinstance(value, functools.partial):
+            self._add_all((value.func, value.args, value.keywords))
+        elif isinstance(value, types.FunctionType):
+            self.words.append(_name(value))
+            closure = {
+                name: cell.cell_contents
+                for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+                if name != "hash_obj"  # of MindSpore's jit: the time at which it was called
+            }
+            self._add_all((closure, value.__defaults__, value.__kwdefaults__))
+        elif isinstance(value, types.MethodType):
+            self._add_all((value.__func__, value.__self__))
+        elif isinstance(value, type | types.BuiltinFunctionType | types.BuiltinMethodType):
+            self.words.append(_name(value))
+        elif isinstance(value, enum.Enum | ms.Type) or hasattr(type(value), "__members__"):  # and enums of C++
+            self.words.append(str(value))
+        elif hasattr(value, "__dict__"):
+            self._add(vars(value))
+        else:
+            raise TypeError(f"a {_name(type(value))} cannot be described")
 
-
-def _tokens_of_all(values: Iterable[object], seen: dict[int, tuple[int, object]]) -> Iterator[str]:
-    for value in values:
-        yield from _tokens(value, seen)
-    yield "end"
+    def _add_all(self, values: Iterable[object]) -> None:
+        for value in values:
+            self._add(value)
+        self.words.append("end")
 
 
 def _name(thing: object) -> str:

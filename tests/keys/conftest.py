@@ -1,9 +1,10 @@
 """Runs and exports that the tests of the keys share; each combination of flags is made once in a process."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import compute_nothing, only, write_cifar, write_pictures
+from commands import compute_nothing, few_digits, only, write_cifar, write_pictures
 from keys.runs import BASE, ONNX, Model, Result
 from mindspore import Parameter, Tensor
 
@@ -17,6 +18,14 @@ from src.utils.checkpoint import load_checkpoint, save_checkpoint
 
 # Its failed checks tell as much as those in the tests.
 pytest.register_assert_rewrite("keys.key_tables")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_read() -> Iterator[None]:
+    """What a key does is seen on few pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        few_digits(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +48,7 @@ def places(tmp_path_factory) -> dict[str, str]:
     (root / "lr.yaml").write_text("lr: 0.3\n")
     with pytest.MonkeyPatch.context() as patch:
         compute_nothing(patch)
+        few_digits(patch)
         train.main([*BASE, "--seed", "7", "--save_ckpt_path", str(root / "run")])
     pretrained = only(root / "run") / "0-2_1.ckpt"
     write_average(pretrained, root / "averaged.ckpt")

@@ -7,7 +7,7 @@ LAYER = "backbone.features.denseblock1.cell_list.0."
 TRANSITION = "backbone.features.transition1.features."
 CHANGED = object()  # anything but what it was
 
-GROUPED = "--per_batch_size 500 --grad_accumulation_steps 2"
+GROUPED = "--per_batch_size 50 --grad_accumulation_steps 2"
 COSINE = "--lr_scheduler cosine_annealing"
 ZOO_STEM = "--net densenet121"
 TEACHER = "--teacher {pretrained}"
@@ -42,7 +42,7 @@ TRAIN = [
     ("train_data_dir", "--dataset cifar10 --per_batch_size 4 --train_data_dir {cifar}", "--train_data_dir {cifar6}",
      ("images",), "6 images of cifar10"),
     ("eval_data_dir", "", "--eval_data_dir bundled", ("evaluated_epochs",), ["1", "2"]),
-    ("val_split", "--per_batch_size 500", "--val_split 0.2", ("images",), "1154 images of digits"),
+    ("val_split", "--per_batch_size 50", "--val_split 0.2", ("images",), "116 images of digits"),
     ("image_root", CSV, "--image_root {twin}", ("data_hash",), CHANGED),
     ("uncertain", UNSURE, "--uncertain ones", ("log_says", ", 0.0 % of the labels unknown"), True),
     ("task", CSV, "--task single", ("log_says", "several labels a picture"), False),
@@ -52,7 +52,7 @@ TRAIN = [
     ("class_weight_power", "--class_weights auto", "--class_weight_power 3", ("all_bits",), CHANGED),
     ("patience", "--eval_data_dir bundled --max_epoch 4", "--patience 1", ("evaluated_epochs",), ["1", "2"]),
     ("best_metric", "--eval_data_dir bundled", "--best_metric loss", ("log_says", "best held-out loss"), True),
-    ("per_batch_size", "", "--per_batch_size 500", ("steps",), 2),
+    ("per_batch_size", "", "--per_batch_size 50", ("steps",), 2),
     ("augmentation", "", "--augmentation none", ("all_bits",), CHANGED),
     ("auto_augment", "", "--auto_augment trivial", ("all_bits",), CHANGED),
     ("augmentation_streams", "", "--augmentation_streams image", ("all_bits",), CHANGED),
@@ -64,7 +64,7 @@ TRAIN = [
     ("lr_gamma", "--lr_epochs 1", "--lr_gamma 0.5", ("rates",), [0.1, 0.05]),
     ("lr_scheduler", "", COSINE, ("rates",), [0.1, 0.05]),
     ("lr_scheduler", "", "--lr_scheduler polynomial", ("rates",), [0.1, 0.05]),
-    ("lr_scheduler", "--per_batch_size 500 --max_epoch 1", "--lr_scheduler one_cycle", ("rates",), [0.0000004]),
+    ("lr_scheduler", "--per_batch_size 50 --max_epoch 1", "--lr_scheduler one_cycle", ("rates",), [0.0000004]),
     ("lr_power", "--lr_scheduler polynomial", "--lr_power 2", ("rates",), [0.1, 0.025]),
     ("layer_lr_decay", "", "--layer_lr_decay 0.5", ("all_bits",), CHANGED),
     ("linear_lr_scaling", GROUPED, f"{GROUPED} --linear_lr_scaling", ("rates",), [0.2, 0.2]),
@@ -83,15 +83,15 @@ TRAIN = [
     ("teacher_temperature", TEACHER, "--teacher_temperature 1", ("all_bits",), CHANGED),
     ("teacher_weight", TEACHER, "--teacher_weight 0.5", ("all_bits",), CHANGED),
     ("grad_clip_norm", "", "--grad_clip_norm 0.01", ("all_bits",), CHANGED),
-    ("grad_accumulation_steps", "--per_batch_size 500", "--grad_accumulation_steps 2", ("steps",), 1),
+    ("grad_accumulation_steps", "--per_batch_size 50", "--grad_accumulation_steps 2", ("steps",), 1),
     ("amp_level", "", "--amp_level O2", ("value", "loss_scale"), 1024.0),  # and with it the type of `auto`
     ("loss_scale_type", "", "--loss_scale_type fixed", ("value", "loss_scale"), 1024.0),
     ("loss_scale", "--loss_scale_type fixed", "--loss_scale 64", ("value", "loss_scale"), 64.0),
     ("is_distributed", "", "--is_distributed 0", ("log_says", "running stand-alone: is_distributed is 0"), True),
     ("cpu_kernels", "", "--cpu_kernels off", ("log_says", "the C++ kernels are used"), False),
     ("seed", "", "--seed 2", ("all_bits",), CHANGED),
-    ("log_interval", "--per_batch_size 500", "--log_interval 2", ("window_lines",), 0),
-    ("ckpt_interval", "--per_batch_size 500", "--ckpt_interval 1", ("checkpoints",),
+    ("log_interval", "--per_batch_size 50", "--log_interval 2", ("window_lines",), 0),
+    ("ckpt_interval", "--per_batch_size 50", "--ckpt_interval 1", ("checkpoints",),
      ["0-2_2.ckpt", "0-2_1.ckpt", "0-1_2.ckpt", "0-1_1.ckpt"]),
     ("keep_checkpoint_max", "", "--keep_checkpoint_max 1", ("checkpoints",), ["0-2_1.ckpt"]),
     ("eval_interval", "--eval_data_dir bundled", "--eval_interval 2", ("evaluated_epochs",), ["2"]),

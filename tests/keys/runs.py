@@ -14,7 +14,7 @@ from src.deploy.manifest import manifest_path
 from src.utils.checkpoint import list_checkpoints, load_checkpoint
 
 # Two epochs of one step each, unless flags say otherwise.
-BASE = [*TINY, *["--max_epoch", "2", "--per_batch_size", "1000", "--log_interval", "1"]]
+BASE = [*TINY, *["--max_epoch", "2", "--per_batch_size", "100", "--log_interval", "1"]]
 ONNX = "--file_format ONNX"
 
 

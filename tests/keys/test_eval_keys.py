@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from commands import HELD_OUT_DIGITS, only, write_pictures
+from commands import FEW_HELD_OUT, only, write_pictures
 from keys.runs import ONNX, predictions
 
 import eval as evaluation
@@ -67,14 +67,14 @@ def test_an_engine_file_is_evaluated_as_its_checkpoint(exported, base_prediction
     table, out = tmp_path / "predictions.csv", ["--save_ckpt_path", str(tmp_path / "out")]
     argv = ["--engine", str(model), *out, "--per_batch_size", "100"]
     (accuracy,) = evaluation.main([*argv, "--predictions", str(table)]).values()
-    assert accuracy.seen == HELD_OUT_DIGITS
+    assert accuracy.seen == FEW_HELD_OUT
     rows, expected = (list(csv.DictReader(text.splitlines())) for text in (table.read_text(), base_predictions))
     assert [row["image"] for row in rows] == [row["image"] for row in expected]
     for row, other in zip(rows, expected, strict=True):
         assert float(row["probability1"]) == pytest.approx(float(other["probability1"]), abs=1e-4)
     assert accuracy.top1_correct == sum(row["top1"] == row["label"] for row in rows)
     (log,) = (tmp_path / "out").glob("*/eval.log")
-    assert f"after allreduce eval: top1_correct={accuracy.top1_correct}, tot={HELD_OUT_DIGITS}," in log.read_text()
+    assert f"after allreduce eval: top1_correct={accuracy.top1_correct}, tot={FEW_HELD_OUT}," in log.read_text()
     with pytest.raises(UsageError, match=r"found growth_rate 6 with engine .*, which says it itself; leave it out"):
         evaluation.main([*argv, "--growth_rate", "6"])
 
@@ -122,7 +122,7 @@ def test_dataset_and_eval_data_dir(command, evaluator, tmp_path):
         flags = ["--dataset", "folder", "--eval_data_dir", str(tmp_path / f"{each} each")]
         table = predictions(model, tmp_path / f"of {each} each", *flags, main=main)
         assert len(table.splitlines()) == 1 + 10 * each
-    assert len(predictions(model, tmp_path, main=main).splitlines()) == 1 + HELD_OUT_DIGITS
+    assert len(predictions(model, tmp_path, main=main).splitlines()) == 1 + FEW_HELD_OUT
     with pytest.raises(UsageError, match="found no eval_data_dir"):
         predictions(model, tmp_path, "--dataset", "cifar10", main=main)
 

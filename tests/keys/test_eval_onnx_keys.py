@@ -2,7 +2,7 @@
 
 import onnxruntime
 import pytest
-from commands import HELD_OUT_DIGITS, write_pictures
+from commands import FEW_HELD_OUT, write_pictures
 from keys.runs import ONNX, predictions
 
 import eval_onnx
@@ -63,7 +63,7 @@ def test_eval_onnx_images(command_line, tmp_path, capsys):
         assert main([*flags, "--images", str(path)]) is None
         assert capsys.readouterr().out.count(".jpg: ") == count
     assert not (tmp_path / "out").exists()
-    assert main(flags).seen == HELD_OUT_DIGITS
+    assert main(flags).seen == FEW_HELD_OUT
 
 
 def test_eval_onnx_ckpt_files_and_predictions(exported, tmp_path):
