@@ -14,11 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,6 +54,19 @@ class Forks:
         """As `run`, but without waiting for it; what it writes is added to the two files."""
         order = _order(command, argv, cwd, max_file_size, drawn) | {"outputs": [str(stdout), str(stderr)]}
         return Started(self._ask(order), stderr, self._ask)
+
+    def talk(self, command: str, argv: Sequence[object], environment: Mapping[str, str], stderr: Path) -> "Talking":
+        """As `start`, with pipes for stdin and stdout, in a session of its own and with that environment."""
+        with tempfile.TemporaryDirectory() as folder:
+            pipes = {name: os.path.join(folder, name) for name in ("stdin", "stdout")}  # noqa: PTH118
+            for path in pipes.values():
+                os.mkfifo(path, 0o600)
+            order = _order(command, argv, ROOT, 0, drawn=False) | {"environment": dict(environment)}
+            order |= {"stdin": pipes["stdin"], "outputs": [pipes["stdout"], str(stderr)], "own_session": True}
+            found = Talking(self._ask(order), stderr, self._ask)
+            found.stdout = open(pipes["stdout"])  # noqa: PTH123, SIM115 - each waits for the child to open it too
+            found.stdin = open(pipes["stdin"], "w")  # noqa: PTH123, SIM115
+            return found
 
     @contextmanager
     def interpreter(self, path: Path) -> Iterator[None]:
@@ -128,6 +143,17 @@ class Started:
             os.kill(self.pid, number)
 
 
+class Talking(Started):
+    """A process that `Forks.talk` has started, as a `subprocess.Popen` with pipes."""
+
+    stdin: TextIO
+    stdout: TextIO
+
+    def wait(self, seconds: float = 60) -> int:
+        """See `Started`."""
+        return super().wait(seconds)
+
+
 @contextmanager
 def forks() -> Iterator[Forks]:
     """While it is open there is a process to fork from."""
@@ -185,12 +211,14 @@ def read_all(descriptors: list[int]) -> list[str]:
 
 def become(order: dict, outputs: list[int]) -> None:
     """Be the process that was asked for, up to its first line. outputs: its stdout and stderr, if not files."""
+    if order.get("own_session"):
+        os.setsid()
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     outputs = [os.open(path, flags, 0o600) for path in order.get("outputs", ())] or outputs
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
-    for descriptor, opened in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
+    for descriptor, opened in enumerate([os.open(order.get("stdin", os.devnull), os.O_RDONLY), *outputs]):
         os.dup2(opened, descriptor)
         os.close(opened)
     if order["max_file_size"]:
