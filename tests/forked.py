@@ -237,6 +237,8 @@ if __name__ == "__main__":
     from src.utils.signals import hold_interrupts
 
     hold_interrupts()  # as each command does, before its imports start threads
+    from matplotlib.backends import backend_agg  # noqa: F401
+
     import eval  # noqa: F401
     import train  # noqa: F401
     from src.datasets.digits import open_digits
