@@ -240,6 +240,7 @@ if __name__ == "__main__":
     from matplotlib.backends import backend_agg  # noqa: F401
 
     import eval  # noqa: F401
+    import export  # noqa: F401
     import train  # noqa: F401
     from src.datasets.digits import open_digits
     from tests.pictures import no_pictures

@@ -6,8 +6,6 @@ Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UC
 import functools
 import gzip
 import zlib
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,7 +13,7 @@ from PIL import Image
 from src.datasets.identity import hash_of
 from src.datasets.preprocessing_choices import DECODED
 from src.datasets.source import Source
-from src.utils.errors import ReportedError
+from src.utils.scikit_learn import data_file, unreadable
 
 SIZE = 32
 
@@ -56,22 +54,13 @@ def _part(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _all() -> tuple[np.ndarray, np.ndarray]:
-    """The grey levels (N, 8, 8) and labels (N,) int32, in scikit-learn's order.
-
-    They are read from its file: importing it takes longer than many a run on them.
-    """
-    package = find_spec("sklearn")
-    if package is None or package.origin is None:
-        raise ReportedError("the data set digits comes with scikit-learn, which is missing: pip install scikit-learn")
-    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    """The grey levels (N, 8, 8) and labels (N,) int32, in scikit-learn's order."""
+    path = data_file("the data set digits comes", "data", "digits.csv.gz")
     try:
         with gzip.open(path, "rt") as file:
             rows = np.array([line.split(",") for line in file], np.float64)
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise ReportedError(
-            f"the data set digits cannot be read from {path}: {error}; install scikit-learn again: "
-            "pip install --force-reinstall scikit-learn"
-        ) from error
+        raise unreadable("the data set digits", path, error) from error
     return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int32)
 
 

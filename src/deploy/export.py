@@ -34,6 +34,7 @@ from src.utils.accuracy import check_finite
 from src.utils.checkpoint import quiet_mindspore
 from src.utils.errors import ReportedError
 from src.utils.files import is_file
+from src.utils.scikit_learn import sample_photographs
 
 SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx", "ENGINE": ".engine"}
 ANY_BATCH = ("ONNX", "ENGINE")  # formats whose models take any number of images
@@ -143,9 +144,7 @@ def compare(model: Logits, images: np.ndarray, expected: np.ndarray, manifest: M
 
 def checked_images(preprocessing: Preprocessing, count: int) -> np.ndarray:
     """(count, C, S, S) float32: parts of scikit-learn's two photographs through the pipeline, and random values."""
-    from sklearn.datasets import load_sample_images  # 0.8 s to import: not for a mistake in the command line
-
-    photos = load_sample_images().images
+    photos = sample_photographs()
     random = np.random.default_rng(0)
     corners = random.integers(0, 200, (count, 2))
     labels = np.zeros(-(-count // 2), np.int32)

@@ -17,6 +17,7 @@ from src.deploy.onnx_preprocessing import preprocessing_alone, with_preprocessin
 from src.training.evaluation import Logits
 from src.utils.best_classes import probabilities_of
 from src.utils.errors import ReportedError
+from src.utils.scikit_learn import sample_photographs
 
 LEVELS = 1.0  # of 255, that an input may differ by; it does not with the versions that are tested
 PROBABILITY = {"float32": 1e-4, "float16": 2e-2}
@@ -60,11 +61,9 @@ def include_preprocessing(path: Path, manifest: Manifest, model: Logits, threads
 
 def photographs(preprocessing: Preprocessing) -> list[np.ndarray]:
     """Parts of scikit-learn's two photographs, uint8 (H, W, 3), of several shapes."""
-    from sklearn.datasets import load_sample_images  # 0.8 s to import: not for a mistake in the command line
-
     size = preprocessing.resized_to
     wholes = [np.tile(photograph, (-(-2 * size // 427), -(-2 * size // 427), 1)) for photograph in
-              load_sample_images().images]  # fmt: skip
+              sample_photographs()]  # fmt: skip
     shapes = (*_SHAPES, (size, size), (2 * size, 2 * size))
     return [np.ascontiguousarray(whole[:height, :width]) for height, width in shapes for whole in wholes]
 

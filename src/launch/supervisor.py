@@ -14,6 +14,7 @@ from src.launch.log_reader import Follower, last_words
 from src.launch.processes import kill_children, state_and_parent
 from src.launch.settings import Settings
 from src.launch.start import Member, Start
+from src.model_utils.joining import THIS_RANK_CAME
 from src.utils.job_status import done_file, done_status, status_file
 from src.utils.scheduler_log import ranks_that_came
 
@@ -148,7 +149,12 @@ class _Supervisor:
         if status < 0 and self.was_done(member):
             print(f"{member} {_how(status)} after its work was done, while MindSpore ended the process", flush=True)
         elif status != 0:
-            more = f"; {self.absent() or self.behind()}" if member.rank is None else ""
+            more = ""
+            if member.rank is None:
+                absent = self.absent()
+                if absent and THIS_RANK_CAME in self.failure:  # it gave up a moment before, and knows less
+                    self.failure = ""
+                more = f"; {absent or self.behind()}"
             self.fail(f"{member} {_how(status)}; {self.words(member.log)}{more}", _exit_status(status))
 
     def read_pids(self) -> None:

@@ -10,6 +10,7 @@ from src.utils.addresses import why_unreachable
 from src.utils.errors import UsageError
 from src.utils.scheduler_log import ranks_that_came
 
+THIS_RANK_CAME = "this rank did"  # says one that has waited for others in vain
 _SHOWN = 8  # ranks
 _PROBE = 3  # seconds
 
@@ -69,8 +70,8 @@ def why_not_joined(place: Place, message: str, scheduler_log: Path = Path("/proc
         known = f"{absent} did not come to the scheduler at {point}{within}" if missing else f"not all came to {point}"
         return f"{known}{there}; {remedy}"
     return (
-        f"not all of {ranks} ranks and the scheduler came to {point}{within}, where {_found_there()}; this rank did; "
-        f"{remedy}"
+        f"not all of {ranks} ranks and the scheduler came to {point}{within}, where {_found_there()}; "
+        f"{THIS_RANK_CAME}; {remedy}"
     )
 
 

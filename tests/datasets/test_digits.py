@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_images
 
 from src.datasets import digits as module
 from src.datasets.preprocessing import DIGITS_MEAN, DIGITS_STD
 from src.datasets.sources import open_source
+from src.utils import scikit_learn
 from src.utils.errors import ReportedError
 
 
@@ -50,6 +51,7 @@ def test_the_statistics_are_those_of_the_training_part():
 def test_they_are_those_of_scikit_learn_which_is_not_imported():
     images, labels = module._all()
     assert (images == load_digits().images).all() and (labels == load_digits().target).all()
+    assert np.array_equal(scikit_learn.sample_photographs(), load_sample_images().images)
     code = (
         "import sys; from src.datasets.digits import open_digits; open_digits('eval'); print('sklearn' in sys.modules)"
     )
@@ -65,6 +67,8 @@ def test_without_its_file_it_is_said(content, message, tmp_path, monkeypatch):
     if content:
         (tmp_path / "datasets/data").mkdir(parents=True)
         (tmp_path / "datasets/data/digits.csv.gz").write_bytes(content)
-    monkeypatch.setattr(module, "find_spec", lambda _: package if content else None)
+    monkeypatch.setattr(scikit_learn, "find_spec", lambda _: package if content else None)
     with pytest.raises(ReportedError, match=message):
         module._all()
+    with pytest.raises(ReportedError, match=r"which is missing|cannot be read from .*china\.jpg"):
+        scikit_learn.sample_photographs()

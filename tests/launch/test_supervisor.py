@@ -166,6 +166,17 @@ def test_the_others_have_time_to_say_their_own_error(fake_job):
     assert done.output == "error: mine"
 
 
+def test_a_rank_that_waited_in_vain_is_not_blamed_when_the_scheduler_says_who_did_not_come(fake_job):
+    """Both give up after the same time, in any order."""
+    came = "The new node: 1 (role: MS_WORKER), rank id: 0, hostname: a, ip: 10.0.0.1 is registered successfully"
+    waited = "echo 'error: not all came; this rank did; open that port'; exit 1"
+    said = f"echo '{came}'; sleep 0.3; echo 'error: rank 2 did not come'; exit 1"
+    done = fake_job(waited, FOREVER, said, node_num=2).done()
+    assert done.message.startswith(on_this_host("the scheduler ended with status 1; its log "))
+    assert done.message.endswith('"error: rank 2 did not come"; no rank of NODE_RANK 1 came')
+    assert done.status == 1
+
+
 def test_a_rank_that_another_hosts_launcher_stopped_is_no_failure_to_try_again(fake_job):
     done = fake_job("exit 143", "sleep 1; exit 143", "sleep 1", stop_timeout=10).done()
     assert (done.status, done.restartable) == (143, False)
