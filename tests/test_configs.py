@@ -4,7 +4,7 @@ import re
 import shlex
 
 import pytest
-from commands import ROOT, only
+from commands import ROOT, few_digits, only
 
 import train
 from src.model_utils.config import parse
@@ -51,11 +51,12 @@ def test_the_page_lists_it(path, page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
-def test_it_trains(path, tmp_path):
-    """A smaller network, fewer epochs and other pictures; all else as the file says."""
+def test_it_trains(path, tmp_path, monkeypatch):
+    """A smaller network, fewer epochs and other pictures, fewer too; all else as the file says."""
+    few_digits(monkeypatch)
     smaller = ["--net", "densenet100", "--block_config", "1,1", "--growth_rate", "4", "--stem_features", "8"]
     digits = ["--dataset", "digits", "--eval_data_dir", "bundled", "--num_classes", "10"]
-    size = ["--image_size", "16", "--per_batch_size", "64", "--grad_accumulation_steps", "2", "--max_epoch", "3"]
+    size = ["--image_size", "16", "--per_batch_size", "16", "--grad_accumulation_steps", "2", "--max_epoch", "3"]
     if "progressive_size" in read_yaml(path):
         size += ["--progressive_size", "8,12,16", "--eval_image_size", "18"]
     if "train_pretrained" in read_yaml(path):  # nothing is fetched

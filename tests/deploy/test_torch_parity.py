@@ -135,9 +135,9 @@ def compared(theirs, model, network: DenseNet, images) -> None:
     assert in_statistics < 1e-5
 
 
-@pytest.mark.parametrize("net", NETWORKS)
+@pytest.mark.parametrize("net", NETWORKS[:2])
 def test_torchvisions_network_has_the_same_logits_and_gradients(net, theirs, torch, tmp_path, one_by_one):  # noqa: ARG001
-    """The first as the plain network, the others, which differ in sizes only, with the C++ kernels."""
+    """The first as the plain network, the other with the C++ kernels; 169 and 201 differ in their numbers of layers."""
     torch.manual_seed(0)
     model = theirs.randomised(theirs.torchvision.models.get_model(net))
     images = theirs.random_images(model, 4, 64)
