@@ -39,7 +39,7 @@ const std::vector<std::string> kSystemFolders = {"__macosx",
                                                  "@recycle",
                                                  "@recently-snapshot",
                                                  "~snapshot"};
-const std::vector<std::string> kSignatures = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n"};
+const std::vector<std::string> kPictureSignatures = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n"};
 // Of KindOfFile, what cameras and browsers leave.
 const std::vector<std::string> kPhotos = {"a GIF picture",     "a WebP picture",      "a HEIC picture",
                                           "an AVIF picture",   "a HEIF picture",      "a BMP picture",
@@ -61,7 +61,7 @@ bool BeginsAsPicture(const fs::path& path) {
   const auto begins = [](const std::string& whole) {
     return [&whole](const std::string& start) { return whole.compare(0, start.size(), start) == 0; };
   };
-  return std::any_of(kSignatures.begin(), kSignatures.end(), begins(text)) ||
+  return std::any_of(kPictureSignatures.begin(), kPictureSignatures.end(), begins(text)) ||
          std::any_of(kPhotos.begin(), kPhotos.end(), begins(kind));
 }
 

@@ -48,7 +48,7 @@ GEOMETRIES = {
 
 @pytest.fixture(scope="module")
 def tool() -> Path:
-    return build("preprocess_tool", sanitize=False) / "preprocess_tool"
+    return build("preprocess_tool") / "preprocess_tool"
 
 
 def python_tensors(

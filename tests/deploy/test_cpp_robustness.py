@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import write_cifar
-from cpp import build, damaged, encoded, photographs, png, png_chunk, preprocess, write_all
+from cpp import build_sanitized, damaged, encoded, photographs, png, png_chunk, preprocess, write_all
 
 from src.datasets.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -18,7 +18,7 @@ SMALL = Preprocessing(40, 47, IMAGENET_MEAN, IMAGENET_STD)
 
 @pytest.fixture(scope="module")
 def programs() -> Path:
-    return build("preprocess_tool", "unit_tests", sanitize=True)
+    return build_sanitized("preprocess_tool", "unit_tests")
 
 
 def run_clean(programs: Path, files: list[Path], *flags: object) -> list[str]:

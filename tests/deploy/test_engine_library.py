@@ -120,6 +120,7 @@ def test_the_kernels_of_amx_compute_the_same(model, int8_model):
         pytest.skip("the instructions are x86's")
     files = [path for path in engine_sources() if path.name not in ("engine.cc", "instruction_sets.cc")]
     flags = ["-std=c++17", "-O0", "-Wno-psabi", "-Ddensenet=densenet_emulated", "-mavx2", "-mfma", "-fopenmp"]
+    flags += ["-include", "immintrin.h"]  # the emulated one, which says what there is
     folders = [ENGINE.parent / "tests/ops/emulated", SOURCES, ENGINE]
     driver = DRIVER.with_name("drive_network.cc")
     program = kept_program(["g++"], flags, folders, *files, driver, in_one_text=True)

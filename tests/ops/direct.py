@@ -29,13 +29,15 @@ if platform.machine() == "x86_64" and INSTRUCTION_SETS != ["avx2"]:
 BF16_INSTRUCTION_SETS = [name for name in build.instruction_sets() if build.INSTRUCTION_SETS[name].has_bf16]
 
 EMULATED = ["emulated amx_bf16", "emulated avx512_bf16"] if platform.machine() == "x86_64" else []
+# What it defines says to the kernels' headers what there is.
+EMULATING = ("-include", "immintrin.h")
 # NumPy has no bfloat16.
 TYPES = {"float32": b"float32", "uint16": b"bfloat16", "uint8": b"uint8", "int32": b"int32"}
 
 
 def emulated_library(name):
     """The kernels with instructions that this CPU may not have, made of AVX2's (emulated/immintrin.h): slow."""
-    flags = [*FLAGS, *build.INSTRUCTION_SETS["avx2"].flags, "-O0", "-Wno-psabi"]
+    flags = [*FLAGS, *build.INSTRUCTION_SETS["avx2"].flags, "-O0", "-Wno-psabi", *EMULATING]
     flags += [] if "amx" in name else ["-DEMULATED_WITHOUT_AMX"]
     folders = [Path(__file__).parent / "emulated", build.SOURCES]
     return kept_program(["g++"], flags, folders, *sorted(build.SOURCES.rglob("*.cc")), in_one_text=True)

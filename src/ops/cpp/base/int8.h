@@ -8,6 +8,10 @@
 // products as of float32; with one pair it would be twice.
 #pragma once
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 #include "base/simd.h"
 
 namespace densenet {
