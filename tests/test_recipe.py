@@ -2,11 +2,12 @@
 
 import csv
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from augmented import augmented_batches
-from commands import only, train_tiny, weights
+from commands import few_digits, only, train_tiny, weights
 from mindspore import Tensor
 
 import eval as evaluation
@@ -21,10 +22,18 @@ from src.utils.errors import UsageError
 
 pytestmark = pytest.mark.slow
 FLAGS = [
-    *("--max_epoch", 2, "--per_batch_size", 500, "--ckpt_interval", 1, "--eval_data_dir", "bundled"),
+    *("--max_epoch", 2, "--per_batch_size", 50, "--ckpt_interval", 1, "--eval_data_dir", "bundled"),
     *("--progressive_size", "4,8", "--eval_image_size", 12, "--auto_augment", "trivial", "--random_erasing", 0.5),
     *("--ema_decay", 0.5, "--augmentation_streams", "image"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_read() -> Iterator[None]:
+    """What the ingredients do together is seen on few pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        few_digits(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +75,7 @@ def test_the_last_statistics_are_of_the_last_size_and_of_the_weights_that_have_t
     load_weights(network, checkpoint, weights=which)
     batches = augmented_batches(
         open_source("digits", "", split="train"), training_input_of(checkpoint), augmentation="auto", seed=1, epoch=2,
-        batch_size=500, workers=worker_count(), auto_augment="trivial", random_erasing=0.5, streams="image",
+        batch_size=50, workers=worker_count(), auto_augment="trivial", random_erasing=0.5, streams="image",
     )  # fmt: skip
     stem = network.backbone.features
     expected = np.mean([stem.conv0(Tensor(images)).asnumpy().mean((0, 2, 3)) for images, *_ in batches], 0)
