@@ -4,6 +4,7 @@ Three of the four seconds of a command that ends with an error are imports. What
 status, its limits and its working directory are those of `python COMMAND.py ...` all the same.
 """
 
+import gc
 import json
 import os
 import resource
@@ -248,5 +249,7 @@ if __name__ == "__main__":
     for part in ("train", "eval"):
         open_digits(part)  # is kept, which each would do again
 
+    gc.collect()
+    gc.freeze()  # MindSpore's collections before each compilation need not look at what the libraries have made
     _kept: list = []  # of what is left empty until the process ends
     serve()
