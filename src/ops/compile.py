@@ -1,5 +1,5 @@
-"""The compiler: which one, its one call, and running it so that it ends when its caller is asked to: Ctrl-C, SIGTERM, a
-closed terminal.
+"""The compiler: which one, its one call, which is made in parts at once, and running it so that it ends when its
+caller is asked to: Ctrl-C, SIGTERM, a closed terminal.
 """
 
 import os
@@ -20,6 +20,7 @@ from src.utils.files import write_atomically
 # Without warnings: a newer compiler that knows more of them must not cost its user the kernels. The tests ask for all.
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fopenmp", "-fPIC", "-shared")
 _POLL = 0.1  # seconds
+_MOST_AT_ONCE = 4  # each takes a few hundred megabytes
 _GRACE = 2  # seconds in which the compiler removes its temporary files
 
 
@@ -63,9 +64,12 @@ def compiler_version(compiler: Sequence[str]) -> str:
 
 
 def compile_library(command: Sequence[str], log: Path) -> None:
-    """Run `command`; leave it and what it says in `log`. Raises CompilationError when it fails."""
+    """Do what `command` says, its sources at once; leave it and what was said in `log`.
+
+    Raises CompilationError when it fails.
+    """
     try:
-        status, said = _run(command)
+        status, said = _compile(command)
     except OSError as error:
         raise CompilationError(f"{command[0]} cannot be run ({error.strerror}); correct or unset CXX") from error
     called = shlex.join(command).encode(errors="backslashreplace")
@@ -78,9 +82,50 @@ def compile_library(command: Sequence[str], log: Path) -> None:
         raise kind(f"{command[0]} does not compile them ({why}); all that it said is in {log}")
 
 
-def _run(command: Sequence[str]) -> tuple[int, bytes]:
-    """Its exit status and output. However the wait for it ends, the compiler and what it has started end too."""
-    process = subprocess.Popen(  # noqa: S603
+def _compile(command: Sequence[str]) -> tuple[int, bytes]:
+    """Exit status and output of `command`; of several sources each is compiled by a call of its own, then linked."""
+    sources = [word for word in command if word.endswith(".cc") and not word.startswith("-")]
+    if len(sources) == 1:
+        return _run([command])
+    words = [word for word in command if word not in sources]
+    library = words[words.index("-o") + 1]
+    objects = [f"{library}.{number}.o" for number in range(len(sources))]
+    flags = [word for word in words if word not in ("-shared", "-o", library)]
+    try:
+        pairs = zip(objects, sources, strict=True)
+        status, said = _run([[*flags, "-c", "-o", made, source] for made, source in pairs])
+        if status:
+            return status, said
+        status, of_link = _run([[*words, *objects]])
+        return status, said + of_link
+    finally:
+        for made in objects:
+            Path(made).unlink(missing_ok=True)
+
+
+def _run(commands: Sequence[Sequence[str]]) -> tuple[int, bytes]:
+    """Run them, a few at once: the first exit status that is not 0, and what they said till then.
+
+    However the wait for them ends, the compilers and what they have started end too.
+    """
+    waiting, running, said = [*commands], [], b""
+    try:
+        with _ended_with_us(running):
+            while waiting or running:
+                while waiting and sum(process.poll() is None for process in running) < _at_once():
+                    running.append(_start(waiting.pop(0)))
+                # In short waits: an interrupt comes from a thread (see src.utils.signals) and wakes no system call.
+                with suppress(subprocess.TimeoutExpired):
+                    said += running[0].communicate(timeout=_POLL)[0]
+                    if status := running.pop(0).returncode:
+                        return status, said
+        return 0, said
+    finally:
+        _end_all(running)
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen:
+    return subprocess.Popen(  # noqa: S603
         command,
         env=os.environ | {"LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
@@ -88,33 +133,28 @@ def _run(command: Sequence[str]) -> tuple[int, bytes]:
         stderr=subprocess.STDOUT,
         start_new_session=True,  # a process group of its own: g++ itself is only the driver of others
     )
-    try:
-        with _ended_with_us(process):
-            while True:
-                # In short waits: an interrupt comes from a thread (see src.utils.signals) and wakes no system call.
-                with suppress(subprocess.TimeoutExpired):
-                    said, _ = process.communicate(timeout=_POLL)
-                    return process.returncode, said
-    finally:
-        if process.returncode is None:
-            _end(process)
+
+
+def _at_once() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_AT_ONCE)
 
 
 @contextmanager
-def _ended_with_us(process: subprocess.Popen) -> Iterator[None]:
-    """Inside the `with`, a signal that would end this process without a word ends the compiler first."""
+def _ended_with_us(running: Sequence[subprocess.Popen]) -> Iterator[None]:
+    """Inside the `with`, a signal that would end this process without a word ends the compilers first."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
     taken = [n for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT) if signal.getsignal(n) == signal.SIG_DFL]
 
-    def end_both(number: int, _: FrameType | None) -> None:
-        _end(process)
+    def end_all(number: int, _: FrameType | None) -> None:
+        _end_all(running)
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
     for number in taken:
-        signal.signal(number, end_both)
+        signal.signal(number, end_all)
     try:
         yield
     finally:
@@ -122,9 +162,12 @@ def _ended_with_us(process: subprocess.Popen) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end_all(processes: Sequence[subprocess.Popen]) -> None:
+    alive = [process for process in processes if process.returncode is None]
     for number in (signal.SIGTERM, signal.SIGKILL):  # the second also for children that outlive the first
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+        for process in alive:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        for process in alive:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)

@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import shutil
 import struct
 import subprocess
 import zlib
@@ -33,6 +34,10 @@ def build(*targets: str) -> Path:
     folder.mkdir(exist_ok=True)
     with (folder / "build.log.lock").open("w") as lock:  # the script's
         fcntl.flock(lock, fcntl.LOCK_EX)
+        cache = folder / "CMakeCache.txt"
+        if cache.exists() and f"CMAKE_HOME_DIRECTORY:INTERNAL={SOURCES}\n" not in cache.read_text():
+            cache.unlink()  # the checkout was moved
+            shutil.rmtree(folder / "CMakeFiles")
         _build_in(folder, [], targets)
     return folder
 

@@ -74,6 +74,7 @@ class Checkout:
         path.write_text(f"""#!/bin/sh
 cd '{self.root}'
 [ "$1" = --version ] && exec g++ "$@"
+case " $* " in *" -c "*) exec g++ "$@" ;; esac  # one of several sources; what follows is for the library
 echo compiles >>calls
 previous= library=
 for word; do [ "$previous" = -o ] && library="$word"; previous="$word"; done

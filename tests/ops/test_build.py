@@ -1,7 +1,9 @@
 """Compiling the C++ kernels: for what the CPU has, by what compiler there is, once, or not at all with the reason."""
 
+import ctypes
 import os
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -14,6 +16,7 @@ from shared import kept_program
 
 from src.launch.processes import state_and_parent
 from src.ops import build
+from src.ops import compile as compiling
 from src.ops.compile import FLAGS
 from src.utils.errors import UsageError
 
@@ -238,6 +241,30 @@ def test_sources_that_do_not_compile(checkout):
     assert checkout.libraries() == list(checkout.temporary.iterdir()) == []
     (checkout.sources / "twice.cc").write_text(TWICE)
     assert "compiled" in checkout.check()
+
+
+def test_several_sources_are_compiled_at_once(tmp_path, monkeypatch):
+    """The compiler waits for a second one of its kind; of what they make only the library stays."""
+    monkeypatch.setattr(compiling, "_at_once", lambda: 2)
+    compiler, library, sources = tmp_path / "compiler", tmp_path / "library.so", [tmp_path / "a.cc", tmp_path / "b.cc"]
+    compiler.write_text(f"""#!/bin/sh
+case " $* " in *" -c "*)
+  : >'{tmp_path}'/started.$$
+  until [ "$(ls '{tmp_path}' | grep -c started)" -ge 2 ]; do sleep 0.02; done ;;
+esac
+exec g++ "$@"
+""")
+    compiler.chmod(0o755)
+    for source in sources:
+        source.write_text(f'extern "C" int {source.stem}() {{ return {ord(source.stem)}; }}\n')
+    command = [*map(str, (compiler, "-shared", "-fPIC", "-o", library, *sources))]
+    compiling.compile_library(command, tmp_path / "log")
+    assert [ctypes.CDLL(str(library))[name]() for name in "ab"] == [ord("a"), ord("b")]
+    assert (tmp_path / "log").read_text() == shlex.join(command) + "\n"
+    sources[1].write_text("int broken = ;\n")
+    with pytest.raises(compiling.CompilationError, match=r"does not compile them \(\S+b.cc:1:\d+: error: expected"):
+        compiling.compile_library(command, tmp_path / "log")
+    assert not list(tmp_path.glob("*.o"))
 
 
 def test_a_compiler_that_only_fails(checkout):
