@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, only, train_tiny
+from cpp import program_folder
 from shared import made_once
 
 import export
@@ -45,7 +46,8 @@ def infer_program(tmp_path_factory) -> Path:
         script = ["bash", ROOT / "scripts/fetch_lite.sh"]
         home = subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         build = ["bash", ROOT / "ascend310_infer/build.sh"]
-        built = subprocess.run(build, env=os.environ | {"LITE_HOME": home}, capture_output=True, text=True)
+        with program_folder():
+            built = subprocess.run(build, env=os.environ | {"LITE_HOME": home}, capture_output=True, text=True)
         assert built.returncode == 0, built.stdout + built.stderr
 
     made_once(tmp_path_factory, "infer_program", build)

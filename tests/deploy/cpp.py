@@ -7,6 +7,7 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,19 @@ def build_sanitized(*targets: str) -> Path:
     return kept([*options, *targets], files, lambda folder: _build_in(folder, options, targets))
 
 
-def build(*targets: str) -> Path:
-    """Build them as they are shipped, of the objects of the program that scripts/run_infer_310.sh builds there."""
+@contextmanager
+def program_folder() -> Iterator[Path]:
+    """Where scripts/run_infer_310.sh builds the program; inside the `with` nobody else does."""
     folder = SOURCES / "out"
     folder.mkdir(exist_ok=True)
-    with (folder / "build.log.lock").open("w") as lock:  # the script's
+    with (folder / "build.log.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def build(*targets: str) -> Path:
+    """Build them as they are shipped, of the program's objects, and return their folder."""
+    with program_folder() as folder:
         cache = folder / "CMakeCache.txt"
         if cache.exists() and f"CMAKE_HOME_DIRECTORY:INTERNAL={SOURCES}\n" not in cache.read_text():
             cache.unlink()  # the checkout was moved
