@@ -133,7 +133,7 @@ MUTATIONS = (
     _kernel("a gradient of Winograd's products has the wrong sign", "d_first - d_second, -d_second}};",
             "d_first - d_second, d_second}};", BLOCK),
     _kernel("an output of Winograd's tiles has the wrong coefficient", "kPP * even_p + kQQ * even_q;",
-            "kPP * even_p + kPP * even_q;", BLOCK),
+            "kPP * even_p + kPP * even_q;", "block-1-12-8-256-7-2-2"),
     _kernel("the transition's pool hands on half of the gradient", "* Pool::kShare;", "* 2 * Pool::kShare;",
             TRANSITION),
     _kernel("running variances are the biased ones", "std::max(count - 1, 1L)", "std::max(count, 1L)", TRANSITION),
