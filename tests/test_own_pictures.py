@@ -69,6 +69,7 @@ def test_what_the_page_speaks_of_is_there(folder, answers):
         assert len(list(folder.glob(pattern))) == 1
 
 
+@pytest.mark.slow
 def test_the_exported_model_answers_as_the_page_says(answers, capsys):
     capsys.readouterr()
     run(commands(PAGE)[-1])

@@ -51,6 +51,7 @@ def test_full_disk_leaves_no_model(limit, flags, trained_run, tmp_path, monkeypa
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "temporary"]
 
 
+@pytest.mark.slow
 def test_a_model_without_its_description_is_not_left(trained_run, tmp_path, monkeypatch):
     def refuse(*_):
         raise ReportedError("no room")

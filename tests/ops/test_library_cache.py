@@ -189,6 +189,7 @@ def test_no_place_at_all(checkout, tmp_path):
     assert log.is_relative_to(checkout.temporary) and "int broken" in log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user():
     """Finds no library of the first one's, and none where he may not write or has no home."""

@@ -32,6 +32,7 @@ def test_bad_usage(flags, message, tmp_path):
         ablation.main([str(tmp_path), *flags.split()])
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named(tmp_path):
     with pytest.raises(ReportedError, match=r"base with seed 1 ended with exit status 2; see .*output\.txt"):
         ablation.main([str(tmp_path), "--only", "base", "--seeds", "1", "--dataset", "nothing"])

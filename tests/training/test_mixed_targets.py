@@ -94,6 +94,7 @@ def test_of_several_labels_unknown_ones_are_left_out():
     assert loss == pytest.approx(expected.mean(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_micro_batches_are_mixed_each_by_itself():
     """Two of them with their mixes are one update by the mean gradient, with scaling too."""
     parts = make_step(accumulation_steps=2, scaling=LossScaling("dynamic", 8.0), momentum=0.0)

@@ -99,6 +99,7 @@ def test_what_is_no_answer_is_refused():
         found.update(np.zeros((1, 2), np.float32), np.full((1, 2), 2))
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_resampled_pictures(monkeypatch):
     """Of scikit-learn's AUROC of pictures drawn with replacement, ties and unknowns included."""
     random = np.random.default_rng(5)
