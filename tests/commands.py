@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import src.datasets.digits as bundled
 import train
-from src.datasets import digits
 from src.training.evaluation import PredictStep
 from src.training.step import TrainStep
 
@@ -44,7 +44,7 @@ def answer_nothing(patch: pytest.MonkeyPatch) -> None:
 def few_digits(patch: pytest.MonkeyPatch) -> None:
     """Have the data set digits hold about a tenth of its pictures, 145 and FEW_HELD_OUT of them, of all classes."""
     every = {"train": 10, "eval": 9}
-    patch.setattr(digits, "_part", lambda split, part=digits._part: tuple(of[:: every[split]] for of in part(split)))
+    patch.setattr(bundled, "_part", lambda split, part=bundled._part: tuple(of[:: every[split]] for of in part(split)))
 
 
 def only(folder: Path) -> Path:
@@ -70,19 +70,19 @@ def weights(checkpoint: Path) -> dict[str, np.ndarray]:
 
 def write_pictures(folder: Path, classes: tuple[str, ...], each: int) -> Path:
     """Class folders of `each` JPEGs, real handwritten digits: class number k shows the digit k."""
-    written = load_digits()
+    digits = load_digits()
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
-        for i, picture in enumerate(written.images[written.target == label][:each]):
+        for i, picture in enumerate(digits.images[digits.target == label][:each]):
             Image.fromarray((picture * 15.9375).astype(np.uint8)).resize((32, 32)).save(folder / name / f"{i}.jpg")
     return folder
 
 
 def write_cifar(file: Path, count: int, label: int | None = None) -> None:
     """`count` records of CIFAR-10's binary version that show digits, with their own labels or all with `label`."""
-    written = load_digits()
-    grey = np.kron(written.images[:count], np.ones((4, 4))) * 15.9375
+    digits = load_digits()
+    grey = np.kron(digits.images[:count], np.ones((4, 4))) * 15.9375
     pixels = np.repeat(grey.reshape(count, 1, 1024), 3, axis=1).reshape(count, 3072)
-    labels = written.target[:count] if label is None else np.full(count, label)
+    labels = digits.target[:count] if label is None else np.full(count, label)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(np.concatenate([labels[:, None], pixels], axis=1).astype(np.uint8).tobytes())

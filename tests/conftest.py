@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import answer_nothing, compute_nothing, only, train_tiny
+from commands import answer_nothing, compute_nothing, few_digits, only, train_tiny
 from forked import Forks, forks
 from mindspore.graph.api import _CellGraphExecutor
 from pictures import no_pictures, pictures
@@ -119,6 +119,14 @@ def no_steps(monkeypatch) -> None:
 def no_answers(monkeypatch) -> None:
     """How pictures are answered in evaluations is not what the test looks at."""
     answer_nothing(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def little_to_read() -> Iterator[None]:
+    """What a file's tests look at is seen on few digits."""
+    with pytest.MonkeyPatch.context() as patch:
+        few_digits(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

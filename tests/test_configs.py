@@ -4,7 +4,7 @@ import re
 import shlex
 
 import pytest
-from commands import ROOT, few_digits, only
+from commands import ROOT, only
 
 import train
 from src.model_utils.config import parse
@@ -50,26 +50,18 @@ def test_the_page_lists_it(path, page):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("little_to_read")
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
-def test_it_trains(path, tmp_path, monkeypatch):
+def test_it_trains(path, tmp_path):
     """A smaller network, fewer epochs and other pictures, fewer too; all else as the file says."""
-    few_digits(monkeypatch)
     smaller = ["--net", "densenet100", "--block_config", "1,1", "--growth_rate", "4", "--stem_features", "8"]
     digits = ["--dataset", "digits", "--eval_data_dir", "bundled", "--num_classes", "10"]
     size = ["--image_size", "16", "--per_batch_size", "16", "--grad_accumulation_steps", "2", "--max_epoch", "3"]
     if "progressive_size" in read_yaml(path):
         size += ["--progressive_size", "8,12,16", "--eval_image_size", "18"]
     if "train_pretrained" in read_yaml(path):  # nothing is fetched
-        size += [
-            "--train_pretrained=",
-            "--reset_head=false",
-            "--val_split",
-            "0",
-            "--task",
-            "auto",
-            "--best_metric",
-            "auto",
-        ]
+        size += ["--train_pretrained=", "--reset_head=false", "--val_split", "0", "--task", "auto"]
+        size += ["--best_metric", "auto"]
     epochs = ["--lr_epochs", "1,2", "--warmup_epochs", "1", "--save_ckpt_path", str(tmp_path)]
     train.main(["--config_path", str(path), *smaller, *digits, *size, *epochs])
     assert (only(tmp_path) / "best.ckpt").is_file()

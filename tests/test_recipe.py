@@ -2,12 +2,11 @@
 
 import csv
 import shutil
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from augmented import augmented_batches
-from commands import few_digits, only, train_tiny, weights
+from commands import only, train_tiny, weights
 from mindspore import Tensor
 
 import eval as evaluation
@@ -20,20 +19,12 @@ from src.training.model_card import model_card_of, training_input_of
 from src.utils.checkpoint import load_checkpoint, load_weights
 from src.utils.errors import UsageError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("little_to_read")]
 FLAGS = [
     *("--max_epoch", 2, "--per_batch_size", 50, "--ckpt_interval", 1, "--eval_data_dir", "bundled"),
     *("--progressive_size", "4,8", "--eval_image_size", 12, "--auto_augment", "trivial", "--random_erasing", 0.5),
     *("--ema_decay", 0.5, "--augmentation_streams", "image"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def little_to_read() -> Iterator[None]:
-    """What the ingredients do together is seen on few pictures."""
-    with pytest.MonkeyPatch.context() as patch:
-        few_digits(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

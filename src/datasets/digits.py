@@ -53,6 +53,7 @@ def _part(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return part
 
 
+@functools.cache
 def _all() -> tuple[np.ndarray, np.ndarray]:
     """The grey levels (N, 8, 8) and labels (N,) int32, in scikit-learn's order."""
     path = data_file("the data set digits comes", "data", "digits.csv.gz")

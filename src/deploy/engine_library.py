@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from src.ops.build import SOURCES, best_library, compiled_once
-from src.ops.compile import FLAGS
+from src.ops.compile import FLAGS, Call
 from src.ops.cpu import CPUINFO, ENGINE_SETS, instruction_sets
 from src.utils.arguments import Parser
 from src.utils.errors import ReportedError, run
@@ -61,9 +61,8 @@ def engine_library() -> Path:
 
 
 def _library(instruction_set: str) -> tuple[Path, str]:
-    def command(compiler: Sequence[str], library: Path) -> list[str]:
-        files = map(str, engine_sources())
-        return [*compiler, *FLAGS, *engine_flags(instruction_set), "-o", str(library), *files]
+    def command(compiler: Sequence[str], library: Path) -> Call:
+        return Call((*compiler, *FLAGS, *engine_flags(instruction_set)), library, tuple(engine_sources()))
 
     return compiled_once("the CPU engine", instruction_set, command, (SOURCES, ENGINE), kind="engine-")
 

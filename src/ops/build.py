@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from src.ops.compile import (
+    Call,
     CompilationError,
     UnknownFlagError,
     compile_command,
@@ -115,7 +116,7 @@ def _library(instruction_set: str, sources: Path) -> tuple[Path, str]:
 def compiled_once(
     what: str,
     instruction_set: str,
-    command: Callable[[Sequence[str], Path], list[str]],
+    command: Callable[[Sequence[str], Path], Call],
     folders: Sequence[Path],
     kind: str = "",
 ) -> tuple[Path, str]:
@@ -132,7 +133,7 @@ def compiled_once(
         if _texts(folders) != before:  # the key would promise what the library is not
             raise CompilationError(f"{folders[0]} changed while it was compiled; start again")
 
-    words = command([], Path("library"))
+    words = [*command([], Path("library"))]
     for folder in folders:  # wherever the checkout is
         words = [word.replace(str(folder), folder.name) for word in words]
     return cached_library(f"{kind}{instruction_set}-{_key(compiler, words, before)}", compile_to)

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -50,11 +51,32 @@ def find_compiler() -> list[str]:
     raise ReportedError("no C++ compiler was found; install g++, or name one in CXX")
 
 
-def compile_command(compiler: Sequence[str], instruction_set: str, sources: Path, library: Path) -> list[str]:
-    """The one call that makes `library` of all .cc files in `sources`."""
-    files = sorted(map(str, sources.rglob("*.cc")))
+@dataclass(frozen=True)
+class Call:
+    """The compiler's one call that makes a library: its words, with all flags, of which -shared is the linker's."""
+
+    words: tuple[str, ...]
+    library: Path
+    sources: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[str]:
+        """All words of it."""
+        yield from (*self.words, "-o", str(self.library), *map(str, self.sources))
+
+    def of_source(self, source: Path, made: Path) -> list[str]:
+        """The call that compiles `source` alone."""
+        return [*(word for word in self.words if word != "-shared"), "-c", "-o", str(made), str(source)]
+
+    def of_link(self, made: Sequence[Path]) -> list[str]:
+        """The call that makes the library of what those made."""
+        return [*Call(self.words, self.library, tuple(made))]
+
+
+def compile_command(compiler: Sequence[str], instruction_set: str, sources: Path, library: Path) -> Call:
+    """What makes `library` of all .cc files in `sources`."""
     # Behind CXX's own arguments: what they include comes first.
-    return [*compiler, *FLAGS, *INSTRUCTION_SETS[instruction_set].flags, f"-I{sources}", "-o", str(library), *files]
+    words = (*compiler, *FLAGS, *INSTRUCTION_SETS[instruction_set].flags, f"-I{sources}")
+    return Call(words, library, tuple(sorted(sources.rglob("*.cc"))))
 
 
 def compiler_version(compiler: Sequence[str]) -> str:
@@ -63,44 +85,40 @@ def compiler_version(compiler: Sequence[str]) -> str:
     return next(iter(done.stdout.splitlines()), "which does not tell its version")
 
 
-def compile_library(command: Sequence[str], log: Path) -> None:
-    """Do what `command` says, its sources at once; leave it and what was said in `log`.
+def compile_library(call: Call, log: Path) -> None:
+    """Do what `call` says, its sources at once; leave it and what was said in `log`.
 
     Raises CompilationError when it fails.
     """
+    compiler = call.words[0]
     try:
-        status, said = _compile(command)
+        status, said = _compile(call)
     except OSError as error:
-        raise CompilationError(f"{command[0]} cannot be run ({error.strerror}); correct or unset CXX") from error
-    called = shlex.join(command).encode(errors="backslashreplace")
+        raise CompilationError(f"{compiler} cannot be run ({error.strerror}); correct or unset CXX") from error
+    called = shlex.join(call).encode(errors="backslashreplace")
     write_atomically(log, lambda temporary: temporary.write_bytes(called + b"\n" + said))
     if status:
         lines = said.decode(errors="replace").strip().splitlines() or [f"exit status {status}"]
         why = next((line for line in lines if "error:" in line), lines[-1]).strip()[:200]
-        flags = [word for word in command if word.startswith("-m")]
+        flags = [word for word in call.words if word.startswith("-m")]
         kind = UnknownFlagError if any(flag in why for flag in flags) else CompilationError
-        raise kind(f"{command[0]} does not compile them ({why}); all that it said is in {log}")
+        raise kind(f"{compiler} does not compile them ({why}); all that it said is in {log}")
 
 
-def _compile(command: Sequence[str]) -> tuple[int, bytes]:
-    """Exit status and output of `command`; of several sources each is compiled by a call of its own, then linked."""
-    sources = [word for word in command if word.endswith(".cc") and not word.startswith("-")]
-    if len(sources) == 1:
-        return _run([command])
-    words = [word for word in command if word not in sources]
-    library = words[words.index("-o") + 1]
-    objects = [f"{library}.{number}.o" for number in range(len(sources))]
-    flags = [word for word in words if word not in ("-shared", "-o", library)]
+def _compile(call: Call) -> tuple[int, bytes]:
+    """Exit status and output of `call`; of several sources each is compiled by a call of its own, then linked."""
+    if len(call.sources) == 1:
+        return _run([[*call]])
+    objects = [call.library.with_name(f"{call.library.name}.{number}.o") for number in range(len(call.sources))]
     try:
-        pairs = zip(objects, sources, strict=True)
-        status, said = _run([[*flags, "-c", "-o", made, source] for made, source in pairs])
+        status, said = _run([call.of_source(*pair) for pair in zip(call.sources, objects, strict=True)])
         if status:
             return status, said
-        status, of_link = _run([[*words, *objects]])
+        status, of_link = _run([call.of_link(objects)])
         return status, said + of_link
     finally:
         for made in objects:
-            Path(made).unlink(missing_ok=True)
+            made.unlink(missing_ok=True)
 
 
 def _run(commands: Sequence[Sequence[str]]) -> tuple[int, bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import ROOT, only, train_tiny
 from cpp import program_folder
+from infer_310 import make_pictures
 from shared import made_once
 
 import export
@@ -34,6 +35,12 @@ def exported(trained_checkpoint, tmp_path_factory):
         return folder / (folder / "name").read_text()
 
     return model
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """See `make_pictures`."""
+    return made_once(tmp_path_factory, "my pictures", make_pictures)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Runs and exports that the tests of the keys share; each combination of flags is made once in a process."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,8 @@ pytest.register_assert_rewrite("keys.key_tables")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def little_to_read() -> Iterator[None]:
-    """What a key does is seen on few pictures."""
-    with pytest.MonkeyPatch.context() as patch:
-        few_digits(patch)
-        yield
+def of_few_digits(little_to_read) -> None:
+    """What a key does is seen on them."""
 
 
 @pytest.fixture(scope="session")

@@ -23,15 +23,8 @@ from src.utils.scheduler_log import ranks_that_came
 HELD_OUT = 997
 STEPS, EPOCHS = 3, 6
 FLAGS = [
-    *NETWORK[2:],
-    "--block_config",
-    "1",
-    "--per_batch_size",
-    "16",
-    "--max_epoch",
-    str(EPOCHS),
-    "--num_parallel_workers",
-    "1",
+    *(*NETWORK[2:], "--block_config", "1", "--per_batch_size", "16", "--max_epoch", str(EPOCHS)),
+    *("--num_parallel_workers", "1"),
 ]
 LAST = f"0-{EPOCHS}_{STEPS}.ckpt"
 

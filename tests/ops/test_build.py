@@ -257,13 +257,15 @@ exec g++ "$@"
     compiler.chmod(0o755)
     for source in sources:
         source.write_text(f'extern "C" int {source.stem}() {{ return {ord(source.stem)}; }}\n')
-    command = [*map(str, (compiler, "-shared", "-fPIC", "-o", library, *sources))]
-    compiling.compile_library(command, tmp_path / "log")
+    call = compiling.Call((str(compiler), "-shared", "-fPIC"), library, tuple(sources))
+    compiling.compile_library(call, tmp_path / "log")
     assert [ctypes.CDLL(str(library))[name]() for name in "ab"] == [ord("a"), ord("b")]
-    assert (tmp_path / "log").read_text() == shlex.join(command) + "\n"
+    assert (tmp_path / "log").read_text() == shlex.join(
+        [*map(str, (compiler, "-shared", "-fPIC", "-o", library, *sources))]
+    ) + "\n"
     sources[1].write_text("int broken = ;\n")
     with pytest.raises(compiling.CompilationError, match=r"does not compile them \(\S+b.cc:1:\d+: error: expected"):
-        compiling.compile_library(command, tmp_path / "log")
+        compiling.compile_library(call, tmp_path / "log")
     assert not list(tmp_path.glob("*.o"))
 
 
