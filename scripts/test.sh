@@ -20,6 +20,7 @@ fi
 make_environment "$requirements"
 cd "$ROOT"
 bin="$ROOT/.venv/bin"
+unset PYTHONDONTWRITEBYTECODE # hundreds of processes read the same files: compiled once
 
 "$bin/ruff" check .
 "$bin/ruff" format --check .

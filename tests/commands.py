@@ -19,6 +19,7 @@ NETWORK = ["--net", "densenet100", "--block_config", "1,1", "--growth_rate", "4"
 TINY = [*NETWORK, *["--dataset", "digits", "--image_size", "8", "--max_epoch", "1", "--per_batch_size", "256"]]
 HELD_OUT_DIGITS = 355
 FEW_HELD_OUT = 40
+WHOLE_PART = bundled._part
 
 
 def train_tiny(output: Path, *flags: object) -> Path:
@@ -42,9 +43,12 @@ def answer_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def few_digits(patch: pytest.MonkeyPatch) -> None:
-    """Have the data set digits hold about a tenth of its pictures, 145 and FEW_HELD_OUT of them, of all classes."""
+    """Have the data set digits hold about a tenth of its pictures, 145 and FEW_HELD_OUT of them, of all classes.
+
+    Asked for again inside, it holds the same: session and module fixtures want it in whatever order a worker runs them.
+    """
     every = {"train": 10, "eval": 9}
-    patch.setattr(bundled, "_part", lambda split, part=bundled._part: tuple(of[:: every[split]] for of in part(split)))
+    patch.setattr(bundled, "_part", lambda split: tuple(of[:: every[split]] for of in WHOLE_PART(split)))
 
 
 def only(folder: Path) -> Path:
