@@ -8,6 +8,7 @@
 
 #include "base/number.h"
 #include "base/parallel.h"
+#include "base/tiles.h"
 #include "parts/final_norm.h"
 #include "parts/stem.h"
 #include "parts_of_file.h"
@@ -19,8 +20,6 @@ namespace {
 
 using deployed::Description;
 using deployed::ModelFile;
-
-constexpr int kMostImages = 32;  // at once: what memory a call takes does not grow with more
 
 template <class Number>
 class NetworkOf : public deployed::Network {
@@ -143,11 +142,12 @@ std::unique_ptr<typename NetworkOf<Number>::Memory> NetworkOf<Number>::take_memo
 
 template <class Number>
 void NetworkOf<Number>::predict(const float* images, int64_t count, float* logits, float* features) const {
-  auto memory = take_memory(static_cast<int>(std::min<int64_t>(count, kMostImages)));
+  const int together = images_together(thread_count());  // what memory a call takes does not grow with more
+  auto memory = take_memory(static_cast<int>(std::min<int64_t>(count, together)));
   const long image = static_cast<long>(net_.channels) * net_.image_size * net_.image_size;
   const long feature = static_cast<long>(net_.feature_channels()) * net_.feature_size() * net_.feature_size();
-  for (int64_t first = 0; first < count; first += kMostImages) {
-    const int some = static_cast<int>(std::min<int64_t>(count - first, kMostImages));
+  for (int64_t first = 0; first < count; first += together) {
+    const int some = static_cast<int>(std::min<int64_t>(count - first, together));
     predict_some(images + first * image, some, logits + first * net_.classes,
                  features ? features + first * feature : nullptr, *memory);
   }

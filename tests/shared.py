@@ -80,7 +80,7 @@ def kept_program(
             files = [folder / "whole.cc"]
             files[0].write_text("".join(f'#include "{path}"\n#undef DENSENET_INSTANTIATE\n' for path in sources))
         done = subprocess.run([*command, "-o", folder / "a program", *files], capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
     included = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
     return kept([*command, *sources, in_one_text], included | {*sources}, compile_to) / "a program"

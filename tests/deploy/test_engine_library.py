@@ -16,7 +16,7 @@ from src.deploy.engine_library import ENGINE, LEFT_OUT, engine_flags, engine_sou
 from src.deploy.engine_model import EngineModel
 from src.ops.build import SOURCES
 from src.ops.compile import find_compiler
-from src.ops.cpu import ENGINE_SETS, instruction_sets
+from src.ops.cpu import ENGINE_SETS, ISA_VARIABLE, instruction_sets
 
 DRIVER = ENGINE.parent / "tests/deploy/engine_drivers/drive_engine.cc"
 MUTATIONS = 300
@@ -140,6 +140,21 @@ def test_the_lines_of_the_page_compile(tmp_path):
     (tmp_path / "page.c").write_text(program)
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ENGINE}"]
     subprocess.run(["gcc", *flags, tmp_path / "page.c"], check=True)
+
+
+def test_the_script_builds_one_library_for_every_processor(model, int8_model, tmp_path):
+    """Each of this CPU's instruction sets gives the answers of the library that Python compiles for the best alone."""
+    out = tmp_path / "an engine"
+    done = subprocess.run(["bash", ENGINE.parent / "scripts/build_engine.sh", out], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    images = np.sin(np.arange(2 * 3 * 9 * 9, dtype=np.float32)).reshape(2, 3, 9, 9)
+    images.tofile(tmp_path / "images")
+    for file in (model, int8_model):
+        expected = EngineModel(file)(images)
+        for name in instruction_sets(known=ENGINE_SETS):
+            command = ["env", f"{ISA_VARIABLE}={name}", out / "densenet_engine", file, tmp_path / "images"]
+            answers = np.array([line.split() for line in printed_by(*command)], float)
+            np.testing.assert_allclose(answers, expected, atol=1e-5 * np.abs(expected).max(), err_msg=name)
 
 
 def test_the_standalone_build_has_the_same_instruction_sets():

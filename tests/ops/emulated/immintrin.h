@@ -5,6 +5,7 @@
 #include_next <immintrin.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -177,6 +178,25 @@ Words add_pairs_of_halves(const A& a, const B& b) {
   return to;
 }
 
+// max(a, b), and b if one is NaN.
+inline Floats largest(Floats a, Floats b) { return a > b ? a : b; }
+
+// The nearest integers, and the largest negative one for what is none of 32 bits.
+inline Words to_words(Floats v) {
+  Words words;
+  for (int i = 0; i < 16; i++) {
+    const bool fits = v[i] >= -2147483648.0f && v[i] < 2147483648.0f;
+    words[i] = fits ? static_cast<uint32_t>(static_cast<int32_t>(std::nearbyint(v[i]))) : 0x80000000u;
+  }
+  return words;
+}
+
+inline __m128i to_bytes(Words v) {
+  uint8_t bytes[16];
+  for (int i = 0; i < 16; i++) bytes[i] = static_cast<uint8_t>(std::min(v[i], 255u));
+  return bits<__m128i>(bytes);
+}
+
 }  // namespace emulated
 
 #undef _mm512_maskz_shuffle_i32x4
@@ -205,6 +225,9 @@ Words add_pairs_of_halves(const A& a, const B& b) {
 #define _mm512_dpbusd_epi32(sums, a, b) emulated::add_byte_products(sums, a, b)
 #define _mm512_maddubs_epi16(a, b) emulated::add_pairs_of_bytes(a, b)
 #define _mm512_madd_epi16(a, b) emulated::add_pairs_of_halves(a, b)
+#define _mm512_maskz_max_ps(mask, a, b) emulated::largest(a, b)
+#define _mm512_maskz_cvtps_epi32(mask, v) emulated::to_words(v)
+#define _mm512_maskz_cvtusepi32_epi8(mask, v) emulated::to_bytes(v)
 #define _mm512_add_epi16(a, b) \
   emulated::bits<emulated::Words>(emulated::bits<emulated::Halves>(a) + emulated::bits<emulated::Halves>(b))
 #define _mm512_set1_epi16(value) emulated::set_words(0x10001u * (value))

@@ -73,12 +73,17 @@ struct Int8 {
   // kLanes activations: v rounded to the nearest integer, to the even one of two; above kLevels and NaN are kLevels.
   // v: not below 0.
   static void store_values(Value* p, Vec v, int) {
+#if defined(__AVX512F__)
+    // What is no 32-bit integer becomes 2^31 of the unsigned ones, and therefore kLevels.
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm512_maskz_cvtusepi32_epi8(0xffff, _mm512_maskz_cvtps_epi32(0xffff, v)));
+#elif defined(__AVX2__)
     v = v < kLevels ? v : Vec{} + kLevels;
-#if defined(__AVX2__) && !defined(__AVX512F__)
     const __m256i words = _mm256_cvtps_epi32(v);
     const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(halves, halves));
 #else
+    v = v < kLevels ? v : Vec{} + kLevels;
     typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
     constexpr float kNoFractions = 1 << 23;  // its sum with a small number has that, rounded, in its lowest bits
     const Bytes bytes = __builtin_convertvector((Sums)(v + kNoFractions), Bytes);

@@ -31,6 +31,7 @@ struct Rows {
 struct MutableRows {
   float* data;
   long stride;
+  bool past_caches = false;  // stored so, as in training, where the whole batch's map is made before it is read again
 };
 
 // Batch, height and width of a feature map.

@@ -24,7 +24,8 @@ struct Fp32 {
   static Vec to_floats(Vec sums) { return sums; }
   static void store_values(float* p, Vec v, int count) { count >= kLanes ? store(p, v) : store_first(p, v, count); }
   static void stream_values(float* p, Vec v) { stream(p, v); }
-  // `count` of them.
+  // `count` of them, a multiple of kLanes.
+  static void store_values(const float* from, long count, float* to) { store_floats(from, count, to); }
   static void stream_values(const float* from, long count, float* to) { stream_floats(from, count, to); }
   static void interleave(float* p, Vec first, Vec) { store(p, first); }
   // kLanes words, each of kDepth values: all of `first`, then all of `second`.
@@ -64,10 +65,11 @@ struct Bf16 {
   static void stream_values(Value* p, Vec v) { store_values(p, v, kLanes); }  // half a line
   static void stream_values(Value* p, Vec first, Vec second) { stream(p, side_by_side(first, second)); }
   // `count` of them, a multiple of kLanes.
+  static void store_values(const float* from, long count, Value* to) {
+    in_pairs(from, count, to, [](Value* p, Vec first, Vec second) { store_values(p, first, second); });
+  }
   static void stream_values(const float* from, long count, Value* to) {
-    long i = 0;
-    for (; i + 2 * kLanes <= count; i += 2 * kLanes) stream_values(to + i, load(from + i), load(from + i + kLanes));
-    if (i < count) store_values(to + i, load(from + i), kLanes);
+    in_pairs(from, count, to, [](Value* p, Vec first, Vec second) { stream_values(p, first, second); });
   }
   // The values of two pixels: first's and second's alternate.
   static void interleave(Value* p, Vec first, Vec second) {
@@ -75,6 +77,14 @@ struct Bf16 {
                                                    8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     const __m512i pairs = _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), (__m512i)side_by_side(first, second));
     std::memcpy(p, &pairs, sizeof pairs);
+  }
+
+ private:
+  template <class Put>
+  static void in_pairs(const float* from, long count, Value* to, const Put& put) {
+    long i = 0;
+    for (; i + 2 * kLanes <= count; i += 2 * kLanes) put(to + i, load(from + i), load(from + i + kLanes));
+    if (i < count) store_values(to + i, load(from + i), kLanes);
   }
 };
 #endif

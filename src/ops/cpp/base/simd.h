@@ -22,6 +22,8 @@ constexpr int kTileRows[] = {0, 16, 12, 8};  // 32 registers
 #endif
 constexpr int kMaxVectors = 3;
 
+// AVX-512's intrinsics are here masked by ones, which costs nothing, where GCC warns of what its plain ones leave
+// undefined.
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
@@ -73,17 +75,29 @@ inline void stream(void* p, Vec v) {
   std::memcpy(p, &v, sizeof v);
 }
 
-// `count` floats.
+// `count` floats that are soon read again.
+inline void store_floats(const float* from, long count, float* to) {
+  long i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
+  if (i < count) store_first(to + i, load_first(from + i, static_cast<int>(count - i)), static_cast<int>(count - i));
+}
+
+// `count` that are not.
 inline void stream_floats(const float* from, long count, float* to) {
   long i = 0;
   for (; i + kLanes <= count; i += kLanes) stream(to + i, load(from + i));
   std::memcpy(to + i, from + i, sizeof(float) * (count - i));
 }
 
+// `count` floats, past the caches if that is so.
+inline void put_floats(const float* from, long count, float* to, bool past_caches) {
+  past_caches ? stream_floats(from, count, to) : store_floats(from, count, to);
+}
+
 // rows[i][j] becomes rows[j][i], bit by bit.
 inline void transpose_square(Vec (&rows)[kLanes]) {
 #if defined(__AVX512F__)
-  // Halves of two vectors. Masked by ones, which costs nothing: GCC warns of what its plain intrinsics leave undefined.
+  // Halves of two vectors.
   typedef __m512i Words;
   const auto low_words = [](Words a, Words b) { return _mm512_maskz_unpacklo_epi32(0xffff, a, b); };
   const auto high_words = [](Words a, Words b) { return _mm512_maskz_unpackhi_epi32(0xffff, a, b); };
@@ -128,7 +142,13 @@ inline void finish_streams() {
 }
 
 // max(v, 0); NaN stays NaN, so that a diverging training shows.
-inline Vec relu(Vec v) { return v < 0.0f ? Vec{} : v; }
+inline Vec relu(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_max_ps(0xffff, Vec{}, v);  // v if it is NaN
+#else
+  return v < 0.0f ? Vec{} : v;
+#endif
+}
 
 // v where y > 0, else 0: the gradient of y = relu(...).
 inline Vec where_positive(Vec y, Vec v) { return y > 0.0f ? v : Vec{}; }

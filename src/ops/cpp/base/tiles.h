@@ -14,6 +14,11 @@ constexpr long kScratchFloats = 65536;  // 256 KiB of a second-level cache of 1 
 
 constexpr int kLeastPieces = 4;
 
+// Images that inference takes through all layers together: what a layer makes is then in the caches when the next ones
+// read it. Measured on two Zen 5 cores, batches of 32: DenseNet-121 1.2 times as fast in bf16 as all at once, 1.05 in
+// float32, DenseNet-100 1.25 times in bf16.
+inline int images_together(int threads) { return std::min(2 * threads, 32); }
+
 // Stride of `channels` floats in scratch: an odd number of cache lines, so that the rows of a tile lie in different
 // sets of the first-level cache.
 inline int scratch_stride(int channels) {

@@ -104,7 +104,9 @@ class AmxConv3x3 {
         if (drop) drop->apply(products, padded_out, first, pixels);
         if (moments) (*moments)[mine].add(products, padded_out, pixels, 0, padded_out);
         float* to = out.data + first * out.stride;
-        for (long p = 0; p < pixels; p++) stream_floats(products + p * padded_out, out_channels, to + p * out.stride);
+        for (long p = 0; p < pixels; p++) {
+          put_floats(products + p * padded_out, out_channels, to + p * out.stride, out.past_caches);
+        }
       }
     });
   }

@@ -105,7 +105,7 @@ class DirectConv3x3 {
             for (int g = 0; g < padded_out; g += kLanes) {
               store(pixel + g, load(pixel + g) * load(affine.scale.get() + g) + load(affine.offset.get() + g));
             }
-            stream_floats(pixel, out_channels, to);
+            store_floats(pixel, out_channels, to);
           }
         }
       }

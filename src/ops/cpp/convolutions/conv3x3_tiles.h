@@ -241,7 +241,7 @@ class TiledConv3x3 {
       if (drop) drop->apply(lines, padded_out, first + y * width, width);
       if (moments) moments->add(lines, padded_out, width, 0, padded_out);
       for (int x = 0; x < width; x++, to += out.stride) {
-        stream_floats(lines + static_cast<long>(x) * padded_out, out_channels, to);
+        put_floats(lines + static_cast<long>(x) * padded_out, out_channels, to, out.past_caches);
       }
     }
   }

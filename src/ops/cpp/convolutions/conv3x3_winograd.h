@@ -78,7 +78,7 @@ class WinogradConv3x3 {
           if (drop) drop->apply(line, padded_out, strips_.first_pixel(strip) + 1L * y * image_width, image_width);
           if (moments) (*moments)[mine].add(line, padded_out, image_width, 0, padded_out);
           for (int column = 0; column < image_width; column++, to += out.stride) {
-            stream_floats(line + static_cast<long>(column) * padded_out, out_channels, to);
+            put_floats(line + static_cast<long>(column) * padded_out, out_channels, to, out.past_caches);
           }
         }
       }

@@ -41,6 +41,11 @@ struct FeatureMap {
   float *mean, *variance;
 
   long stride() const { return pixel_stride(channels); }
+  // The pixels of `count` images from `first` on, without statistics.
+  FeatureMap images(int first, int count) const {
+    const long before = static_cast<long>(first) * extent.height * extent.width * stride();
+    return {{count, extent.height, extent.width}, channels, pixels + before, nullptr, nullptr};
+  }
   // All pixels' channels from `first` on.
   Rows from(int first) const { return {pixels + first, stride()}; }
 };

@@ -28,8 +28,10 @@ class BottleneckConv {
     if (moments) moments->begin(conv_.parts(channels));
     conv_.run(weights, channels, width_, normalised_pixels(features, affine),
               [&](const Part& part, long first, long rows, const float* products) {
-                if (moments) (*moments)[part].add(products, padded_width, rows, 0, padded_width);
-                Number::stream_values(products, rows * padded_width, out + first * padded_width);
+                const long count = rows * padded_width;
+                if (!moments) return Number::store_values(products, count, out + first * padded_width);
+                (*moments)[part].add(products, padded_width, rows, 0, padded_width);
+                Number::stream_values(products, count, out + first * padded_width);
               });
   }
 

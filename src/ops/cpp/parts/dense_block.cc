@@ -8,12 +8,12 @@ namespace densenet {
 namespace {
 
 // x into the first channels of the features, whose lanes behind the last channel become zero.
-void copy_input(int threads, const FeatureMap& x, const FeatureMap& features) {
+void copy_input(int threads, const FeatureMap& x, const FeatureMap& features, bool past_caches) {
   const long x_stride = x.stride(), stride = features.stride();
   parallel(threads, Parts(x.extent.pixels()), [&](const Part& pixels) {
     for (long p = pixels.begin; p < pixels.end; p++) {
       float* to = features.pixels + p * stride;
-      stream_floats(x.pixels + p * x_stride, x.channels, to);
+      put_floats(x.pixels + p * x_stride, x.channels, to, past_caches);
       std::fill(to + features.channels, to + padded(features.channels), 0.0f);
     }
   });
@@ -62,7 +62,7 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
                    const Bottlenecks<Number>& kept) {
   const int threads = thread_count(), width = block.width, padded_width = padded(width);
   const long pixels = block.extent.pixels();
-  copy_input(threads, x, features);
+  copy_input(threads, x, features, true);
   std::copy_n(x.mean, x.channels, features.mean);
   std::copy_n(x.variance, x.channels, features.variance);
 
@@ -88,7 +88,7 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
     affine2.set(layer.norm2, {mean2, variance2}, width);
     follow(layer.norm2, pixels, width, {mean2, variance2});
     weights2.pack(layer.conv2, threads);
-    conv2.run(weights2, bottlenecks, affine2, {features.pixels + channels, features.stride()}, layer.drop_mask(),
+    conv2.run(weights2, bottlenecks, affine2, {features.pixels + channels, features.stride(), true}, layer.drop_mask(),
               &moments);
     moments.total().mean_and_variance(pixels, 0, block.growth, features.mean + channels, features.variance + channels);
   }
@@ -96,13 +96,28 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
 
 template <class Number>
 void infer(const DenseBlock& block, const FeatureMap& x, const FeatureMap& features, typename Number::Value* scratch) {
-  const int threads = thread_count();
-  copy_input(threads, x, features);
-  const Inference<Number> inference(block, threads, features, scratch);
-  PreparedLayer<Number> prepared(block, block.out_channels());
+  const int threads = thread_count(), batch = block.extent.batch, together = images_together(threads);
+  if (batch <= together) {
+    copy_input(threads, x, features, false);
+    const Inference<Number> inference(block, threads, features, scratch);
+    PreparedLayer<Number> prepared(block, block.out_channels());
+    for (int i = 0; i < block.count(); i++) {
+      prepared.set(block, i, threads);
+      inference.run(i, prepared);
+    }
+    return;
+  }
+  std::vector<PreparedLayer<Number>> layers;  // for all images
   for (int i = 0; i < block.count(); i++) {
-    prepared.set(block, i, threads);
-    inference.run(i, prepared);
+    layers.emplace_back(block, block.channels(i));
+    layers.back().set(block, i, threads);
+  }
+  DenseBlock some = block;
+  for (int first = 0; first < batch; first += together) {
+    some.extent.batch = std::min(together, batch - first);
+    const FeatureMap of_some = features.images(first, some.extent.batch);
+    copy_input(threads, x.images(first, some.extent.batch), of_some, false);
+    infer(some, layers, of_some, scratch);
   }
 }
 

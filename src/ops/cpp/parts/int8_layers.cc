@@ -35,7 +35,7 @@ void infer(const Transition& transition, const Int8Transition& prepared, const f
              for (long row = 0; row < rows; row++) {
                float* to = y.data + (first + row) * y.stride;
                for (int k = 0; k < padded_out; k += kLanes) {
-                 stream(to + k, load(products + row * padded_out + k) * load(scale + k) + load(offset + k));
+                 store(to + k, load(products + row * padded_out + k) * load(scale + k) + load(offset + k));
                }
              }
            });

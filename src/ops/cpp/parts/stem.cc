@@ -87,7 +87,7 @@ void infer(const Stem& stem, const PreparedStem<Number>& prepared, const float* 
     if (stem.pool) return;
     const auto pixels = normalised_pixels({products, columns}, prepared.norm);
     for (int x = 0; x < width; x++) {
-      for (int c = 0; c < columns; c += kLanes) stream(y.data + (first + x) * y.stride + c, pixels(x)(c));
+      for (int c = 0; c < columns; c += kLanes) store(y.data + (first + x) * y.stride + c, pixels(x)(c));
     }
   };
   // The scale has gamma's sign.

@@ -104,7 +104,8 @@ void forward(const Transition& transition, int threads, const typename Conv1x1<N
                Pool::after(products, first, windows, padded_out, chosen);
                if (moments) (*moments)[part].add(products, padded_out, windows, 0, padded_out);
                for (long window = 0; y.data && window < windows; window++) {
-                 stream_floats(products + window * padded_out, padded_out, y.data + (first + window) * y.stride);
+                 put_floats(products + window * padded_out, padded_out, y.data + (first + window) * y.stride,
+                            y.past_caches);
                }
              });
   });
@@ -149,7 +150,7 @@ void train_forward(const Transition& transition, const FeatureMap& x, const Feat
   OfParts<Moments> moments(padded(y.channels));
   const int threads = thread_count();
   const auto weights = packed<Number>(transition, threads);
-  forward<Number>(transition, threads, weights, x.pixels, affine, {y.pixels, y.stride()}, chosen, &moments);
+  forward<Number>(transition, threads, weights, x.pixels, affine, {y.pixels, y.stride(), true}, chosen, &moments);
   moments.total().mean_and_variance(y.extent.pixels(), 0, y.channels, y.mean, y.variance);
 }
 
@@ -162,7 +163,7 @@ PreparedTransition<Number>::PreparedTransition(const Transition& transition, int
 template <class Number>
 void infer(const Transition& transition, const FeatureMap& x, const FeatureMap& y) {
   const PreparedTransition<Number> prepared(transition, thread_count());
-  infer(transition, prepared, x.pixels, {y.pixels, y.stride()});
+  infer(transition, prepared, x.pixels, {y.pixels, y.stride(), true});
 }
 
 template <class Number>
