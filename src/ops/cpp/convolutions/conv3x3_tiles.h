@@ -87,7 +87,7 @@ class TiledConv3x3 {
         fill_tiles(x, rows, affine, ring, tiles);
         for (int i = 0; i < kProducts; i++) {
           Prefetch ahead;
-          if (run + 1 < mine.end) fetch_share(x, runs_.rows(run + 1), i, ahead);
+          if (run + 1 < runs_.count()) fetch_share(x, runs_.rows(run + 1), i, ahead);
           ahead.start(tile_count(count, padded_out));
           multiply(tiles + i * tiles_plane(), padded_in, 0, count, weights[i], products + i * products_plane(),
                    padded_out, &ahead);

@@ -65,7 +65,7 @@ class WinogradConv3x3 {
         fill_tile(x, strip, affine, tile);
         float* to = out.data + strips_.first_pixel(strip) * out.stride;
         Prefetch ahead;
-        if (strip + 1 < mine.end) {
+        if (strip + 1 < strips_.count()) {  // also that of the next part, which this thread mostly takes
           ahead.add(x + strips_.first_pixel(strip + 1) * padded_in, 1, strips_.pixels(strip + 1) * bytes, 0);
           ahead.start(kProducts * strips_.height(strip) * tile_count(pairs_, padded_out));
         }
@@ -166,6 +166,8 @@ class WinogradConv3x3Backward {
         const auto gradient = [&](int y, int column, int g) {
           const long pixel = strips_.first_pixel(strip) + y * image_width + column;
           const int lanes = out_channels - g;
+          fetch_ahead(d_out.pixel(pixel) + g, d_out.stride, 12);
+          fetch_ahead(out.pixel(pixel) + g, out.stride, 12);
           return load_first(d_out.pixel(pixel) + g, lanes) + load(correction.constant.get() + g) +
                  load(correction.slope.get() + g) * load_first(out.pixel(pixel) + g, lanes);
         };
@@ -187,7 +189,7 @@ class WinogradConv3x3Backward {
           }
         }
         Prefetch ahead;
-        if (strip + 1 < mine.end) {
+        if (strip + 1 < strips_.count()) {
           const long next = strips_.first_pixel(strip + 1), count = strips_.pixels(strip + 1),
                      bytes = 4L * out_channels;
           ahead.add(x + next * padded_in, 1, count * padded_in * static_cast<long>(sizeof(Value)), 0);
