@@ -127,13 +127,14 @@ def test_the_front_page_tells_the_benchmark():
         return [float(row[column]) for (of, name), row in rows.items() if of == task and re.match(variants, name)]
 
     def digits(value: float) -> str:
-        return f"{value:#.3g}".rstrip(".")
+        return f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:.0f}"
 
     def ratio(ours: float, other: float) -> str:
         return f"{ours / other:.1f}" if ours > other else f"{ours / other:.2f}"
 
     def expected(task: str, column: str) -> list[str]:
-        (bf16,), (fp32,) = values(task, column, "ours-bf16"), values(task, column, "ours-fp32")
+        ours = "engine" if "inference" in task else "ours"
+        (bf16,), (fp32,) = values(task, column, f"{ours}-bf16"), values(task, column, f"{ours}-fp32")
         torch = values(task, column, "torch-")
         best = max(torch) if column == "images_per_second" else min(torch)
         onnx = values(task, column, "onnxruntime")
