@@ -20,6 +20,7 @@ from src.ops.cpu import ENGINE_SETS, ISA_VARIABLE, instruction_sets
 
 DRIVER = ENGINE.parent / "tests/deploy/engine_drivers/drive_engine.cc"
 MUTATIONS = 300
+IMAGES = np.sin(np.arange(2 * 3 * 9 * 9, dtype=np.float32)).reshape(2, 3, 9, 9)
 
 pytestmark = pytest.mark.slow
 
@@ -125,12 +126,11 @@ def test_the_kernels_of_amx_compute_the_same(model, int8_model):
     driver = DRIVER.with_name("drive_network.cc")
     program = kept_program(["g++"], flags, folders, *files, driver, in_one_text=True)
     exact, bf16 = (np.array(line.split(), float) for line in printed_by(program, model))
-    images = np.sin(np.arange(2 * 3 * 9 * 9, dtype=np.float32)).reshape(2, 3, 9, 9)
-    expected = EngineModel(model)(images).ravel()
+    expected = EngineModel(model)(IMAGES).ravel()
     np.testing.assert_allclose(exact, expected, atol=1e-5 * np.abs(expected).max())
     assert 1e-5 < np.abs(bf16 - expected).max() / np.abs(expected).max() < 0.05
     int8, _ = (np.array(line.split(), float) for line in printed_by(program, int8_model))
-    expected = EngineModel(int8_model)(images).ravel()
+    expected = EngineModel(int8_model)(IMAGES).ravel()
     np.testing.assert_allclose(int8, expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -147,10 +147,9 @@ def test_the_script_builds_one_library_for_every_processor(model, int8_model, tm
     out = tmp_path / "an engine"
     done = subprocess.run(["bash", ENGINE.parent / "scripts/build_engine.sh", out], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    images = np.sin(np.arange(2 * 3 * 9 * 9, dtype=np.float32)).reshape(2, 3, 9, 9)
-    images.tofile(tmp_path / "images")
+    IMAGES.tofile(tmp_path / "images")
     for file in (model, int8_model):
-        expected = EngineModel(file)(images)
+        expected = EngineModel(file)(IMAGES)
         for name in instruction_sets(known=ENGINE_SETS):
             command = ["env", f"{ISA_VARIABLE}={name}", out / "densenet_engine", file, tmp_path / "images"]
             answers = np.array([line.split() for line in printed_by(*command)], float)

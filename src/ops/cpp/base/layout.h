@@ -31,8 +31,10 @@ struct Rows {
 struct MutableRows {
   float* data;
   long stride;
-  bool past_caches = false;  // stored so, as in training, where the whole batch's map is made before it is read again
+  bool past_caches = false;  // how they are stored
 };
+// Of a whole batch's map, which is made before it is read again.
+constexpr bool kPastCaches = true;
 
 // Batch, height and width of a feature map.
 struct Extent {

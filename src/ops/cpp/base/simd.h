@@ -10,6 +10,8 @@
 
 namespace densenet {
 
+// Of AVX-512's intrinsics those masked by ones are used, which costs nothing, where GCC warns of what the plain ones
+// leave undefined.
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
 constexpr int kTileRows[] = {0, 16, 14, 9};  // of a tile of 1, 2 or 3 vectors: what 32 registers hold
@@ -22,8 +24,6 @@ constexpr int kTileRows[] = {0, 16, 12, 8};  // 32 registers
 #endif
 constexpr int kMaxVectors = 3;
 
-// AVX-512's intrinsics are here masked by ones, which costs nothing, where GCC warns of what its plain ones leave
-// undefined.
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
@@ -89,7 +89,8 @@ inline void stream_floats(const float* from, long count, float* to) {
   std::memcpy(to + i, from + i, sizeof(float) * (count - i));
 }
 
-// `count` floats, past the caches if that is so.
+// The same, past the caches or not.
+inline void put(float* p, Vec v, bool past_caches) { past_caches ? stream(p, v) : store(p, v); }
 inline void put_floats(const float* from, long count, float* to, bool past_caches) {
   past_caches ? stream_floats(from, count, to) : store_floats(from, count, to);
 }

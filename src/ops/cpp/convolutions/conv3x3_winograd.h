@@ -166,8 +166,9 @@ class WinogradConv3x3Backward {
         const auto gradient = [&](int y, int column, int g) {
           const long pixel = strips_.first_pixel(strip) + y * image_width + column;
           const int lanes = out_channels - g;
-          fetch_ahead(d_out.pixel(pixel) + g, d_out.stride, 12);
-          fetch_ahead(out.pixel(pixel) + g, out.stride, 12);
+          constexpr long kAhead = 12;  // pixels; one cache line of each is read
+          fetch_ahead(d_out.pixel(pixel) + g, d_out.stride, kAhead);
+          fetch_ahead(out.pixel(pixel) + g, out.stride, kAhead);
           return load_first(d_out.pixel(pixel) + g, lanes) + load(correction.constant.get() + g) +
                  load(correction.slope.get() + g) * load_first(out.pixel(pixel) + g, lanes);
         };

@@ -21,7 +21,7 @@ class BottleneckConv {
   }
 
   // out (P, padded(width)) = conv1(relu(affine(features))) of the first `channels` features. Its moments are taken
-  // unless they are null.
+  // unless they are null, as of what is not kept, but read next.
   void run(const Weights& weights, int channels, const Rows& features, const Affine& affine, OfParts<Moments>* moments,
            typename Number::Value* out) const {
     const int padded_width = padded(width_);

@@ -62,7 +62,7 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
                    const Bottlenecks<Number>& kept) {
   const int threads = thread_count(), width = block.width, padded_width = padded(width);
   const long pixels = block.extent.pixels();
-  copy_input(threads, x, features, true);
+  copy_input(threads, x, features, kPastCaches);
   std::copy_n(x.mean, x.channels, features.mean);
   std::copy_n(x.variance, x.channels, features.variance);
 
@@ -88,8 +88,8 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
     affine2.set(layer.norm2, {mean2, variance2}, width);
     follow(layer.norm2, pixels, width, {mean2, variance2});
     weights2.pack(layer.conv2, threads);
-    conv2.run(weights2, bottlenecks, affine2, {features.pixels + channels, features.stride(), true}, layer.drop_mask(),
-              &moments);
+    conv2.run(weights2, bottlenecks, affine2, {features.pixels + channels, features.stride(), kPastCaches},
+              layer.drop_mask(), &moments);
     moments.total().mean_and_variance(pixels, 0, block.growth, features.mean + channels, features.variance + channels);
   }
 }
@@ -97,8 +97,8 @@ void train_forward(const DenseBlock& block, const FeatureMap& x, const FeatureMa
 template <class Number>
 void infer(const DenseBlock& block, const FeatureMap& x, const FeatureMap& features, typename Number::Value* scratch) {
   const int threads = thread_count(), batch = block.extent.batch, together = images_together(threads);
-  if (batch <= together) {
-    copy_input(threads, x, features, false);
+  if (batch <= together) {  // weights in the order of the products take the same memory layer by layer
+    copy_input(threads, x, features, !kPastCaches);
     const Inference<Number> inference(block, threads, features, scratch);
     PreparedLayer<Number> prepared(block, block.out_channels());
     for (int i = 0; i < block.count(); i++) {
@@ -116,7 +116,7 @@ void infer(const DenseBlock& block, const FeatureMap& x, const FeatureMap& featu
   for (int first = 0; first < batch; first += together) {
     some.extent.batch = std::min(together, batch - first);
     const FeatureMap of_some = features.images(first, some.extent.batch);
-    copy_input(threads, x.images(first, some.extent.batch), of_some, false);
+    copy_input(threads, x.images(first, some.extent.batch), of_some, !kPastCaches);
     infer(some, layers, of_some, scratch);
   }
 }

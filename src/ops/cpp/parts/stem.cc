@@ -76,7 +76,7 @@ PreparedStem<Number>::PreparedStem(const Stem& stem, int threads)
 template <class Number>
 void infer(const Stem& stem, const float* images, const FeatureMap& y) {
   const PreparedStem<Number> prepared(stem, thread_count());
-  infer(stem, prepared, images, {y.pixels, y.stride()});
+  infer(stem, prepared, images, {y.pixels, y.stride(), kPastCaches});
 }
 
 template <class Number>
@@ -87,7 +87,7 @@ void infer(const Stem& stem, const PreparedStem<Number>& prepared, const float* 
     if (stem.pool) return;
     const auto pixels = normalised_pixels({products, columns}, prepared.norm);
     for (int x = 0; x < width; x++) {
-      for (int c = 0; c < columns; c += kLanes) store(y.data + (first + x) * y.stride + c, pixels(x)(c));
+      for (int c = 0; c < columns; c += kLanes) put(y.data + (first + x) * y.stride + c, pixels(x)(c), y.past_caches);
     }
   };
   // The scale has gamma's sign.

@@ -150,7 +150,8 @@ void train_forward(const Transition& transition, const FeatureMap& x, const Feat
   OfParts<Moments> moments(padded(y.channels));
   const int threads = thread_count();
   const auto weights = packed<Number>(transition, threads);
-  forward<Number>(transition, threads, weights, x.pixels, affine, {y.pixels, y.stride(), true}, chosen, &moments);
+  forward<Number>(transition, threads, weights, x.pixels, affine, {y.pixels, y.stride(), kPastCaches}, chosen,
+                  &moments);
   moments.total().mean_and_variance(y.extent.pixels(), 0, y.channels, y.mean, y.variance);
 }
 
@@ -163,7 +164,7 @@ PreparedTransition<Number>::PreparedTransition(const Transition& transition, int
 template <class Number>
 void infer(const Transition& transition, const FeatureMap& x, const FeatureMap& y) {
   const PreparedTransition<Number> prepared(transition, thread_count());
-  infer(transition, prepared, x.pixels, {y.pixels, y.stride(), true});
+  infer(transition, prepared, x.pixels, {y.pixels, y.stride(), kPastCaches});
 }
 
 template <class Number>
